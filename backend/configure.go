@@ -1,0 +1,190 @@
+package backend
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// Change is a configuration write. What is nil keeps its value.
+type Change struct {
+	Settings SettingsChange
+	Pair     PairChange
+	// SkipVerification stores without asking GBG for tokens first.
+	SkipVerification bool
+}
+
+// Configure creates a connection or changes it. Every client whose token
+// request the change touches proves itself first, unless that is skipped; if
+// one fails, nothing is stored. A change that changes nothing stores nothing.
+// The warnings are for a person. The errors are *InputError, *ClientError,
+// ctx's and the storage's.
+func (e *Engine) Configure(ctx context.Context, name string, change Change) (warnings []string, err error) {
+	unlock, err := e.changes.lock(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+
+	var old *Connection
+	st, err := e.state(ctx, name)
+	switch {
+	case err == nil:
+		old = st.conn
+	case !errors.Is(err, ErrNotConfigured):
+		return nil, err
+	}
+	next, err := old.change(change, e.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	if old.equal(next) {
+		return nil, nil
+	}
+
+	var tokens []*token
+	if !change.SkipVerification {
+		client, err := e.httpClient(next, st)
+		if err != nil {
+			return nil, invalid(CAPEM, "%s", err)
+		}
+		if tokens, err = e.verify(ctx, name, next, client, next.unproven(old)); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range tokens {
+		next.Pair = next.Pair.Verified(t.clientID, t.fetched)
+		next.TokenLifetime = t.lifetime()
+		if missing := missingScopes(t.asked, t.scope); missing != "" {
+			warnings = append(warnings, scopeWarning(t.clientID, missing, t.scope))
+		}
+	}
+	if err := e.commit(ctx, name, st, next, tokens, nil); err != nil {
+		return nil, err
+	}
+	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
+	return warnings, nil
+}
+
+// change gives the connection that a write makes out of this one, which is nil
+// if there is none yet.
+func (c *Connection) change(change Change, now time.Time) (*Connection, error) {
+	next := &Connection{}
+	if c != nil {
+		*next = *c
+	}
+	var err error
+	if next.Settings, err = next.Settings.change(change.Settings); err != nil {
+		return nil, err
+	}
+	pair, err := change.Pair.cleaned()
+	if err != nil {
+		return nil, err
+	}
+	if next.Pair, err = next.Pair.Change(pair, now); err != nil {
+		return nil, err
+	}
+	if c != nil && c.Settings.withDefaults().TokenURL != next.Settings.withDefaults().TokenURL {
+		if err := wantSecretsAgain(TokenURL, next.Pair, pair); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+// cleaned trims and checks the ids and secrets.
+func (p PairChange) cleaned() (PairChange, error) {
+	for slot := range p.IDs {
+		idSetting, secretSetting := settingsOf(Slot(slot))
+		if id := p.IDs[slot]; id != nil {
+			trimmed, err := cleanID(idSetting, *id)
+			if err != nil {
+				return p, err
+			}
+			p.IDs[slot] = &trimmed
+		}
+		if secret := p.Secrets[slot]; secret != nil {
+			trimmed, err := cleanSecret(secretSetting, *secret)
+			if err != nil {
+				return p, err
+			}
+			p.Secrets[slot] = &trimmed
+		}
+	}
+	return p, nil
+}
+
+// wantSecretsAgain keeps a stored secret from going to a new address: whoever
+// changes where secrets are sent must know them.
+func wantSecretsAgain(changed Setting, pair Pair, change PairChange) error {
+	for slot, client := range pair.Clients {
+		if client.ID != "" && change.Secrets[slot] == nil {
+			_, secret := settingsOf(Slot(slot))
+			return invalid(secret, "is missing: a write that changes %s must give the secrets of both clients again, so that no stored secret is sent to a new address", changed)
+		}
+	}
+	return nil
+}
+
+// equal says that both would be stored the same.
+func (c *Connection) equal(o *Connection) bool {
+	if c == nil {
+		return false
+	}
+	a, errA := c.encode()
+	b, errB := o.encode()
+	return errA == nil && errB == nil && bytes.Equal(a, b)
+}
+
+// unproven lists the clients whose token requests are not those of the
+// connection before, and the active one if it was not active before.
+func (c *Connection) unproven(old *Connection) []Client {
+	known := map[gbgauth.ClientCredentials]bool{}
+	if old != nil && old.Settings.CAPEM == c.Settings.CAPEM {
+		for _, client := range old.Pair.Clients {
+			known[old.request(client)] = true
+		}
+		if !old.sameRequest(c) {
+			delete(known, c.request(c.Pair.Active()))
+		}
+	}
+	var clients []Client
+	for _, client := range c.Pair.Clients {
+		if client.ID != "" && !known[c.request(client)] {
+			clients = append(clients, client)
+		}
+	}
+	return clients
+}
+
+// verify gets a token with every one of the clients, all within one request
+// timeout.
+func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via *http.Client, clients []Client) ([]*token, error) {
+	ctx, cancel := context.WithTimeout(ctx, conn.Settings.withDefaults().RequestTimeout)
+	defer cancel()
+	var tokens []*token
+	for _, client := range clients {
+		t, err := e.ask(ctx, name, conn, client, via)
+		if err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, t)
+	}
+	return tokens, nil
+}
+
+// httpClient gives the client that a connection's requests go through: its
+// state's, if the roots are the same, else the shared one or a new one.
+func (e *Engine) httpClient(conn *Connection, st *state) (*http.Client, error) {
+	switch {
+	case conn.Settings.CAPEM == "":
+		return e.http, nil
+	case st != nil && st.conn.Settings.CAPEM == conn.Settings.CAPEM:
+		return st.http, nil
+	}
+	return gbgauth.NewHTTPClient(conn.Settings.CAPEM)
+}

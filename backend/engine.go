@@ -1,0 +1,111 @@
+package backend
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/helper/locksutil"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/jonboulle/clockwork"
+	"golang.org/x/sync/singleflight"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// Options are what an engine is made with.
+type Options struct {
+	// Storage is the mount's own. It must live as long as the engine: background
+	// work uses it between requests.
+	Storage logical.Storage
+	// Logger; nil discards.
+	Logger hclog.Logger
+	// Clock; nil is the real one.
+	Clock clockwork.Clock
+	// Random gives numbers in [0, 1), from many goroutines at once; nil is
+	// math/rand/v2's.
+	Random func() float64
+}
+
+// Engine keeps the connections of one mount and gets their tokens. Its methods
+// may be called from many goroutines at once.
+type Engine struct {
+	storage logical.Storage
+	logger  hclog.Logger
+	clock   clockwork.Clock
+	random  func() float64
+
+	// http serves every connection that has no roots of its own.
+	http *http.Client
+
+	// states holds what is known of each connection in use.
+	states states
+	// changes puts the changes of one connection in a row. It is held while GBG
+	// is asked, so readers never take it.
+	changes keyedLock
+	// entryLocks make reading or writing a storage entry and noting it in states
+	// one step. They are never held while GBG is asked.
+	entryLocks []*locksutil.LockEntry
+	// fetches lets concurrent readers share one token request.
+	fetches singleflight.Group
+
+	// ctx is the life of the engine, and that of what it does for everybody.
+	ctx  context.Context
+	stop context.CancelFunc
+	// work counts what runs on ctx; closing guards the step from "open" to
+	// "waiting for the last of it".
+	work    sync.WaitGroup
+	closing sync.RWMutex
+}
+
+// New makes an engine. Close ends it.
+func New(o Options) (*Engine, error) {
+	client, err := gbgauth.NewHTTPClient("")
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		storage:    o.Storage,
+		logger:     o.Logger,
+		clock:      o.Clock,
+		random:     o.Random,
+		http:       client,
+		entryLocks: locksutil.CreateLocks(),
+	}
+	if e.logger == nil {
+		e.logger = hclog.NewNullLogger()
+	}
+	if e.clock == nil {
+		e.clock = clockwork.NewRealClock()
+	}
+	if e.random == nil {
+		e.random = rand.Float64
+	}
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// Close ends what runs in the background and waits for it. Requests that still
+// wait for a token get ErrClosed.
+func (e *Engine) Close() {
+	e.closing.Lock()
+	e.stop()
+	e.closing.Unlock()
+	e.work.Wait()
+	e.http.CloseIdleConnections()
+	e.states.each(func(st *state) { st.closeIdle(e.http) })
+}
+
+// begin reserves the engine's life for a piece of work. If ok, done must be
+// called at its end.
+func (e *Engine) begin() (done func(), ok bool) {
+	e.closing.RLock()
+	defer e.closing.RUnlock()
+	if e.ctx.Err() != nil {
+		return nil, false
+	}
+	e.work.Add(1)
+	return e.work.Done, true
+}

@@ -1,0 +1,115 @@
+package backend
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// entryPrefix is where connections are stored, a name each. Vault seal-wraps it.
+const entryPrefix = "connection/"
+
+// SealWrapPrefix is the part of storage that holds client secrets.
+const SealWrapPrefix = entryPrefix
+
+// entryVersion is the form of the entries that this release writes. A release
+// that changes the form raises it and reads the older ones too.
+const entryVersion = 1
+
+// entry is a connection as it is stored. Secrets are in the clear here and only
+// here: Vault encrypts what it stores.
+type entry struct {
+	Version         int           `json:"version"`
+	GrantType       string        `json:"grant_type,omitempty"`
+	TokenURL        string        `json:"token_url,omitempty"`
+	Scope           string        `json:"scope,omitempty"`
+	RefreshBefore   time.Duration `json:"refresh_before,omitempty"`
+	RequestTimeout  time.Duration `json:"request_timeout,omitempty"`
+	CAPEM           string        `json:"ca_pem,omitempty"`
+	Clients         []entryClient `json:"clients"`
+	ActiveSlot      Slot          `json:"active_slot"`
+	RotationTime    time.Time     `json:"rotation_time,omitzero"`
+	RotationCause   RotationCause `json:"rotation_cause,omitempty"`
+	RegenerateAfter time.Time     `json:"regenerate_after,omitzero"`
+	TokenLifetime   time.Duration `json:"token_lifetime,omitempty"`
+}
+
+type entryClient struct {
+	ID            string    `json:"id"`
+	Secret        string    `json:"secret"`
+	SecretSetTime time.Time `json:"secret_set_time,omitzero"`
+	VerifiedTime  time.Time `json:"verified_time,omitzero"`
+	SecretServed  bool      `json:"secret_served,omitempty"`
+}
+
+// encode gives the stored form. Equal connections have equal forms.
+func (c *Connection) encode() ([]byte, error) {
+	e := entry{
+		Version:         entryVersion,
+		GrantType:       c.Settings.GrantType,
+		TokenURL:        c.Settings.TokenURL,
+		Scope:           c.Settings.Scope,
+		RefreshBefore:   c.Settings.RefreshBefore,
+		RequestTimeout:  c.Settings.RequestTimeout,
+		CAPEM:           c.Settings.CAPEM,
+		ActiveSlot:      c.Pair.ActiveSlot,
+		RotationTime:    c.Rotation.Time,
+		RotationCause:   c.Rotation.Cause,
+		RegenerateAfter: c.Rotation.RegenerateAfter,
+		TokenLifetime:   c.TokenLifetime,
+	}
+	for _, client := range c.Pair.Clients {
+		if client.ID == "" {
+			continue
+		}
+		e.Clients = append(e.Clients, entryClient{
+			ID:            client.ID,
+			Secret:        client.Secret.Reveal(),
+			SecretSetTime: client.SecretSetTime,
+			VerifiedTime:  client.VerifiedTime,
+			SecretServed:  client.SecretServed,
+		})
+	}
+	return json.Marshal(e)
+}
+
+// decode reads the stored form.
+func decode(name string, stored []byte) (*Connection, error) {
+	var e entry
+	if err := json.Unmarshal(stored, &e); err != nil {
+		// The decoder's own text may quote the entry.
+		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete it and write it anew", name)
+	}
+	switch {
+	case e.Version > entryVersion:
+		return nil, fmt.Errorf("connection %q: its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", name, e.Version, entryVersion)
+	case e.Version < 1, len(e.Clients) < 1, len(e.Clients) > 2,
+		e.ActiveSlot < First, int(e.ActiveSlot) >= len(e.Clients):
+		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete it and write it anew", name)
+	}
+	c := &Connection{
+		Settings: Settings{
+			GrantType:      e.GrantType,
+			TokenURL:       e.TokenURL,
+			Scope:          e.Scope,
+			RefreshBefore:  e.RefreshBefore,
+			RequestTimeout: e.RequestTimeout,
+			CAPEM:          e.CAPEM,
+		},
+		Pair:          Pair{ActiveSlot: e.ActiveSlot},
+		Rotation:      RotationRecord{Time: e.RotationTime, Cause: e.RotationCause, RegenerateAfter: e.RegenerateAfter},
+		TokenLifetime: e.TokenLifetime,
+	}
+	for slot, client := range e.Clients {
+		c.Pair.Clients[slot] = Client{
+			ID:            client.ID,
+			Secret:        gbgauth.NewSecret(client.Secret),
+			SecretSetTime: client.SecretSetTime,
+			VerifiedTime:  client.VerifiedTime,
+			SecretServed:  client.SecretServed,
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,132 @@
+package backend
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// state is all that is known of a connection at one moment. It is never
+// changed: a change puts a new one in its place, so a reader takes no lock.
+type state struct {
+	conn *Connection
+	// http is what conn's requests go through.
+	http *http.Client
+	// revision differs between states whose token requests differ.
+	revision uint64
+	// token is the current one; nil if none was fetched yet.
+	token *token
+	// seen is what was learnt of clients since they were stored, by id. The map is
+	// never changed either.
+	seen map[string]seen
+	// trouble is the failure of the last token request; nil if it went well.
+	trouble *trouble
+}
+
+// seen is what is known of one client besides its stored part.
+type seen struct {
+	// verified is when it last got a token.
+	verified time.Time
+	// tokensUntil is when the last token that it got has expired.
+	tokensUntil time.Time
+}
+
+// trouble is a run of failed token requests.
+type trouble struct {
+	// text is the last failure, for a person.
+	text string
+	time time.Time
+	// count is how many failed in a row.
+	count int
+}
+
+// succeededBy gives the state that follows when a connection, or a new one if s
+// is nil, becomes conn: with what stays true of the old one. Its revision is
+// zero if it needs a new one.
+func (s *state) succeededBy(conn *Connection, client *http.Client) *state {
+	next := &state{conn: conn, http: client}
+	if s == nil {
+		return next
+	}
+	next.seen = s.seen
+	if s.conn.sameRequest(conn) {
+		next.revision = s.revision
+	}
+	if s.conn.sameToken(conn) {
+		next.token = s.token
+	}
+	return next
+}
+
+// withSeen gives a copy with one client's seen replaced by what f makes of it.
+func (s *state) withSeen(clientID string, f func(seen) seen) *state {
+	next := *s
+	next.seen = make(map[string]seen, len(s.seen)+1)
+	for id, was := range s.seen {
+		next.seen[id] = was
+	}
+	next.seen[clientID] = f(next.seen[clientID])
+	return &next
+}
+
+// withToken gives a copy in which a client has just got a token: the current
+// one if it is the active client's.
+func (s *state) withToken(t *token) *state {
+	next := s.withSeen(t.clientID, func(was seen) seen {
+		was.verified = t.fetched
+		if t.expires.After(was.tokensUntil) {
+			was.tokensUntil = t.expires
+		}
+		return was
+	})
+	if s.conn.Pair.Active().ID == t.clientID {
+		next.token = t
+		next.trouble = nil
+	}
+	return next
+}
+
+// withTrouble gives a copy in which one more token request has failed.
+func (s *state) withTrouble(text string, now time.Time) *state {
+	next := *s
+	next.trouble = &trouble{text: text, time: now, count: 1}
+	if s.trouble != nil {
+		next.trouble.count += s.trouble.count
+	}
+	return &next
+}
+
+// closeIdle lets go of network connections that only this state uses.
+func (s *state) closeIdle(shared *http.Client) {
+	if s.http != shared {
+		s.http.CloseIdleConnections()
+	}
+}
+
+// states is a map from connection names to their current states.
+type states struct {
+	m         sync.Map // string to *state
+	revisions atomic.Uint64
+}
+
+// nextRevision gives a number that no state has had.
+func (s *states) nextRevision() uint64 { return s.revisions.Add(1) }
+
+func (s *states) get(name string) *state {
+	if v, ok := s.m.Load(name); ok {
+		return v.(*state)
+	}
+	return nil
+}
+
+func (s *states) put(name string, st *state) { s.m.Store(name, st) }
+
+func (s *states) drop(name string) { s.m.Delete(name) }
+
+func (s *states) each(f func(*state)) {
+	s.m.Range(func(_, v any) bool {
+		f(v.(*state))
+		return true
+	})
+}

@@ -1,0 +1,205 @@
+package backend
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/helper/locksutil"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// recheckTimeout bounds the look at what a failed write has left behind.
+const recheckTimeout = 5 * time.Second
+
+// Names lists the connections.
+func (e *Engine) Names(ctx context.Context) ([]string, error) {
+	return e.storage.List(ctx, entryPrefix)
+}
+
+// Exists says whether there is a connection of this name.
+func (e *Engine) Exists(ctx context.Context, name string) (bool, error) {
+	_, err := e.state(ctx, name)
+	if errors.Is(err, ErrNotConfigured) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Connection gives a connection as it is, defaults filled in. If there is none,
+// the error is ErrNotConfigured.
+func (e *Engine) Connection(ctx context.Context, name string) (Connection, error) {
+	st, err := e.state(ctx, name)
+	if err != nil {
+		return Connection{}, err
+	}
+	conn := *st.conn
+	conn.Settings = conn.Settings.withDefaults()
+	return conn, nil
+}
+
+// Invalidate forgets what is known of a storage key that another node changed.
+func (e *Engine) Invalidate(key string) {
+	if name, ok := connectionName(key); ok {
+		e.forget(name)
+	}
+}
+
+func connectionName(key string) (name string, ok bool) {
+	if len(key) <= len(entryPrefix) || key[:len(entryPrefix)] != entryPrefix {
+		return "", false
+	}
+	return key[len(entryPrefix):], true
+}
+
+func (e *Engine) lockEntry(name string) (unlock func()) {
+	lock := locksutil.LockForKey(e.entryLocks, name)
+	lock.Lock()
+	return lock.Unlock
+}
+
+func (e *Engine) forget(name string) {
+	defer e.lockEntry(name)()
+	e.states.drop(name)
+}
+
+// state gives the current state of a connection, from memory if it is there.
+func (e *Engine) state(ctx context.Context, name string) (*state, error) {
+	if st := e.states.get(name); st != nil {
+		return st, nil
+	}
+	defer e.lockEntry(name)()
+	if st := e.states.get(name); st != nil {
+		return st, nil
+	}
+	conn, err := e.load(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	client, err := e.httpClient(conn, nil)
+	if err != nil {
+		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
+	}
+	st := &state{conn: conn, http: client, revision: e.states.nextRevision(), seen: e.unknownPast(conn)}
+	e.states.put(name, st)
+	return st, nil
+}
+
+func (e *Engine) load(ctx context.Context, name string) (*Connection, error) {
+	stored, err := e.storage.Get(ctx, entryPrefix+name)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("connection %q: reading its storage entry: %w", name, err)
+	case stored == nil:
+		return nil, ErrNotConfigured
+	}
+	return decode(name, stored.Value)
+}
+
+// unknownPast is what can be said of the clients of a connection that comes
+// from storage: whoever served it before may have fetched a token up to this
+// moment.
+func (e *Engine) unknownPast(conn *Connection) map[string]seen {
+	until := e.clock.Now().Add(orDefault(conn.TokenLifetime, gbgauth.MaxLifetime))
+	active := conn.Pair.Active().ID
+	return map[string]seen{active: {tokensUntil: until}}
+}
+
+// update replaces the state of a connection by what f makes of it, unless its
+// token requests have changed since revision or it is gone: then ok is false.
+func (e *Engine) update(name string, revision uint64, f func(*state) *state) (ok bool) {
+	defer e.lockEntry(name)()
+	st := e.states.get(name)
+	if st == nil || st.revision != revision {
+		return false
+	}
+	e.states.put(name, f(st))
+	return true
+}
+
+// commit turns the state was, which is nil for a new connection, into one with
+// conn, in one storage write, and adds the tokens that conn's clients just got.
+// seal, if not nil, completes conn at a moment from which on no token of was
+// can become current. Nothing has changed if commit fails, and the error says
+// so; if that cannot be known, it says that instead.
+func (e *Engine) commit(ctx context.Context, name string, was *state, conn *Connection, tokens []*token, seal func(now *state)) error {
+	defer e.lockEntry(name)()
+	if st := e.states.get(name); st != nil {
+		was = st
+	}
+	if seal != nil {
+		seal(was)
+	}
+	client, err := e.httpClient(conn, was)
+	if err != nil {
+		return err
+	}
+	encoded, err := conn.encode()
+	if err != nil {
+		return err
+	}
+	if err := e.put(ctx, name, encoded); err != nil {
+		return err
+	}
+	next := was.succeededBy(conn, client)
+	if next.revision == 0 {
+		next.revision = e.states.nextRevision()
+	}
+	for _, t := range tokens {
+		next = next.withToken(t)
+	}
+	e.states.put(name, next)
+	if was != nil && was.http != next.http {
+		was.closeIdle(e.http)
+	}
+	return nil
+}
+
+// put writes an entry. A storage that reports a failure may have stored it all
+// the same (a lost answer), so a failure is followed by a look.
+func (e *Engine) put(ctx context.Context, name string, encoded []byte) error {
+	err := e.storage.Put(ctx, &logical.StorageEntry{Key: entryPrefix + name, Value: encoded, SealWrap: true})
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, logical.ErrReadOnly) {
+		return logical.ErrReadOnly // bare: Vault forwards the request by it
+	}
+	e.states.drop(name)
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), recheckTimeout)
+	defer cancel()
+	stored, lookErr := e.storage.Get(look, entryPrefix+name)
+	switch {
+	case lookErr != nil:
+		return fmt.Errorf("connection %q: Vault's storage did not confirm the write, and could not be read to see whether it holds: %w", name, err)
+	case stored != nil && bytes.Equal(stored.Value, encoded):
+		e.logger.Warn("storage reported a failed write that holds", "connection", name, "error", err)
+		return nil
+	}
+	return fmt.Errorf("connection %q: nothing has changed: Vault's storage refused the write: %w", name, err)
+}
+
+// Delete removes a connection. Deleting what is not there is no error. GBG is
+// not told: tokens issued before live on until they expire.
+func (e *Engine) Delete(ctx context.Context, name string) error {
+	unlock, err := e.changes.lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer e.lockEntry(name)()
+	old := e.states.get(name)
+	e.states.drop(name)
+	if err := e.storage.Delete(ctx, entryPrefix+name); err != nil {
+		return err
+	}
+	if old != nil {
+		old.closeIdle(e.http)
+	}
+	e.logger.Info("connection deleted", "connection", name)
+	return nil
+}

@@ -1,0 +1,113 @@
+package gbgauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// maxAnswerBytes is how much of an answer is read.
+	maxAnswerBytes = 1 << 20
+	// AssumedLifetime stands in for a missing expires_in, which RFC 6749 section
+	// 5.1 only recommends.
+	AssumedLifetime = 5 * time.Minute
+	// MaxLifetime is the longest lifetime believed.
+	MaxLifetime = 24 * time.Hour
+)
+
+// answer is the http.RoundTripper of one token request. It bounds and checks
+// what comes back before golang.org/x/oauth2 reads it, and keeps what that
+// library drops or is stricter about: expires_in as it stands, the status and
+// the request id.
+type answer struct {
+	base      http.RoundTripper
+	status    int
+	requestID string
+	body      []byte
+	expiresIn json.RawMessage
+}
+
+// errAnswer says why an answer cannot be a token.
+type errAnswer string
+
+func (e errAnswer) Error() string { return string(e) }
+
+// RoundTrip implements http.RoundTripper.
+func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
+	req.Header.Set("Accept", "application/json")
+	resp, err := a.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	a.status = resp.StatusCode
+	a.requestID = resp.Header.Get("X-Request-Id")
+
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		return nil, errAnswer("the endpoint answered with a redirect, which is never followed")
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("the answer broke off: %w", err)
+	}
+	if len(body) > maxAnswerBytes {
+		return nil, errAnswer("the answer is larger than 1 MiB")
+	}
+	a.body = body
+	if resp.StatusCode < 300 {
+		if body, err = a.takeExpiresIn(body); err != nil {
+			return nil, err
+		}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.ContentLength = int64(len(body))
+	// x/oauth2 chooses its parser by this header; RFC 6749 knows JSON only.
+	resp.Header.Set("Content-Type", "application/json")
+	return resp, nil
+}
+
+// takeExpiresIn moves expires_in out of a JSON object: x/oauth2 refuses a whole
+// answer over a fraction or a number beyond 64 bits in it.
+func (a *answer) takeExpiresIn(body []byte) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
+		return nil, errAnswer("the answer is not a JSON object")
+	}
+	a.expiresIn = fields["expires_in"]
+	delete(fields, "expires_in")
+	return json.Marshal(fields)
+}
+
+// lifetime reads expires_in (RFC 6749 section 5.1: seconds). Missing or null is
+// AssumedLifetime, and assumed is true; a numeric string counts as its number;
+// more than MaxLifetime counts as that.
+func (a *answer) lifetime() (lifetime time.Duration, assumed bool, err error) {
+	text := strings.TrimSpace(string(a.expiresIn))
+	if text == "" || text == "null" {
+		return AssumedLifetime, true, nil
+	}
+	if text[0] == '"' {
+		if err := json.Unmarshal(a.expiresIn, &text); err != nil {
+			return 0, false, errAnswer("expires_in cannot be read")
+		}
+		text = strings.TrimSpace(text)
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || seconds != seconds {
+		return 0, false, errAnswer("expires_in is not a number")
+	}
+	if seconds < 1 {
+		return 0, false, errAnswer("expires_in is less than a second")
+	}
+	if seconds > MaxLifetime.Seconds() {
+		return MaxLifetime, false, nil
+	}
+	return time.Duration(seconds * float64(time.Second)).Truncate(time.Second), false, nil
+}

@@ -1,0 +1,91 @@
+package gbgauth
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Kind says what went wrong with a token request, as far as it matters for what
+// to do next.
+type Kind int
+
+const (
+	// RefusedClient: the endpoint does not accept this client (invalid_client,
+	// unauthorized_client; RFC 6749 section 5.2). Another client may do better.
+	RefusedClient Kind = iota + 1
+	// RefusedRequest: the endpoint understood the request and said no for
+	// another reason (invalid_scope, ...). Repeating it does not help.
+	RefusedRequest
+	// Unreachable: no answer, or one that says "not now" (timeout, broken
+	// connection, TLS failure, 408, 429, 5xx).
+	Unreachable
+	// NotAToken: an answer that is neither a token nor a refusal (not JSON, no
+	// access_token, too large, a redirect).
+	NotAToken
+)
+
+// String names the kind in a word or two.
+func (k Kind) String() string {
+	switch k {
+	case RefusedClient:
+		return "client refused"
+	case RefusedRequest:
+		return "request refused"
+	case Unreachable:
+		return "no answer"
+	case NotAToken:
+		return "not a token"
+	default:
+		return "unknown"
+	}
+}
+
+// Error is what came back instead of a token. Its text is one line without
+// control characters and without the secrets of the request.
+type Error struct {
+	Kind Kind
+	// URL is the token endpoint that was asked.
+	URL string
+	// Status is the HTTP status code; 0 if there was no answer.
+	Status int
+	// Code is the OAuth error code (RFC 6749 section 5.2), or the "name" of
+	// GBG GO's own error form; empty if the answer had neither.
+	Code string
+	// Description is error_description, or GBG's "problem", or what happened on
+	// the way.
+	Description string
+	// RequestID is the answer's X-Request-ID, which GBG's support asks for.
+	RequestID string
+
+	cause error
+}
+
+// Error implements error: what the endpoint said, then where it said so.
+func (e *Error) Error() string {
+	var b strings.Builder
+	switch {
+	case e.Code != "" && e.Description != "":
+		b.WriteString(e.Code + ": " + e.Description)
+	case e.Code != "":
+		b.WriteString(e.Code)
+	default:
+		b.WriteString(e.Description)
+	}
+	b.WriteString(" (")
+	if e.Status != 0 {
+		fmt.Fprintf(&b, "HTTP %d from ", e.Status)
+	}
+	b.WriteString(e.URL)
+	if e.RequestID != "" {
+		b.WriteString(", request id " + e.RequestID)
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+// Unwrap gives the network or parse error behind it, if there is one. Its text
+// is not cleaned: match it, do not print it.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Temporary says that the same request may succeed later.
+func (e *Error) Temporary() bool { return e.Kind == Unreachable || e.Kind == NotAToken }

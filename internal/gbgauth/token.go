@@ -1,0 +1,174 @@
+package gbgauth
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+// ClientCredentials is a request for a token under the client credentials grant
+// (RFC 6749 section 4.4). Two requests that compare equal ask the same thing.
+type ClientCredentials struct {
+	// TokenURL is the endpoint.
+	TokenURL string
+	// ClientID and ClientSecret are sent in the form body, as GBG GO documents,
+	// never in a Basic header.
+	ClientID     string
+	ClientSecret Secret
+	// Scope is a space-separated list. Empty sends no scope at all.
+	Scope string
+}
+
+// Token is an access token as an endpoint issued it.
+type Token struct {
+	// AccessToken is never empty and has only visible ASCII characters and
+	// spaces (RFC 6749 appendix A.12).
+	AccessToken Secret
+	// Type is token_type; "Bearer" if the endpoint named none.
+	Type string
+	// Scope is the scope granted, if the endpoint named it; empty means the
+	// scope asked for (RFC 6749 section 5.1).
+	Scope string
+	// Lifetime is expires_in, between a second and MaxLifetime. It counts from
+	// the moment the request was sent, which the caller knows.
+	Lifetime time.Duration
+	// LifetimeAssumed says that the endpoint named no lifetime and Lifetime is
+	// AssumedLifetime.
+	LifetimeAssumed bool
+}
+
+// Fetch asks for a token, once. The error is an *Error, except when ctx was
+// cancelled: then it is ctx's own. A deadline that passes is an *Error.
+func (r ClientCredentials) Fetch(ctx context.Context, client *http.Client) (*Token, error) {
+	config := clientcredentials.Config{
+		ClientID:     r.ClientID,
+		ClientSecret: r.ClientSecret.Reveal(),
+		TokenURL:     r.TokenURL,
+		Scopes:       strings.Fields(r.Scope),
+		AuthStyle:    oauth2.AuthStyleInParams,
+	}
+	got := &answer{base: client.Transport}
+	once := &http.Client{Transport: got, CheckRedirect: client.CheckRedirect}
+	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, once))
+	if err != nil {
+		return nil, got.explain(ctx, r, err)
+	}
+	return got.token(r, token)
+}
+
+// token checks what x/oauth2 took for a token.
+func (a *answer) token(r ClientCredentials, t *oauth2.Token) (*Token, error) {
+	lifetime, assumed, err := a.lifetime()
+	if err != nil {
+		return nil, a.fail(r, NotAToken, err)
+	}
+	for _, c := range []byte(t.AccessToken) {
+		if c < 0x20 || c > 0x7e {
+			return nil, a.fail(r, NotAToken, errAnswer("access_token has characters that no token may have"))
+		}
+	}
+	typ := t.TokenType
+	if typ == "" {
+		typ = "Bearer"
+	}
+	scope, _ := t.Extra("scope").(string)
+	return &Token{
+		AccessToken:     NewSecret(t.AccessToken),
+		Type:            clean(typ),
+		Scope:           clean(scope),
+		Lifetime:        lifetime,
+		LifetimeAssumed: assumed,
+	}, nil
+}
+
+// explain turns what x/oauth2 and the network said into an *Error.
+func (a *answer) explain(ctx context.Context, r ClientCredentials, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	var refused *oauth2.RetrieveError
+	if errors.As(err, &refused) {
+		return a.refusal(r, refused)
+	}
+	var notToken errAnswer
+	if errors.As(err, &notToken) {
+		return a.fail(r, NotAToken, notToken)
+	}
+	if a.status != 0 && a.body != nil {
+		// A 2xx whose JSON x/oauth2 could not use; its own text may quote the body.
+		return a.fail(r, NotAToken, errAnswer("the answer has no usable access_token"))
+	}
+	return a.fail(r, Unreachable, err)
+}
+
+// fail is an *Error for an answer, or the lack of one, that is no refusal.
+func (a *answer) fail(r ClientCredentials, kind Kind, err error) *Error {
+	text := err.Error()
+	var urlErr *url.Error
+	var badCert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &badCert):
+		text = badCert.Error() + "; if the endpoint's certificate comes from a private CA, set ca_pem"
+	case errors.Is(err, context.DeadlineExceeded):
+		text = "no answer in the time allowed"
+	case errors.As(err, &urlErr):
+		text = urlErr.Err.Error()
+	}
+	return &Error{
+		Kind:        kind,
+		URL:         r.TokenURL,
+		Status:      a.status,
+		Description: clean(text, r.ClientSecret),
+		RequestID:   clean(a.requestID, r.ClientSecret),
+		cause:       err,
+	}
+}
+
+// refusal reads an error answer: RFC 6749 section 5.2 first, then GBG GO's own
+// form, else only the status is known.
+func (a *answer) refusal(r ClientCredentials, refused *oauth2.RetrieveError) *Error {
+	e := &Error{
+		Kind:        RefusedRequest,
+		URL:         r.TokenURL,
+		Status:      a.status,
+		Code:        clean(refused.ErrorCode, r.ClientSecret),
+		Description: clean(refused.ErrorDescription, r.ClientSecret),
+		RequestID:   clean(a.requestID, r.ClientSecret),
+	}
+	if e.Code == "" {
+		e.Code, e.Description = gbgError(a.body, r.ClientSecret)
+	}
+	if e.Code == "" && e.Description == "" {
+		e.Description = "an error without an explanation that could be read"
+	}
+	switch {
+	case a.status >= 500, a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout:
+		e.Kind = Unreachable
+	case refused.ErrorCode == "invalid_client", refused.ErrorCode == "unauthorized_client":
+		e.Kind = RefusedClient
+	}
+	return e
+}
+
+// gbgError reads the error form of GBG GO's API: a list of errors of which the
+// first is shown.
+func gbgError(body []byte, secret Secret) (name, problem string) {
+	var form struct {
+		Errors []struct {
+			Name    string `json:"name"`
+			Problem string `json:"problem"`
+		} `json:"errors"`
+	}
+	if json.Unmarshal(body, &form) != nil || len(form.Errors) == 0 {
+		return "", ""
+	}
+	return clean(form.Errors[0].Name, secret), clean(form.Errors[0].Problem, secret)
+}

@@ -1,0 +1,71 @@
+package gbg
+
+import (
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-gbg/backend"
+)
+
+// nameField is the field that the named form of a path captures.
+const nameField = "name"
+
+// named gives the two forms of a path: base for the connection "default", and
+// base/NAME for any other.
+func named(base string, path func(fields map[string]*framework.FieldSchema) *framework.Path) []*framework.Path {
+	unnamed := path(map[string]*framework.FieldSchema{})
+	unnamed.Pattern = base + "/?"
+
+	withName := path(map[string]*framework.FieldSchema{
+		nameField: {
+			Type:        framework.TypeString,
+			Description: `Name of the connection: letters, digits, and "-", "_", "." inside.`,
+			Required:    true,
+		},
+	})
+	withName.Pattern = base + "/" + framework.GenericNameRegex(nameField)
+	delete(withName.Operations, logical.ListOperation)
+	suffix := *withName.DisplayAttrs
+	suffix.OperationSuffix += "-named"
+	withName.DisplayAttrs = &suffix
+	return []*framework.Path{unnamed, withName}
+}
+
+// connectionName is the connection that a request is about.
+func connectionName(d *framework.FieldData) string {
+	if _, ok := d.Schema[nameField]; !ok {
+		return backend.DefaultConnection
+	}
+	return d.Get(nameField).(string)
+}
+
+// pathFor is how a person writes a path of a connection, mount included.
+func pathFor(req *logical.Request, base, connection string) string {
+	path := req.MountPoint + base
+	if connection != backend.DefaultConnection {
+		path += "/" + connection
+	}
+	return path
+}
+
+// timestamp is RFC 3339 in UTC, in whole seconds.
+func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// putTime adds a time to an answer, and leaves out one that never was.
+func putTime(data map[string]any, key string, t time.Time) {
+	if !t.IsZero() {
+		data[key] = timestamp(t)
+	}
+}
+
+// putText adds a text to an answer, and leaves out an empty one.
+func putText(data map[string]any, key, text string) {
+	if text != "" {
+		data[key] = text
+	}
+}
+
+// seconds is a duration as Vault's APIs show it.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -1,0 +1,120 @@
+package gbg
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-gbg/backend"
+)
+
+func (d *doors) rotatePaths() []*framework.Path {
+	return named("rotate", func(fields map[string]*framework.FieldSchema) *framework.Path {
+		fields["client_id"] = &framework.FieldSchema{
+			Type:        framework.TypeString,
+			Description: "The client that must be active afterwards. If it already is, nothing happens, so a request that is sent twice cannot rotate back. Left out, it is the standby.",
+		}
+		fields["client_secret"] = &framework.FieldSchema{
+			Type:         framework.TypeString,
+			Description:  "The standby's new secret, if it has just been regenerated at GBG. Left out, the stored one is used.",
+			DisplayAttrs: &framework.DisplayAttributes{Name: "Client secret", Sensitive: true},
+		}
+		return &framework.Path{
+			Fields: fields,
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.UpdateOperation: &framework.PathOperation{
+					Callback: d.rotate,
+					Summary:  "Make the standby client the active one.",
+					Responses: map[int][]framework.Response{
+						http.StatusOK: {{Description: "Which client is active now, and what to do next.", Fields: rotateAnswer()}},
+					},
+					ForwardPerformanceStandby:   true,
+					ForwardPerformanceSecondary: true,
+				},
+			},
+			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "client", OperationVerb: "rotate"},
+			HelpSynopsis:    "Make the standby client the active one, without downtime.",
+			HelpDescription: strings.TrimSpace(rotateHelp),
+		}
+	})
+}
+
+func rotateAnswer() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"rotated":           {Type: framework.TypeBool, Required: true, Description: "Whether the active client changed."},
+		"active_client_id":  {Type: framework.TypeString, Required: true, Description: "The client that tokens are issued to from now on."},
+		"standby_client_id": {Type: framework.TypeString, Required: true, Description: "The other client."},
+		"rotation_time":     {Type: framework.TypeString, Description: "When the active client last changed (RFC 3339, UTC)."},
+		"regenerate_after":  {Type: framework.TypeString, Description: "From when on the standby's secret can be regenerated with nothing depending on it (RFC 3339, UTC)."},
+		"next_step":         {Type: framework.TypeString, Required: true, Description: "What to do next, in a sentence."},
+	}
+}
+
+func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := connectionName(data)
+	r, err := d.engine.Rotate(ctx, name, backend.RotateRequest{
+		ClientID: strings.TrimSpace(data.Get("client_id").(string)),
+		Secret:   backend.NewSecret(data.Get("client_secret").(string)),
+	})
+	if err != nil {
+		return failed(req, name, configurer, err)
+	}
+	answer := map[string]any{
+		"rotated":           r.Rotated,
+		"active_client_id":  r.Active.ID,
+		"standby_client_id": r.Standby.ID,
+		"next_step":         nextStep(req, name, r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
+	}
+	putTime(answer, "rotation_time", r.Record.Time)
+	putTime(answer, "regenerate_after", r.Record.RegenerateAfter)
+	resp := &logical.Response{Data: answer}
+	if r.SecretKept {
+		resp.AddWarning(fmt.Sprintf("client %q is active again with the secret it had the last time; regenerate the standby's secret before each rotation to renew it", r.Active.ID))
+	}
+	if r.SecretDisregarded {
+		resp.AddWarning(fmt.Sprintf("client %q is active already: nothing was rotated, and the client_secret that was given has not been stored", r.Active.ID))
+	}
+	return resp, nil
+}
+
+// nextStep is the sentence that tells a person how the pair's round goes on.
+// fresh says that the standby's secret has not served yet.
+func nextStep(req *logical.Request, connection, standby string, regenerateAfter time.Time, fresh bool) string {
+	rotate := pathFor(req, "rotate", connection)
+	switch {
+	case standby == "":
+		return fmt.Sprintf("Add a second client, so that secrets can be rotated without downtime: vault write %s paired_client_id=ID paired_client_secret=@FILE",
+			pathFor(req, "config", connection))
+	case fresh:
+		return fmt.Sprintf("Client %q stands by with a secret that has not been used yet. When it is time to rotate: vault write -f %s", standby, rotate)
+	case regenerateAfter.IsZero():
+		return fmt.Sprintf("Regenerate the secret of client %q in GBG's Account management portal, then: vault write %s client_secret=@FILE", standby, rotate)
+	}
+	return fmt.Sprintf("After %s regenerate the secret of client %q in GBG's Account management portal, then, when it is time to rotate again: vault write %s client_secret=@FILE",
+		timestamp(regenerateAfter), standby, rotate)
+}
+
+const rotateHelp = `
+A connection has a pair of API clients at GBG; one is active, the other stands
+by. Rotating makes the standby active:
+
+  1. If client_secret is given, it is the standby's new secret.
+  2. The standby proves itself: a token is fetched from GBG with it.
+  3. One storage write makes it active, its new secret included.
+
+If any of it fails nothing has changed, and the error says so. Readers of creds
+never notice: tokens issued before stay valid until they expire.
+
+To renew both secrets for good, do this every so often:
+
+  - regenerate the standby's secret in GBG's Account management portal
+  - $ vault write gbg/rotate client_secret=@FILE
+
+"regenerate_after" in the answer is when the last token of the client that left
+has expired. From then on its secret can be regenerated.
+`

@@ -1,0 +1,103 @@
+package gbg
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+func (d *doors) statusPaths() []*framework.Path {
+	return named("status", func(fields map[string]*framework.FieldSchema) *framework.Path {
+		return &framework.Path{
+			Fields: fields,
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.ReadOperation: &framework.PathOperation{
+					Callback: d.readStatus,
+					Summary:  "See how a connection is.",
+					Responses: map[int][]framework.Response{
+						http.StatusOK: {{Description: "How the connection is. What never happened is left out.", Fields: statusAnswer()}},
+					},
+				},
+			},
+			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "status", OperationVerb: "read"},
+			HelpSynopsis:    "See how a connection is: active client, ages, last error, next step.",
+			HelpDescription: strings.TrimSpace(statusHelp),
+		}
+	})
+}
+
+func statusAnswer() map[string]*framework.FieldSchema {
+	text := func(required bool, description string) *framework.FieldSchema {
+		return &framework.FieldSchema{Type: framework.TypeString, Required: required, Description: description}
+	}
+	return map[string]*framework.FieldSchema{
+		"connection":              text(true, "Name of the connection."),
+		"grant_type":              text(true, "How tokens are asked for."),
+		"token_url":               text(true, "Where tokens are asked for."),
+		"active_client_id":        text(true, "The client that tokens are issued to."),
+		"standby_client_id":       text(false, "The other client of the pair."),
+		"active_secret_set_time":  text(false, "When the active client's secret was stored (RFC 3339, UTC)."),
+		"standby_secret_set_time": text(false, "When the standby's secret was stored (RFC 3339, UTC)."),
+		"active_verified_time":    text(false, "When the active client last got a token (RFC 3339, UTC)."),
+		"standby_verified_time":   text(false, "When the standby last got a token (RFC 3339, UTC)."),
+		"last_rotation_time":      text(false, "When the active client last changed (RFC 3339, UTC)."),
+		"last_rotation_cause":     text(false, "Why it changed."),
+		"regenerate_after":        text(false, "From when on the standby's secret can be regenerated with nothing depending on it (RFC 3339, UTC)."),
+		"token_expire_time":       text(false, "When the current token expires (RFC 3339, UTC)."),
+		"token_refresh_time":      text(false, "When the current token gets its successor (RFC 3339, UTC)."),
+		"token_lifetime_assumed":  {Type: framework.TypeInt64, Description: "Seconds that the current token is taken to live because GBG did not say. Left out if GBG did."},
+		"last_error":              text(false, "How the last token request failed. Left out if it went well."),
+		"last_error_time":         text(false, "When it failed (RFC 3339, UTC)."),
+		"consecutive_errors":      {Type: framework.TypeInt64, Description: "How many token requests have failed in a row."},
+		"next_step":               text(true, "What to do next, in a sentence."),
+	}
+}
+
+func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := connectionName(data)
+	s, err := d.engine.Status(ctx, name)
+	if err != nil {
+		return failed(req, name, reader, err)
+	}
+	answer := map[string]any{
+		"connection":       s.Connection,
+		"grant_type":       s.GrantType,
+		"token_url":        s.TokenURL,
+		"active_client_id": s.Active.ID,
+		"next_step":        nextStep(req, name, s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
+	}
+	putText(answer, "standby_client_id", s.Standby.ID)
+	putTime(answer, "active_secret_set_time", s.Active.SecretSetTime)
+	putTime(answer, "standby_secret_set_time", s.Standby.SecretSetTime)
+	putTime(answer, "active_verified_time", s.Active.VerifiedTime)
+	putTime(answer, "standby_verified_time", s.Standby.VerifiedTime)
+	putTime(answer, "last_rotation_time", s.LastRotation.Time)
+	putText(answer, "last_rotation_cause", string(s.LastRotation.Cause))
+	putTime(answer, "regenerate_after", s.LastRotation.RegenerateAfter)
+	putTime(answer, "token_expire_time", s.TokenExpireTime)
+	putTime(answer, "token_refresh_time", s.TokenRefreshTime)
+	if s.TokenLifetimeAssumed > 0 {
+		answer["token_lifetime_assumed"] = seconds(s.TokenLifetimeAssumed)
+	}
+	putText(answer, "last_error", s.LastError)
+	putTime(answer, "last_error_time", s.LastErrorTime)
+	if s.ConsecutiveErrors > 0 {
+		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
+		answer["next_step"] = fmt.Sprintf("Token requests fail: see last_error. If GBG refuses client %q, write its current secret to %s or rotate with: vault write -f %s",
+			s.Active.ID, pathFor(req, "config", name), pathFor(req, "rotate", name))
+	}
+	return &logical.Response{Data: answer}, nil
+}
+
+const statusHelp = `
+What a person wants to know about a connection without rights to change it:
+which client is active, how old each secret is and when it last proved itself,
+the last rotation, the current token's times, the last error, and what to do
+next. It holds no secret and no token, and it asks nothing of GBG.
+
+Times are RFC 3339 in UTC. What never happened is left out.
+`

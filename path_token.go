@@ -1,0 +1,91 @@
+package gbg
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-gbg/backend"
+)
+
+// fetchTimeLayout is RFC 3339 with fractions that never fall away.
+const fetchTimeLayout = "2006-01-02T15:04:05.000000000Z"
+
+func (d *doors) credsPaths() []*framework.Path {
+	return named("creds", func(fields map[string]*framework.FieldSchema) *framework.Path {
+		return &framework.Path{
+			Fields: fields,
+			Operations: map[logical.Operation]framework.OperationHandler{
+				logical.ReadOperation: &framework.PathOperation{
+					Callback: d.readCreds,
+					Summary:  "Get a GBG access token.",
+					Responses: map[int][]framework.Response{
+						http.StatusOK: {{Description: "An access token that is valid now.", Fields: credsAnswer()}},
+					},
+				},
+			},
+			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "credentials", OperationVerb: "read"},
+			HelpSynopsis:    "Get a short-lived GBG access token.",
+			HelpDescription: strings.TrimSpace(credsHelp),
+		}
+	})
+}
+
+func credsAnswer() map[string]*framework.FieldSchema {
+	return map[string]*framework.FieldSchema{
+		"access_token":        {Type: framework.TypeString, Required: true, Description: "The token.", DisplayAttrs: &framework.DisplayAttributes{Sensitive: true}},
+		"token_type":          {Type: framework.TypeString, Required: true, Description: "How to present it, as GBG gave it: Bearer."},
+		"expire_time":         {Type: framework.TypeString, Required: true, Description: "When GBG lets the token end (RFC 3339, UTC)."},
+		"ttl":                 {Type: framework.TypeInt64, Required: true, Description: "Seconds after which there is a newer token. Read again then, not before."},
+		"rotation_period":     {Type: framework.TypeInt64, Required: true, Description: "Seconds from one token to the next."},
+		"last_vault_rotation": {Type: framework.TypeString, Required: true, Description: "When this token was fetched (RFC 3339, UTC, with fractions)."},
+		"client_id":           {Type: framework.TypeString, Required: true, Description: "The GBG client that the token was issued to."},
+		"scope":               {Type: framework.TypeString, Required: true, Description: "The scope granted, or asked for if GBG named none."},
+		"connection":          {Type: framework.TypeString, Required: true, Description: "The connection that the token is of."},
+	}
+}
+
+func (d *doors) readCreds(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := connectionName(data)
+	c, err := d.engine.Token(ctx, name)
+	if err != nil {
+		return failed(req, name, reader, err)
+	}
+	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
+}
+
+// credential is the answer to a read. ttl, rotation_period and
+// last_vault_rotation are Vault's convention for static credentials, by which
+// Vault Agent and Vault Secrets Operator know when to come back. No other key
+// may differ between two answers with the same token: they would take it for a
+// new secret.
+func credential(c backend.Credential) map[string]any {
+	return map[string]any{
+		"access_token":        c.AccessToken.Reveal(),
+		"token_type":          c.TokenType,
+		"expire_time":         c.ExpireTime.Format(time.RFC3339),
+		"ttl":                 seconds(c.TTL),
+		"rotation_period":     seconds(c.RotationPeriod),
+		"last_vault_rotation": c.FetchTime.UTC().Format(fetchTimeLayout),
+		"client_id":           c.ClientID,
+		"scope":               c.Scope,
+		"connection":          c.Connection,
+	}
+}
+
+const credsHelp = `
+Reading this path gives an access token of the connection's active client, to
+be sent to GBG as "Authorization: Bearer TOKEN". All readers share one token,
+so reading often costs GBG nothing.
+
+"ttl" is the number of seconds after which there is a newer token; the one you
+hold is still valid then. Read again when it has passed. Vault Agent does so by
+itself. "expire_time" is when GBG stops accepting the token.
+
+There is no lease: a token that has been read cannot be taken back before it
+expires.
+`

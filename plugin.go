@@ -1,0 +1,99 @@
+// Package gbg is a secrets engine for HashiCorp Vault. It keeps GBG client
+// secrets under config, serves short-lived GBG access tokens at creds, and
+// rotates between two paired clients without downtime.
+//
+// This package holds the paths: a request comes in, one call goes to the
+// engine in package backend, an answer goes out.
+package gbg
+
+import (
+	"context"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/jonboulle/clockwork"
+
+	"vault-plugin-secrets-gbg/backend"
+)
+
+// operationPrefix begins the operation ids of the OpenAPI document.
+const operationPrefix = "gbg"
+
+// Options are what a factory may be given. The zero value is for production.
+type Options struct {
+	// Version is what Vault shows as the plugin's running version: "v" and a
+	// semantic version. Empty shows none.
+	Version string
+	// Clock; nil is the real one.
+	Clock clockwork.Clock
+	// Random gives numbers in [0, 1) from many goroutines at once; nil is
+	// math/rand/v2's.
+	Random func() float64
+}
+
+// NewFactory gives the function by which Vault makes a mount's backend.
+func NewFactory(o Options) logical.Factory {
+	return func(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
+		engine, err := backend.New(backend.Options{
+			Storage: config.StorageView,
+			Logger:  config.Logger,
+			Clock:   o.Clock,
+			Random:  o.Random,
+		})
+		if err != nil {
+			return nil, err
+		}
+		b := newFramework(engine, o.Version)
+		if err := b.Setup(ctx, config); err != nil {
+			engine.Close()
+			return nil, err
+		}
+		return b, nil
+	}
+}
+
+// newFramework is the table of paths around an engine.
+func newFramework(engine *backend.Engine, version string) *framework.Backend {
+	d := &doors{engine: engine}
+	return &framework.Backend{
+		BackendType:    logical.TypeLogical,
+		RunningVersion: version,
+		Help:           strings.TrimSpace(mountHelp),
+		PathsSpecial:   &logical.Paths{SealWrapStorage: []string{backend.SealWrapPrefix}},
+		Paths: framework.PathAppend(
+			d.configPaths(),
+			d.credsPaths(),
+			d.rotatePaths(),
+			d.statusPaths(),
+		),
+		Invalidate: func(_ context.Context, key string) { engine.Invalidate(key) },
+		Clean:      func(context.Context) { engine.Close() },
+	}
+}
+
+// doors are the paths of one mount.
+type doors struct {
+	engine *backend.Engine
+}
+
+const mountHelp = `
+The GBG secrets engine keeps the client secrets that GBG issued to you, and
+hands out short-lived GBG access tokens.
+
+A connection is an endpoint, a scope and a pair of API clients of which one is
+active. The paths without a name are the connection "default"; add a name for
+any other, and give a team a policy on its name.
+
+  config    what a connection is: clients, secrets, endpoint, timing
+  creds     an access token, shared by all readers, always valid
+  rotate    make the standby client the active one, without downtime
+  status    how a connection is: no secret, no token
+
+Begin with:
+
+  $ vault write gbg/config client_id=ID client_secret=@secret-file
+  $ vault read gbg/creds
+
+"vault path-help gbg/config" and so on tell more.
+`
