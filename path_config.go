@@ -26,7 +26,8 @@ func (d *doors) configPaths() []*framework.Path {
 			ForwardPerformanceStandby:   true,
 			ForwardPerformanceSecondary: true,
 			Responses: map[int][]framework.Response{
-				http.StatusOK: {{Description: "Stored."}},
+				http.StatusNoContent: {{Description: "Stored."}},
+				http.StatusOK:        {{Description: "Stored, with warnings."}},
 			},
 		}
 		return &framework.Path{
@@ -173,9 +174,21 @@ func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *fra
 	if err != nil {
 		return failed(req, name, configurer, err)
 	}
-	// Not nil: the framework can add its warning about fields it does not know
-	// (a misspelt one) to an answer only.
+	if len(warnings) == 0 && allKnown(req.Data, data.Schema) {
+		return nil, nil
+	}
+	// The framework adds its warning about a misspelt field to an answer only.
 	return &logical.Response{Warnings: warnings}, nil
+}
+
+// allKnown says that every field that was given is one of the path's.
+func allKnown(given map[string]any, fields map[string]*framework.FieldSchema) bool {
+	for field := range given {
+		if _, ok := fields[field]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {

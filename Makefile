@@ -1,0 +1,66 @@
+# `make` alone lists the targets.
+
+VERSION := 0.1.0
+
+# A Vault server for the demo and the tests: built here once, unless VAULT names
+# an installed one.
+VAULT ?= bin/vault
+
+GO     ?= go
+PLUGIN := bin/plugins/vault-plugin-secrets-gbg
+
+# The race detector needs a C compiler on Linux.
+CC_FOUND := $(shell command -v $$($(GO) env CC) 2>/dev/null)
+RACE     := $(if $(CC_FOUND),-race)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-8s %s\n' "$$t" "$$d"; done
+
+.PHONY: demo
+demo: build vault ## see it work: a real Vault, a simulated GBG, a token, a rotation under load
+	@bin/demo -vault "$(VAULT)"
+
+.PHONY: dev
+dev: build vault ## the same start, then stay up to be played with (Ctrl-C ends it)
+	@bin/demo -vault "$(VAULT)" -stay
+
+.PHONY: test
+test: vault ## run every test: unit, engine, and end to end on a real Vault
+	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
+	$(GO) test $(RACE) $$($(GO) list ./... | grep -v /e2e)
+	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -count=1 -timeout 20m ./e2e
+
+.PHONY: build
+build: ## build the plugin into bin/plugins, the simulator and the demo into bin
+	@mkdir -p bin/plugins
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=v$(VERSION)' -o $(PLUGIN) ./cmd/vault-plugin-secrets-gbg
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gbg-simulator ./cmd/gbg-simulator
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./scripts/demo
+
+.PHONY: lint
+lint: bin/golangci-lint ## check the code with golangci-lint
+	bin/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: bin/golangci-lint ## format the code
+	bin/golangci-lint fmt ./...
+
+.PHONY: vault
+vault: $(VAULT) ## build the Vault server for the demo and the tests, once
+
+.PHONY: clean
+clean: ## remove everything that was built, the Vault server included
+	rm -rf bin
+
+bin/vault: scripts/vault/go.mod scripts/vault/go.sum
+	@echo "Building a Vault server for the demo and the tests. This happens once and"
+	@echo "takes about 10 minutes on 2 cores, half of it downloads. VAULT=/path/to/vault"
+	@echo "uses an installed one instead."
+	cd scripts/vault && CGO_ENABLED=0 $(GO) build -tags minimal -trimpath -o ../../bin/vault github.com/hashicorp/vault
+
+bin/golangci-lint: scripts/tools/go.mod scripts/tools/go.sum
+	@echo "Building golangci-lint, once."
+	cd scripts/tools && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

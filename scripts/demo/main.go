@@ -1,0 +1,47 @@
+// Command demo shows the plugin at work: a real Vault on loopback, a simulated
+// GBG, a token, and a rotation while readers read. With -stay it only starts
+// them, configured, and stays up. Whatever it started ends with it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	vault := flag.String("vault", "bin/vault", "the vault executable")
+	plugins := flag.String("plugins", "bin/plugins", "the folder with the plugin")
+	simulator := flag.String("simulator", "bin/gbg-simulator", "the simulator's executable")
+	stay := flag.Bool("stay", false, "start, configure, and stay up until Ctrl-C")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, parts{vault: *vault, plugins: *plugins, simulator: *simulator}, *stay)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		fmt.Println("\nInterrupted; everything that was started has been stopped.")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "\nThe demo failed:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, p parts, stay bool) (err error) {
+	out := newScreen(os.Stdout)
+	w, err := startWorld(ctx, p, out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+	if stay {
+		return w.stayUp(ctx)
+	}
+	return w.tour(ctx)
+}

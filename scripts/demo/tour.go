@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// tour walks through what the plugin is for, one step after another.
+func (w *world) tour(ctx context.Context) error {
+	register, enable, configure, err := w.install()
+	if err != nil {
+		return err
+	}
+	w.step("Install the plugin",
+		"Vault runs only plugins whose checksum was registered.")
+	if err := w.run(ctx, register...); err != nil {
+		return err
+	}
+	if err := w.run(ctx, enable...); err != nil {
+		return err
+	}
+
+	w.step("Configure a connection with two API clients",
+		"Their secrets were copied from GBG's portal into two files. Before storing",
+		"anything, the engine gets a token with each client, so a typo shows now.")
+	if err := w.run(ctx, configure...); err != nil {
+		return err
+	}
+	if err := w.run(ctx, "read", "gbg/config"); err != nil {
+		return err
+	}
+
+	w.step("Read an access token",
+		"This is all that an application does. All readers share one token; ttl says",
+		"after how many seconds there is a newer one.")
+	if err := w.run(ctx, "read", "gbg/creds"); err != nil {
+		return err
+	}
+
+	w.step("Call GBG with it")
+	w.command(`curl -H "Authorization: Bearer $(vault read -field=access_token gbg/creds)" ` + w.gbg + "/api/check")
+	if err := w.callGBG(ctx); err != nil {
+		return err
+	}
+
+	w.step("Rotate, while 8 readers read tokens and call GBG with them",
+		"The standby's secret is regenerated in GBG's portal (here the simulator's);",
+		"its old secret dies at once. Then one command makes it the active client.")
+	if err := w.rotateUnderLoad(ctx); err != nil {
+		return err
+	}
+
+	w.step("See how the connection is",
+		"For people who may not change it: no secret, no token.")
+	if err := w.run(ctx, "read", "gbg/status"); err != nil {
+		return err
+	}
+
+	fmt.Fprintf(w.file, "\n   %sThat was all.%s To keep it running and play with it: make dev\n", w.bold, w.none)
+	return nil
+}
+
+// run shows a vault command, runs it, and shows its output.
+func (w *world) run(ctx context.Context, args ...string) error {
+	w.command(typed(args))
+	out, err := w.vaultCLI(ctx, args...)
+	if err != nil {
+		return err
+	}
+	w.output(out)
+	return nil
+}
+
+// typed is a vault command as a person would type it, broken where it is long.
+func typed(args []string) string {
+	const width = 76
+	line, total := "vault", ""
+	for _, arg := range args {
+		if len(line)+len(arg) > width {
+			total += line + " \\\n     "
+			line = "   "
+		}
+		line += " " + arg
+	}
+	return total + line
+}
+
+// callGBG calls the simulator's protected endpoint with the current token.
+func (w *world) callGBG(ctx context.Context) error {
+	token, err := w.vaultCLI(ctx, "read", "-field=access_token", "gbg/creds")
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.gbg+"/api/check", http.NoBody)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+	return w.show(req)
+}
+
+// show does a request to the simulator and shows the answer.
+func (w *world) show(req *http.Request) error {
+	body, err := do(req)
+	if err != nil {
+		return err
+	}
+	w.output(string(body))
+	return nil
+}
+
+func do(req *http.Request) ([]byte, error) {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL, resp.Status, body)
+	}
+	return body, err
+}
+
+// regenerate replaces a client's secret at the simulator, and its file here.
+func (w *world) regenerate(ctx context.Context, clientID string) error {
+	url := w.gbg + "/portal/clients/" + clientID + "/regenerate"
+	w.command("curl -X POST " + url + "   # at GBG: Clients > ... > Regenerate Secret")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	body, err := do(req)
+	if err != nil {
+		return err
+	}
+	var client struct {
+		Secret string `json:"client_secret"`
+	}
+	if err := json.Unmarshal(body, &client); err != nil {
+		return err
+	}
+	w.say("(the new secret goes into %s.secret)", clientID)
+	return w.writeSecret(clientID, client.Secret)
+}
+
+func (w *world) rotateUnderLoad(ctx context.Context) error {
+	load, err := startLoad(ctx, w.vault, w.gbg, 8)
+	if err != nil {
+		return err
+	}
+	defer load.stop()
+	if err := pause(ctx, time.Second); err != nil {
+		return err
+	}
+	if err := w.regenerate(ctx, clientB); err != nil {
+		return err
+	}
+	if err := w.run(ctx, "write", "gbg/rotate", "client_secret=@"+clientB+".secret"); err != nil {
+		return err
+	}
+	if err := pause(ctx, time.Second); err != nil {
+		return err
+	}
+	r := load.stop()
+	fmt.Fprintf(w.file, "\n   %s%d reads of gbg/creds: %d failed. %d calls of GBG: %d refused.%s\n",
+		w.bold, r.reads, r.failed, r.calls, r.refused, w.none)
+	w.say("Tokens seen of %s: %d, of %s: %d.", clientA, r.byClient[clientA], clientB, r.byClient[clientB])
+	if r.failed+r.refused > 0 || r.byClient[clientA] == 0 || r.byClient[clientB] == 0 {
+		return fmt.Errorf("the rotation was noticed: %s", r.firstError)
+	}
+	return nil
+}
+
+// pause lets the readers read for a while, for the person who watches.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stayUp installs and configures without a word, then waits for Ctrl-C.
+func (w *world) stayUp(ctx context.Context) error {
+	register, enable, configure, err := w.install()
+	if err != nil {
+		return err
+	}
+	for _, args := range [][]string{register, enable, configure} {
+		if _, err := w.vaultCLI(ctx, args...); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(w.file, `
+In another terminal:
+
+export VAULT_ADDR=%s VAULT_TOKEN=%s
+export PATH="%s:$PATH" GBG=%s
+cd %s
+
+Then try:
+
+vault read gbg/creds
+curl -H "Authorization: Bearer $(vault read -field=access_token gbg/creds)" $GBG/api/check
+curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret that it shows
+vault write gbg/rotate client_secret=SECRET
+vault read gbg/status
+vault path-help gbg
+curl $GBG/                                          # what else the simulator can do
+
+Vault's log is %s. Ctrl-C stops it all.
+`, w.vault.Address(), w.vault.Token(), dirOf(w.parts.vault), w.gbg, w.dir, clientB, w.vaultLog.Name())
+	<-ctx.Done()
+	fmt.Fprintln(w.file, "\nStopping Vault and the simulator.")
+	return nil
+}
+
+func dirOf(path string) string { return path[:strings.LastIndexByte(path, '/')] }
