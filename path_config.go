@@ -250,7 +250,8 @@ func duration(data *framework.FieldData, field backend.Setting) *time.Duration {
 	if !ok {
 		return nil
 	}
-	d := time.Duration(value.(int)) * time.Second
+	whole := value.(int)
+	d := time.Duration(whole) * time.Second
 	return &d
 }
 

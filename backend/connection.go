@@ -35,7 +35,7 @@ type RotationRecord struct {
 // RotationCause says why the active client changed.
 type RotationCause string
 
-// CauseRotate: somebody asked for it.
+// CauseRotate says that somebody asked for it.
 const CauseRotate RotationCause = "rotate"
 
 // request is what is asked of GBG for a client of this connection.

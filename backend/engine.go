@@ -81,7 +81,7 @@ func New(o Options) (*Engine, error) {
 		e.clock = clockwork.NewRealClock()
 	}
 	if e.random == nil {
-		e.random = rand.Float64
+		e.random = rand.Float64 //nolint:forbidigo // what is injected by default
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	return e, nil

@@ -8,11 +8,11 @@ import (
 )
 
 var (
-	// ErrNotConfigured: there is no connection of this name.
+	// ErrNotConfigured says that there is no connection of this name.
 	ErrNotConfigured = errors.New("not configured")
-	// ErrNoPair: the connection has one client only, so nothing to rotate to.
+	// ErrNoPair says that the connection has one client only, so nothing to rotate to.
 	ErrNoPair = errors.New("there is no paired client to rotate to")
-	// ErrClosed: the engine has been shut down.
+	// ErrClosed says that the engine has been shut down.
 	ErrClosed = errors.New("the secrets engine is shutting down")
 )
 

@@ -34,10 +34,10 @@ type answer struct {
 	expiresIn json.RawMessage
 }
 
-// errAnswer says why an answer cannot be a token.
-type errAnswer string
+// answerError says why an answer cannot be a token.
+type answerError string
 
-func (e errAnswer) Error() string { return string(e) }
+func (e answerError) Error() string { return string(e) }
 
 // RoundTrip implements http.RoundTripper.
 func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -51,14 +51,14 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	a.requestID = resp.Header.Get("X-Request-Id")
 
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		return nil, errAnswer("the endpoint answered with a redirect, which is never followed")
+		return nil, answerError("the endpoint answered with a redirect, which is never followed")
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("the answer broke off: %w", err)
 	}
 	if len(body) > maxAnswerBytes {
-		return nil, errAnswer("the answer is larger than 1 MiB")
+		return nil, answerError("the answer is larger than 1 MiB")
 	}
 	a.body = body
 	if resp.StatusCode < 300 {
@@ -78,7 +78,7 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 func (a *answer) takeExpiresIn(body []byte) ([]byte, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return nil, errAnswer("the answer is not a JSON object")
+		return nil, answerError("the answer is not a JSON object")
 	}
 	a.expiresIn = fields["expires_in"]
 	delete(fields, "expires_in")
@@ -95,16 +95,16 @@ func (a *answer) lifetime() (lifetime time.Duration, assumed bool, err error) {
 	}
 	if text[0] == '"' {
 		if err := json.Unmarshal(a.expiresIn, &text); err != nil {
-			return 0, false, errAnswer("expires_in cannot be read")
+			return 0, false, answerError("expires_in cannot be read")
 		}
 		text = strings.TrimSpace(text)
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) || seconds != seconds {
-		return 0, false, errAnswer("expires_in is not a number")
+		return 0, false, answerError("expires_in is not a number")
 	}
 	if seconds < 1 {
-		return 0, false, errAnswer("expires_in is less than a second")
+		return 0, false, answerError("expires_in is less than a second")
 	}
 	if seconds > MaxLifetime.Seconds() {
 		return MaxLifetime, false, nil

@@ -10,17 +10,17 @@ import (
 type Kind int
 
 const (
-	// RefusedClient: the endpoint does not accept this client (invalid_client,
+	// RefusedClient says that the endpoint does not accept this client (invalid_client,
 	// unauthorized_client; RFC 6749 section 5.2). Another client may do better.
 	RefusedClient Kind = iota + 1
-	// RefusedRequest: the endpoint understood the request and said no for
+	// RefusedRequest says that the endpoint understood the request and said no for
 	// another reason (invalid_scope, ...). Repeating it does not help.
 	RefusedRequest
-	// Unreachable: no answer, or one that says "not now" (timeout, broken
-	// connection, TLS failure, 408, 429, 5xx).
+	// Unreachable says that no answer came, or one that means "not now" (timeout,
+	// broken connection, TLS failure, 408, 429, 5xx).
 	Unreachable
-	// NotAToken: an answer that is neither a token nor a refusal (not JSON, no
-	// access_token, too large, a redirect).
+	// NotAToken says that the answer was neither a token nor a refusal (not JSON,
+	// no access_token, too large, a redirect).
 	NotAToken
 )
 

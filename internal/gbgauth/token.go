@@ -72,7 +72,7 @@ func (a *answer) token(r ClientCredentials, t *oauth2.Token) (*Token, error) {
 	}
 	for _, c := range []byte(t.AccessToken) {
 		if c < 0x20 || c > 0x7e {
-			return nil, a.fail(r, NotAToken, errAnswer("access_token has characters that no token may have"))
+			return nil, a.fail(r, NotAToken, answerError("access_token has characters that no token may have"))
 		}
 	}
 	typ := t.TokenType
@@ -98,13 +98,13 @@ func (a *answer) explain(ctx context.Context, r ClientCredentials, err error) er
 	if errors.As(err, &refused) {
 		return a.refusal(r, refused)
 	}
-	var notToken errAnswer
+	var notToken answerError
 	if errors.As(err, &notToken) {
 		return a.fail(r, NotAToken, notToken)
 	}
 	if a.status != 0 && a.body != nil {
 		// A 2xx whose JSON x/oauth2 could not use; its own text may quote the body.
-		return a.fail(r, NotAToken, errAnswer("the answer has no usable access_token"))
+		return a.fail(r, NotAToken, answerError("the answer has no usable access_token"))
 	}
 	return a.fail(r, Unreachable, err)
 }

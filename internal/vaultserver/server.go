@@ -149,7 +149,7 @@ func (s *Server) start(ctx context.Context) error {
 		args = []string{"server", "-config=" + config}
 	}
 	// The process must outlive ctx: Stop ends it, in order.
-	cmd := exec.Command(s.options.Binary, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.options.Binary, args...)
 	cmd.Env = append(os.Environ(), s.options.Env...)
 	cmd.Stdout, cmd.Stderr = s.options.Log, s.options.Log
 	// A group of its own: a Ctrl-C reaches the one who started it, who stops it.
@@ -247,9 +247,9 @@ func (s *Server) poll(ctx context.Context, what string, ready func(*api.HealthRe
 		}
 		select {
 		case <-s.exited:
-			return fmt.Errorf("Vault ended before it did %s: %s", what, s.process.ProcessState)
+			return fmt.Errorf("the Vault server ended before it did %s: %s", what, s.process.ProcessState)
 		case <-ctx.Done():
-			return fmt.Errorf("Vault did not %s: %w", what, errors.Join(ctx.Err(), err))
+			return fmt.Errorf("the Vault server did not %s: %w", what, errors.Join(ctx.Err(), err))
 		case <-time.After(pollInterval):
 		}
 	}
@@ -258,7 +258,7 @@ func (s *Server) poll(ctx context.Context, what string, ready func(*api.HealthRe
 // freePort finds a port that nobody listens on. Between this and the server's
 // own listening somebody may take it: then the server's start fails and says so.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}

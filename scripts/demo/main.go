@@ -20,17 +20,24 @@ func main() {
 	stay := flag.Bool("stay", false, "start, configure, and stay up until Ctrl-C")
 	flag.Parse()
 
+	os.Exit(status(parts{vault: *vault, plugins: *plugins, simulator: *simulator}, *stay))
+}
+
+// status runs the demo and gives its exit status: 130 if a signal ended it, as
+// shells have it.
+func status(p parts, stay bool) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, parts{vault: *vault, plugins: *plugins, simulator: *simulator}, *stay)
+	err := run(ctx, p, stay)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		fmt.Println("\nInterrupted; everything that was started has been stopped.")
-		os.Exit(130)
+		return 130
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "\nThe demo failed:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func run(ctx context.Context, p parts, stay bool) (err error) {

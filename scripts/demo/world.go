@@ -62,7 +62,7 @@ func startWorld(ctx context.Context, p parts, out *screen) (w *world, err error)
 		return w, err
 	}
 	out.say("Starting a Vault server and a simulated GBG on loopback ...")
-	if err = w.startSimulator(); err != nil {
+	if err = w.startSimulator(ctx); err != nil {
 		return w, err
 	}
 	if w.vaultLog, err = os.Create(filepath.Join(w.dir, "vault.log")); err != nil {
@@ -81,8 +81,9 @@ func startWorld(ctx context.Context, p parts, out *screen) (w *world, err error)
 
 // startSimulator starts it on a free port with the two clients, and keeps their
 // secrets in files, as a person would who has just copied them from the portal.
-func (w *world) startSimulator() error {
-	cmd := exec.Command(w.parts.simulator, "-listen", "127.0.0.1:0", "-token-lifetime", "5m",
+func (w *world) startSimulator(ctx context.Context) error {
+	// It must outlive ctx: stop ends it.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), w.parts.simulator, "-listen", "127.0.0.1:0", "-token-lifetime", "5m",
 		"-client", clientA+":onboarding", "-client", clientB+":onboarding")
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

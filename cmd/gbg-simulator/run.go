@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+const defaultTokenLifetime = 5 * time.Minute
+
+type config struct {
+	listen        string
+	tokenLifetime time.Duration
+	clients       []gbgsim.NewClient
+}
+
+// credentials are what a person would copy from the portal's screen.
+type credentials struct {
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+	Department   string `json:"department"`
+}
+
+// run serves until ctx ends and returns nil then. Help that was asked for goes
+// to stderr; errors are only returned.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	settings, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+
+	simulator := gbgsim.New(gbgsim.Options{})
+	if err := simulator.SetTokenLifetime(settings.tokenLifetime); err != nil {
+		return err
+	}
+	created := make([]gbgsim.Client, 0, len(settings.clients))
+	for _, request := range settings.clients {
+		client, err := simulator.CreateClient(request)
+		if err != nil {
+			return err
+		}
+		created = append(created, client)
+	}
+
+	listener, err := gbgsim.Listen(settings.listen)
+	if err != nil {
+		return err
+	}
+	if err := announce(stdout, listener.Addr().String(), created); err != nil {
+		_ = listener.Close()
+
+		return err
+	}
+
+	return simulator.Serve(ctx, listener)
+}
+
+func announce(stdout io.Writer, addr string, clients []gbgsim.Client) error {
+	if _, err := fmt.Fprintf(stdout, "listening on http://%s\n", addr); err != nil {
+		return fmt.Errorf("writing where it listens: %w", err)
+	}
+	lines := json.NewEncoder(stdout)
+	for _, client := range clients {
+		if err := lines.Encode(credentials{
+			ClientID:     client.ID,
+			ClientSecret: client.Secret,
+			Department:   client.Department,
+		}); err != nil {
+			return fmt.Errorf("writing the credentials of client %q: %w", client.ID, err)
+		}
+	}
+
+	return nil
+}
+
+func parse(args []string, stderr io.Writer) (config, error) {
+	var parsed config
+	flags := flag.NewFlagSet("gbg-simulator", flag.ContinueOnError)
+	flags.StringVar(&parsed.listen, "listen", "127.0.0.1:8090", "loopback `address` to listen on; port 0 is any free one")
+	flags.DurationVar(&parsed.tokenLifetime, "token-lifetime", defaultTokenLifetime, "how long tokens are valid, in whole seconds")
+	flags.Func("client", "create a client `id[:department]` with the role "+gbgsim.RoleGoAPIAccess+"; may be repeated",
+		func(value string) error {
+			id, department, _ := strings.Cut(value, ":")
+			if id == "" {
+				return errors.New("the client id is missing")
+			}
+			parsed.clients = append(parsed.clients, gbgsim.NewClient{
+				ID:         id,
+				Department: department,
+				Roles:      []string{gbgsim.RoleGoAPIAccess},
+			})
+
+			return nil
+		})
+
+	// The flag package would print errors, and the caller does it again.
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(stderr)
+		flags.Usage()
+	}
+	if err != nil {
+		return config{}, err
+	}
+	if flags.NArg() > 0 {
+		return config{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+
+	return parsed, nil
+}

@@ -1,0 +1,124 @@
+// Package e2e tests the plugin as people meet it: the real binary, in a real
+// Vault server process, asked through Vault's API and command line. Only GBG
+// is played, by the simulator.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"vault-plugin-secrets-gbg/internal/vaultserver"
+)
+
+// suite is what all tests share: one development server, the plugin binary.
+var suite struct {
+	vault     string // the vault executable
+	dir       string
+	pluginDir string
+	server    *vaultserver.Server
+	serverLog *logBuffer
+}
+
+// logBuffer keeps what a server prints.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func TestMain(m *testing.M) {
+	code, err := runSuite(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		if code == 0 {
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func runSuite(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	if suite.vault, err = findVault(); err != nil {
+		return 1, err
+	}
+	if suite.dir, err = os.MkdirTemp("", "gbg-e2e-"); err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(suite.dir)
+	if suite.dir, err = filepath.EvalSymlinks(suite.dir); err != nil {
+		return 1, err
+	}
+	suite.pluginDir = filepath.Join(suite.dir, "plugins")
+	if err := buildPlugin(ctx, suite.pluginDir, "v0.0.1"); err != nil {
+		return 1, err
+	}
+	suite.serverLog = &logBuffer{}
+	suite.server, err = vaultserver.Start(ctx, vaultserver.Options{
+		Binary: suite.vault, PluginDir: suite.pluginDir, Log: suite.serverLog,
+		Env: []string{"HOME=" + suite.dir, "VAULT_LOG_LEVEL=trace"},
+	})
+	if err != nil {
+		return 1, fmt.Errorf("%w\n%s", err, suite.serverLog)
+	}
+	defer func() { err = errors.Join(err, suite.server.Stop()) }()
+	if err := suite.server.Register(ctx); err != nil {
+		return 1, err
+	}
+	code = m.Run()
+	if strings.Contains(suite.serverLog.String(), "WARNING: DATA RACE") {
+		return 1, errors.New("the race detector found something in the plugin; see Vault's log:\n" + suite.serverLog.String())
+	}
+	return code, nil
+}
+
+// findVault gives the path of the vault executable: VAULT, or what make vault
+// built.
+func findVault() (string, error) {
+	path := os.Getenv("VAULT")
+	if path == "" {
+		path = "../bin/vault"
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("no Vault server to test on: %w (run: make vault)", err)
+	}
+	return path, nil
+}
+
+// buildPlugin builds the plugin into a folder; with the race detector if these
+// tests run with it.
+func buildPlugin(ctx context.Context, dir, version string) error {
+	args := []string{"build", "-o", filepath.Join(dir, vaultserver.PluginName), "-ldflags", "-X main.version=" + version}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	args = append(args, "../cmd/vault-plugin-secrets-gbg")
+	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("building the plugin: %w\n%s", err, out)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package gbgsim
+
+import (
+	"crypto/rand"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+type apiAnswer struct {
+	ClientID   string `json:"client_id"`
+	Department string `json:"department"`
+	Result     string `json:"result"`
+}
+
+// apiErrors is the form in which GBG GO documents the errors of its API.
+type apiErrors struct {
+	Errors []apiError `json:"errors"`
+}
+
+// apiError is one of them. GBG documents Code as digits in a string and
+// Location as Body, Authorization, Path or Service. The codes and names used
+// here are the simulator's own.
+type apiError struct {
+	status   int
+	Code     string `json:"code"`
+	Name     string `json:"name"`
+	Location string `json:"location"`
+	Problem  string `json:"problem"`
+	Action   string `json:"action"`
+}
+
+func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
+	// GBG's support asks for this id, so GBG sends it with every answer.
+	w.Header().Set("X-Request-ID", rand.Text())
+
+	answer, refused := s.callAPI(bearerToken(r))
+	if refused != nil {
+		if refused.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
+		writeJSON(w, refused.status, apiErrors{Errors: []apiError{*refused}})
+
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// callAPI answers and counts one call. An empty accessToken is none.
+func (s *Simulator) callAPI(accessToken string) (apiAnswer, *apiError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	client, refused := s.authorize(accessToken)
+	if refused != nil {
+		s.stats.APICalls.Refused++
+
+		return apiAnswer{}, refused
+	}
+	s.stats.APICalls.Accepted++
+
+	return apiAnswer{ClientID: client.ID, Department: client.Department, Result: "ok"}, nil
+}
+
+// authorize must be called with the lock held.
+func (s *Simulator) authorize(accessToken string) (*Client, *apiError) {
+	if accessToken == "" {
+		return nil, unauthorized("4011", "MISSING_TOKEN", "The request has no bearer token.")
+	}
+	issued, ok := s.tokens[accessToken]
+	switch {
+	case !ok:
+		return nil, unauthorized("4012", "UNKNOWN_TOKEN", "The token was not issued here.")
+	case !s.clock.Now().Before(issued.expires):
+		return nil, unauthorized("4013", "EXPIRED_TOKEN", "The token has expired.")
+	case s.clients[issued.client.ID] != issued.client:
+		return nil, unauthorized("4014", "DELETED_CLIENT", "The client of the token has been deleted.")
+	case !slices.Contains(issued.client.Roles, RoleGoAPIAccess):
+		return nil, &apiError{
+			status:   http.StatusForbidden,
+			Code:     "4031",
+			Name:     "MISSING_ROLE",
+			Location: "Authorization",
+			Problem:  "The client of the token does not have the role " + RoleGoAPIAccess + ".",
+			Action:   "Ask a customer administrator to give the client the role.",
+		}
+	}
+
+	return issued.client, nil
+}
+
+func unauthorized(code, name, problem string) *apiError {
+	return &apiError{
+		status:   http.StatusUnauthorized,
+		Code:     code,
+		Name:     name,
+		Location: "Authorization",
+		Problem:  problem,
+		Action:   "Get a token at " + TokenPath + " and send it in the Authorization header.",
+	}
+}
+
+// bearerToken returns a request's bearer token (RFC 6750, section 2.1), or ""
+// if it has none.
+func bearerToken(r *http.Request) string {
+	scheme, accessToken, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+
+	return strings.TrimSpace(accessToken)
+}

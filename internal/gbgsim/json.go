@@ -1,0 +1,33 @@
+package gbgsim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// readJSON reads a body that must be one JSON value with known members only.
+func readJSON(r *http.Request, value any) error {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(value); err != nil {
+		return fmt.Errorf("the body is not the JSON expected here: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("the body has more than one JSON value")
+	}
+
+	return nil
+}
+
+// writeJSON answers. Nothing the simulator says may be cached: most of it is a
+// credential (RFC 6749, section 5.1) or out of date soon.
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// Fails only if the reader has gone, and then there is no one to tell.
+	_ = json.NewEncoder(w).Encode(value)
+}

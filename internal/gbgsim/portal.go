@@ -1,0 +1,123 @@
+package gbgsim
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// portalHandler answers with a status and, unless it is nil, a JSON body; or
+// with an error.
+type portalHandler func(r *http.Request) (status int, answer any, err error)
+
+type clientList struct {
+	Clients []Client `json:"clients"`
+}
+
+type regeneratedSecret struct {
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+}
+
+type roleList struct {
+	Roles []string `json:"roles"`
+}
+
+type settings struct {
+	TokenLifetime string `json:"token_lifetime"` // as [time.ParseDuration] reads it
+}
+
+type portalError struct {
+	Error string `json:"error"`
+}
+
+// routePortal adds what a customer administrator does by hand in the Account
+// management portal. GBG has no API for it: this one is the simulator's own.
+func (s *Simulator) routePortal(mux *http.ServeMux) {
+	mux.Handle("GET /portal/clients", portalHandler(s.portalListClients))
+	mux.Handle("POST /portal/clients", portalHandler(s.portalCreateClient))
+	mux.Handle("POST /portal/clients/{id}/regenerate", portalHandler(s.portalRegenerate))
+	mux.Handle("PUT /portal/clients/{id}/roles", portalHandler(s.portalSetRoles))
+	mux.Handle("DELETE /portal/clients/{id}", portalHandler(s.portalDeleteClient))
+	mux.Handle("GET /portal/settings", portalHandler(s.portalSettings))
+	mux.Handle("PUT /portal/settings", portalHandler(s.portalSetSettings))
+	mux.Handle("GET /portal/stats", portalHandler(s.portalStats))
+}
+
+func (h portalHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	status, answer, err := h(r)
+	switch {
+	case errors.Is(err, ErrUnknownClient):
+		writeJSON(w, http.StatusNotFound, portalError{Error: err.Error()})
+	case errors.Is(err, ErrClientExists):
+		writeJSON(w, http.StatusConflict, portalError{Error: err.Error()})
+	case err != nil:
+		writeJSON(w, http.StatusBadRequest, portalError{Error: err.Error()})
+	case answer == nil:
+		w.WriteHeader(status)
+	default:
+		writeJSON(w, status, answer)
+	}
+}
+
+func (s *Simulator) portalListClients(*http.Request) (int, any, error) {
+	return http.StatusOK, clientList{Clients: s.Clients()}, nil
+}
+
+func (s *Simulator) portalCreateClient(r *http.Request) (int, any, error) {
+	var request NewClient
+	if err := readJSON(r, &request); err != nil {
+		return 0, nil, err
+	}
+	client, err := s.CreateClient(request)
+
+	return http.StatusCreated, client, err
+}
+
+func (s *Simulator) portalRegenerate(r *http.Request) (int, any, error) {
+	id := r.PathValue("id")
+	secret, err := s.Regenerate(id)
+
+	return http.StatusOK, regeneratedSecret{ClientID: id, ClientSecret: secret}, err
+}
+
+func (s *Simulator) portalSetRoles(r *http.Request) (int, any, error) {
+	var request roleList
+	if err := readJSON(r, &request); err != nil {
+		return 0, nil, err
+	}
+	if request.Roles == nil {
+		return 0, nil, errors.New("roles is missing; [] takes all roles away")
+	}
+
+	return http.StatusNoContent, nil, s.SetRoles(r.PathValue("id"), request.Roles...)
+}
+
+func (s *Simulator) portalDeleteClient(r *http.Request) (int, any, error) {
+	return http.StatusNoContent, nil, s.DeleteClient(r.PathValue("id"))
+}
+
+func (s *Simulator) portalSettings(*http.Request) (int, any, error) {
+	return http.StatusOK, settings{TokenLifetime: s.TokenLifetime().String()}, nil
+}
+
+func (s *Simulator) portalSetSettings(r *http.Request) (int, any, error) {
+	var request settings
+	if err := readJSON(r, &request); err != nil {
+		return 0, nil, err
+	}
+	lifetime, err := time.ParseDuration(request.TokenLifetime)
+	if err != nil {
+		return 0, nil, fmt.Errorf("token_lifetime %q is not a duration such as \"300s\"", request.TokenLifetime)
+	}
+	if err := s.SetTokenLifetime(lifetime); err != nil {
+		return 0, nil, err
+	}
+
+	return s.portalSettings(r)
+}
+
+func (s *Simulator) portalStats(*http.Request) (int, any, error) {
+	return http.StatusOK, s.Stats(), nil
+}

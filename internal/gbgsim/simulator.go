@@ -1,0 +1,121 @@
+// Package gbgsim is a stand-in for GBG GO on loopback, for tests and for the
+// demo: the token endpoint, one protected API to call with its tokens, and the
+// part of the Account management portal where API clients are created and
+// their secrets regenerated.
+//
+// It follows GBG's public documentation, and PingFederate (the product whose
+// path GBG's token endpoint has) and RFC 6749 where GBG's documentation is
+// silent. Everything is kept in memory, every token ever issued included.
+package gbgsim
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+)
+
+// Paths of the simulator. TokenPath is GBG GO's own; APIPath is the
+// simulator's, for GBG GO has no call that only checks a token.
+const (
+	TokenPath = "/as/token.oauth2"
+	APIPath   = "/api/check"
+)
+
+// defaultTokenLifetime is what GBG's public platform grants.
+const defaultTokenLifetime = time.Hour
+
+// maxBody limits a request's body, in bytes. No request of GBG's comes near.
+const maxBody = 64 << 10
+
+const help = `GBG GO simulator: nothing here is real.
+
+POST   ` + TokenPath + `                  get a token (form: grant_type, client_id, client_secret, scope)
+GET    ` + APIPath + `                        call the API with a token (Authorization: Bearer)
+
+GET    /portal/clients                   list the API clients
+POST   /portal/clients                   create one {"name","department","roles":[],"client_id"}
+POST   /portal/clients/{id}/regenerate   replace its secret
+PUT    /portal/clients/{id}/roles        replace its roles {"roles":["` + RoleGoAPIAccess + `"]}
+DELETE /portal/clients/{id}              delete it
+GET    /portal/settings                  read the settings
+PUT    /portal/settings                  change them {"token_lifetime":"300s"}
+GET    /portal/stats                     count token requests and API calls
+`
+
+// Options are the settings of a new Simulator. The zero value is useful.
+type Options struct {
+	// Clock says when a token expires. Nil is the real clock.
+	Clock clockwork.Clock
+
+	// TokenLifetime is how long a new token is valid, in whole seconds. Zero
+	// is one hour, as on GBG's public platform.
+	TokenLifetime time.Duration
+
+	// BeforeToken, unless nil, is called once for every token request after
+	// it was read and before anything about it is decided, so that a test can
+	// hold a request and change the world under it. No lock is held. The
+	// context is the request's: BeforeToken must return when it ends, and the
+	// request then gets no token. The client id is as it was sent, which may
+	// be empty or unknown. Calls may be concurrent.
+	BeforeToken func(ctx context.Context, clientID string)
+}
+
+// Simulator is a GBG GO of one's own. It is an [http.Handler] and safe for
+// concurrent use. Create it with [New].
+type Simulator struct {
+	clock       clockwork.Clock
+	beforeToken func(ctx context.Context, clientID string)
+	handler     http.Handler
+
+	mu            sync.Mutex
+	tokenLifetime time.Duration
+	clients       map[string]*Client // by client id
+	tokens        map[string]token   // by access token
+	stats         Stats
+}
+
+// New returns a Simulator without any clients. It panics if the token lifetime
+// is one that [Simulator.SetTokenLifetime] refuses, zero aside.
+func New(options Options) *Simulator {
+	if options.Clock == nil {
+		options.Clock = clockwork.NewRealClock()
+	}
+	if options.TokenLifetime == 0 {
+		options.TokenLifetime = defaultTokenLifetime
+	}
+	if err := checkTokenLifetime(options.TokenLifetime); err != nil {
+		panic("gbgsim: " + err.Error())
+	}
+
+	s := &Simulator{
+		clock:         options.Clock,
+		beforeToken:   options.BeforeToken,
+		tokenLifetime: options.TokenLifetime,
+		clients:       map[string]*Client{},
+		tokens:        map[string]token{},
+		stats:         Stats{ByClient: map[string]RequestCounts{}},
+	}
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", serveHelp)
+	mux.HandleFunc("POST "+TokenPath, s.serveToken)
+	mux.HandleFunc("GET "+APIPath, s.serveAPI)
+	s.routePortal(mux)
+	s.handler = http.MaxBytesHandler(mux, maxBody)
+
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.handler.ServeHTTP(w, r)
+}
+
+func serveHelp(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, help)
+}

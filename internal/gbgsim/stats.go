@@ -1,0 +1,74 @@
+package gbgsim
+
+import "maps"
+
+// Stats counts what a [Simulator] was asked since it was created.
+type Stats struct {
+	// TokenRequests are the requests to [TokenPath], from known clients or
+	// not, that used the right method.
+	TokenRequests RequestCounts `json:"token_requests"`
+
+	// ByClient are the same requests by the client id they named, known or
+	// not. It is never nil. A request that named none is not in it.
+	ByClient map[string]RequestCounts `json:"token_requests_by_client"`
+
+	// APICalls are the calls to [APIPath].
+	APICalls CallCounts `json:"api_calls"`
+}
+
+// RequestCounts counts token requests. Total counts them as they arrive, Issued
+// and Refused as they are answered: what is missing is being held by
+// [Options.BeforeToken], or was given up by its sender meanwhile.
+type RequestCounts struct {
+	Total   int `json:"total"`
+	Issued  int `json:"issued"`
+	Refused int `json:"refused"`
+}
+
+// CallCounts counts calls to the protected API.
+type CallCounts struct {
+	Accepted int `json:"accepted"`
+	Refused  int `json:"refused"`
+}
+
+// Stats returns the counts of this moment. A request that its sender has got
+// the answer to is in them.
+func (s *Simulator) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	stats := s.stats
+	stats.ByClient = maps.Clone(stats.ByClient)
+
+	return stats
+}
+
+func (s *Simulator) countTokenRequest(clientID string) {
+	s.countToken(clientID, RequestCounts{Total: 1})
+}
+
+func (s *Simulator) countTokenAnswer(clientID string, issued bool) {
+	if issued {
+		s.countToken(clientID, RequestCounts{Issued: 1})
+	} else {
+		s.countToken(clientID, RequestCounts{Refused: 1})
+	}
+}
+
+func (s *Simulator) countToken(clientID string, more RequestCounts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.stats.TokenRequests = s.stats.TokenRequests.plus(more)
+	if clientID != "" {
+		s.stats.ByClient[clientID] = s.stats.ByClient[clientID].plus(more)
+	}
+}
+
+func (c RequestCounts) plus(more RequestCounts) RequestCounts {
+	return RequestCounts{
+		Total:   c.Total + more.Total,
+		Issued:  c.Issued + more.Issued,
+		Refused: c.Refused + more.Refused,
+	}
+}

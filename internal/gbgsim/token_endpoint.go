@@ -1,0 +1,135 @@
+package gbgsim
+
+import (
+	"crypto/subtle"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Scope is the only scope that can be asked for.
+const Scope = "gbg.token"
+
+// tokenAnswer is a successful answer (RFC 6749, section 5.1) with the members
+// that GBG documents.
+type tokenAnswer struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"` // seconds
+}
+
+// refusal is an error answer (RFC 6749, section 5.2).
+type refusal struct {
+	status      int
+	Code        string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request) {
+	// RFC 6749, section 5.1, asks for this besides Cache-Control.
+	w.Header().Set("Pragma", "no-cache")
+
+	form, refused := tokenForm(r)
+	clientID := form.Get("client_id")
+	s.countTokenRequest(clientID)
+
+	if s.beforeToken != nil {
+		s.beforeToken(r.Context(), clientID)
+		if r.Context().Err() != nil {
+			writeJSON(w, http.StatusServiceUnavailable, refusal{
+				Code:        "temporarily_unavailable",
+				Description: "The request ended before it was answered.",
+			})
+
+			return
+		}
+	}
+
+	var answer tokenAnswer
+	if refused == nil {
+		answer, refused = s.grantToken(form)
+	}
+	s.countTokenAnswer(clientID, refused == nil)
+
+	if refused != nil {
+		if _, _, basic := r.BasicAuth(); basic && refused.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", `Basic realm="gbg-simulator"`)
+		}
+		writeJSON(w, refused.status, refused)
+
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// tokenForm reads a token request and refuses what is malformed in itself
+// (RFC 6749, sections 2.3 and 3.2). Parameters in the URL do not count. The
+// form is as much as could be read, and may be nil.
+func tokenForm(r *http.Request) (url.Values, *refusal) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return nil, invalidRequest("The body must be application/x-www-form-urlencoded.")
+	}
+	if err := r.ParseForm(); err != nil {
+		return r.PostForm, invalidRequest("The form cannot be read.")
+	}
+
+	form := r.PostForm
+	for _, values := range form {
+		if len(values) > 1 {
+			return form, invalidRequest("A parameter is there more than once.")
+		}
+	}
+	if form.Get("grant_type") == "" {
+		return form, invalidRequest("The parameter grant_type is missing.")
+	}
+	if _, _, basic := r.BasicAuth(); basic && form.Get("client_secret") != "" {
+		return form, invalidRequest("The client authenticates both in the form and in a Basic header.")
+	}
+
+	return form, nil
+}
+
+// grantToken answers a well-formed request. The client authenticates in the
+// form and nowhere else, as GBG documents it.
+func (s *Simulator) grantToken(form url.Values) (tokenAnswer, *refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	client, ok := s.clients[form.Get("client_id")]
+	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(form.Get("client_secret"))) == 0 {
+		return tokenAnswer{}, &refusal{
+			status:      http.StatusUnauthorized,
+			Code:        "invalid_client",
+			Description: "Invalid client or client credentials.",
+		}
+	}
+	if grantType := form.Get("grant_type"); grantType != "client_credentials" {
+		return tokenAnswer{}, &refusal{
+			status:      http.StatusBadRequest,
+			Code:        "unsupported_grant_type",
+			Description: "Only the grant type client_credentials is supported here.",
+		}
+	}
+	for scope := range strings.FieldsSeq(form.Get("scope")) {
+		if scope != Scope {
+			return tokenAnswer{}, &refusal{
+				status:      http.StatusBadRequest,
+				Code:        "invalid_scope",
+				Description: "Only the scope " + Scope + " can be asked for.",
+			}
+		}
+	}
+
+	return tokenAnswer{
+		AccessToken: s.issueToken(client),
+		TokenType:   "Bearer",
+		ExpiresIn:   int64(s.tokenLifetime / time.Second),
+	}, nil
+}
+
+func invalidRequest(description string) *refusal {
+	return &refusal{status: http.StatusBadRequest, Code: "invalid_request", Description: description}
+}
