@@ -77,16 +77,16 @@ func (c *Connection) encode() ([]byte, error) {
 
 // decode reads the stored form.
 func decode(name string, stored []byte) (*Connection, error) {
-	var e entry
-	if err := json.Unmarshal(stored, &e); err != nil {
-		// The decoder's own text may quote the entry.
-		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete it and write it anew", name)
+	// The version comes first: a newer entry may have any other form. The
+	// decoder's own text may quote the entry, so it is not shown.
+	var form struct {
+		Version int `json:"version"`
 	}
-	switch {
-	case e.Version > entryVersion:
-		return nil, fmt.Errorf("connection %q: its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", name, e.Version, entryVersion)
-	case e.Version < 1, len(e.Clients) < 1, len(e.Clients) > 2,
-		e.ActiveSlot < First, int(e.ActiveSlot) >= len(e.Clients):
+	if json.Unmarshal(stored, &form) == nil && form.Version > entryVersion {
+		return nil, fmt.Errorf("connection %q: its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", name, form.Version, entryVersion)
+	}
+	var e entry
+	if json.Unmarshal(stored, &e) != nil || !e.whole() {
 		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete it and write it anew", name)
 	}
 	c := &Connection{
@@ -112,4 +112,19 @@ func decode(name string, stored []byte) (*Connection, error) {
 		}
 	}
 	return c, nil
+}
+
+// whole says that the entry holds what every connection has: one client or two
+// different ones, each with a secret, of which one is active.
+func (e *entry) whole() bool {
+	n := len(e.Clients)
+	if e.Version < 1 || n < 1 || n > 2 || e.ActiveSlot < First || int(e.ActiveSlot) >= n {
+		return false
+	}
+	for _, client := range e.Clients {
+		if client.ID == "" || client.Secret == "" {
+			return false
+		}
+	}
+	return n == 1 || e.Clients[First].ID != e.Clients[Paired].ID
 }

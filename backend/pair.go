@@ -149,8 +149,8 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	return client, nil
 }
 
-// WithStandbySecret gives the standby a new secret. Without a standby the error
-// is ErrNoPair.
+// WithStandbySecret gives the standby a new secret, which must not be empty.
+// Without a standby the error is ErrNoPair.
 func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	standby, ok := p.Standby()
 	if !ok {
@@ -173,7 +173,7 @@ func (p Pair) Flip() (Pair, error) {
 // Verified notes that the client with this id got a token.
 func (p Pair) Verified(clientID string, now time.Time) Pair {
 	for slot := range p.Clients {
-		if p.Clients[slot].ID == clientID {
+		if clientID != "" && p.Clients[slot].ID == clientID {
 			p.Clients[slot].VerifiedTime = now
 		}
 	}

@@ -3,9 +3,11 @@ package backend
 import (
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
@@ -140,7 +142,7 @@ func (s Settings) change(c SettingsChange) (Settings, error) {
 	return s, nil
 }
 
-// checkDuration wants whole seconds from 1 to most.
+// checkDuration wants a second or more, and no more than most.
 func checkDuration(setting Setting, d, most time.Duration) error {
 	if d < time.Second || d > most {
 		return invalid(setting, "must be between 1s and %s", most)
@@ -151,7 +153,7 @@ func checkDuration(setting Setting, d, most time.Duration) error {
 // checkScope wants RFC 6749 section 3.3's characters.
 func checkScope(scope string) error {
 	if len(scope) > maxScopeLength {
-		return invalid(Scope, "is longer than %d characters", maxScopeLength)
+		return invalid(Scope, "is longer than %d bytes", maxScopeLength)
 	}
 	for _, c := range []byte(scope) {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {
@@ -168,7 +170,7 @@ func checkURL(setting Setting, text string) error {
 		return nil
 	}
 	if len(text) > maxURLLength {
-		return invalid(setting, "is longer than %d characters", maxURLLength)
+		return invalid(setting, "is longer than %d bytes", maxURLLength)
 	}
 	if hasControl(text) {
 		return invalid(setting, "has control characters")
@@ -185,10 +187,18 @@ func checkURL(setting Setting, text string) error {
 		return invalid(setting, "must begin with https://")
 	case u.Hostname() == "":
 		return invalid(setting, "has no host")
+	case !isPort(u.Port()):
+		return invalid(setting, "has a port that is not between 1 and 65535")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return invalid(setting, "must begin with https:// (http:// is for a loopback address only)")
 	}
 	return nil
+}
+
+// isPort says that a port can be connected to. Empty is the scheme's own.
+func isPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 func isLoopback(host string) bool {
@@ -207,9 +217,11 @@ func cleanID(setting Setting, id string) (string, error) {
 	id = strings.TrimSpace(id)
 	switch {
 	case len(id) > maxIDLength:
-		return "", invalid(setting, "is longer than %d characters", maxIDLength)
+		return "", invalid(setting, "is longer than %d bytes", maxIDLength)
 	case hasControl(id):
 		return "", invalid(setting, "has control characters")
+	case !utf8.ValidString(id): // JSON would store something else
+		return "", invalid(setting, "is not UTF-8 text")
 	}
 	return id, nil
 }
@@ -219,9 +231,11 @@ func cleanSecret(setting Setting, secret Secret) (Secret, error) {
 	text := strings.TrimSpace(secret.Reveal())
 	switch {
 	case len(text) > maxSecretLength:
-		return Secret{}, invalid(setting, "is longer than %d characters", maxSecretLength)
+		return Secret{}, invalid(setting, "is longer than %d bytes", maxSecretLength)
 	case hasControl(text):
 		return Secret{}, invalid(setting, "has control characters")
+	case !utf8.ValidString(text):
+		return Secret{}, invalid(setting, "is not UTF-8 text")
 	}
 	return gbgauth.NewSecret(text), nil
 }

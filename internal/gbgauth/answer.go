@@ -82,7 +82,12 @@ func (a *answer) takeExpiresIn(body []byte) ([]byte, error) {
 	}
 	a.expiresIn = fields["expires_in"]
 	delete(fields, "expires_in")
-	return json.Marshal(fields)
+	// Not json.Marshal: it makes \u003c of every <, and x/oauth2 reads 1 MiB.
+	var rest bytes.Buffer
+	encoder := json.NewEncoder(&rest)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(fields)
+	return rest.Bytes(), err
 }
 
 // lifetime reads expires_in (RFC 6749 section 5.1: seconds). Missing or null is
@@ -100,7 +105,8 @@ func (a *answer) lifetime() (lifetime time.Duration, assumed bool, err error) {
 		text = strings.TrimSpace(text)
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) || seconds != seconds {
+	// ParseFloat takes "inf", "nan" and "0x1p4", too.
+	if err != nil && !errors.Is(err, strconv.ErrRange) || !json.Valid([]byte(text)) {
 		return 0, false, answerError("expires_in is not a number")
 	}
 	if seconds < 1 {

@@ -75,7 +75,7 @@ func (e *Error) Error() string {
 	if e.Status != 0 {
 		fmt.Fprintf(&b, "HTTP %d from ", e.Status)
 	}
-	b.WriteString(e.URL)
+	b.WriteString(printable(e.URL))
 	if e.RequestID != "" {
 		b.WriteString(", request id " + e.RequestID)
 	}

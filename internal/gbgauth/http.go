@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/hashicorp/go-cleanhttp"
 )
@@ -60,6 +61,10 @@ func certPool(text string) (*x509.CertPool, error) {
 	}
 	if found == 0 {
 		return nil, errors.New("holds no PEM certificate")
+	}
+	// pem.Decode passes over what it cannot read.
+	if strings.Count(text, "-----BEGIN ") != found {
+		return nil, errors.New("holds a PEM block that cannot be read")
 	}
 	return pool, nil
 }

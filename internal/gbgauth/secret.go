@@ -3,6 +3,7 @@ package gbgauth
 import (
 	"fmt"
 	"strconv"
+	"unique"
 )
 
 // redacted stands wherever a secret would have been printed.
@@ -11,18 +12,31 @@ const redacted = "[redacted]"
 // Secret is a client secret or a token. Whatever prints it shows "[redacted]":
 // every fmt verb, hclog, encoding/json and encoding/xml. Only Reveal gives the
 // value. The zero value is the empty secret. Secrets compare with ==.
+//
+// The value is behind a handle because fmt calls no method for %p, %w and
+// unexported fields: there it prints an address.
 type Secret struct {
-	value string
+	value unique.Handle[string]
 }
 
 // NewSecret wraps a value.
-func NewSecret(value string) Secret { return Secret{value: value} }
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{value: unique.Make(value)}
+}
 
 // Reveal gives the value itself, for the wire and for Vault's storage.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.IsEmpty() {
+		return ""
+	}
+	return s.value.Value()
+}
 
 // IsEmpty says that there is no value.
-func (s Secret) IsEmpty() bool { return s.value == "" }
+func (s Secret) IsEmpty() bool { return s == Secret{} }
 
 // String implements fmt.Stringer.
 func (s Secret) String() string { return redacted }

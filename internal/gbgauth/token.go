@@ -1,8 +1,10 @@
 package gbgauth
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -56,6 +58,9 @@ func (r ClientCredentials) Fetch(ctx context.Context, client *http.Client) (*Tok
 		AuthStyle:    oauth2.AuthStyleInParams,
 	}
 	got := &answer{base: client.Transport}
+	if got.base == nil {
+		got.base = http.DefaultTransport
+	}
 	once := &http.Client{Transport: got, CheckRedirect: client.CheckRedirect}
 	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, once))
 	if err != nil {
@@ -83,7 +88,7 @@ func (a *answer) token(r ClientCredentials, t *oauth2.Token) (*Token, error) {
 	return &Token{
 		AccessToken:     NewSecret(t.AccessToken),
 		Type:            clean(typ),
-		Scope:           clean(scope),
+		Scope:           printable(scope),
 		Lifetime:        lifetime,
 		LifetimeAssumed: assumed,
 	}, nil
@@ -96,7 +101,7 @@ func (a *answer) explain(ctx context.Context, r ClientCredentials, err error) er
 	}
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) {
-		return a.refusal(r, refused)
+		return a.refusal(r)
 	}
 	var notToken answerError
 	if errors.As(err, &notToken) {
@@ -114,9 +119,14 @@ func (a *answer) fail(r ClientCredentials, kind Kind, err error) *Error {
 	text := err.Error()
 	var urlErr *url.Error
 	var badCert *tls.CertificateVerificationError
+	var unknownCA x509.UnknownAuthorityError
 	switch {
-	case errors.As(err, &badCert):
-		text = badCert.Error() + "; if the endpoint's certificate comes from a private CA, set ca_pem"
+	case errors.As(err, &unknownCA):
+		text = err.Error()
+		if errors.As(err, &badCert) {
+			text = badCert.Error()
+		}
+		text += "; if the endpoint's certificate comes from a private CA, set ca_pem"
 	case errors.Is(err, context.DeadlineExceeded):
 		text = "no answer in the time allowed"
 	case errors.As(err, &urlErr):
@@ -134,16 +144,23 @@ func (a *answer) fail(r ClientCredentials, kind Kind, err error) *Error {
 
 // refusal reads an error answer: RFC 6749 section 5.2 first, then GBG GO's own
 // form, else only the status is known.
-func (a *answer) refusal(r ClientCredentials, refused *oauth2.RetrieveError) *Error {
+func (a *answer) refusal(r ClientCredentials) *Error {
+	// x/oauth2 drops the code if any other field has a type it does not expect.
+	var fields map[string]json.RawMessage
+	var code, description string
+	if json.Unmarshal(bytes.TrimPrefix(a.body, []byte("\ufeff")), &fields) == nil {
+		_ = json.Unmarshal(fields["error"], &code)
+		_ = json.Unmarshal(fields["error_description"], &description)
+	}
 	e := &Error{
 		Kind:        RefusedRequest,
 		URL:         r.TokenURL,
 		Status:      a.status,
-		Code:        clean(refused.ErrorCode, r.ClientSecret),
-		Description: clean(refused.ErrorDescription, r.ClientSecret),
+		Code:        clean(code, r.ClientSecret),
+		Description: clean(description, r.ClientSecret),
 		RequestID:   clean(a.requestID, r.ClientSecret),
 	}
-	if e.Code == "" {
+	if e.Code == "" && e.Description == "" {
 		e.Code, e.Description = gbgError(a.body, r.ClientSecret)
 	}
 	if e.Code == "" && e.Description == "" {
@@ -152,7 +169,7 @@ func (a *answer) refusal(r ClientCredentials, refused *oauth2.RetrieveError) *Er
 	switch {
 	case a.status >= 500, a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout:
 		e.Kind = Unreachable
-	case refused.ErrorCode == "invalid_client", refused.ErrorCode == "unauthorized_client":
+	case code == "invalid_client", code == "unauthorized_client":
 		e.Kind = RefusedClient
 	}
 	return e

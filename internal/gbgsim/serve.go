@@ -2,6 +2,7 @@ package gbgsim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -65,7 +66,9 @@ func (s *Simulator) Serve(ctx context.Context, listener net.Listener) error {
 	if err := server.Shutdown(grace); err != nil {
 		_ = server.Close()
 	}
-	_ = <-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving on %v: %w", listener.Addr(), err)
+	}
 
 	return nil
 }
