@@ -4,32 +4,28 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
 )
 
-// retryAfter is what a 503 asks a client to wait, in seconds.
-const retryAfter = "1"
-
-// caller says who has to act when GBG refuses.
-type caller bool
-
-const (
-	// configurer gave what GBG refused: 400.
-	configurer caller = true
-	// reader has no part in it: 502.
-	reader caller = false
-)
+// refusal is an engine's error that comes from GBG.
+type refusal interface {
+	error
+	Temporary() bool
+}
 
 // failed turns an engine's error into what Vault passes on to the client: 400
 // is a plain error response; 502 and 503 are coded errors, outermost, because
 // Vault makes a wrapped one a 500.
-func failed(req *logical.Request, connection string, who caller, err error) (*logical.Response, error) {
+func failed(req *logical.Request, connection string, err error) (*logical.Response, error) {
 	var input *backend.InputError
-	var refused *backend.ClientError
+	var failing *backend.FailingError
+	var refused refusal
 	switch {
 	case errors.Is(err, backend.ErrNotConfigured):
 		return logical.ErrorResponse("connection %q is not configured; configure it with: vault write %s client_id=ID client_secret=@FILE",
@@ -39,42 +35,39 @@ func failed(req *logical.Request, connection string, who caller, err error) (*lo
 			connection, pathFor(req, "config", connection)), nil
 	case errors.As(err, &input):
 		return logical.ErrorResponse(input.Error()), nil
+	case errors.As(err, &failing) && errors.As(failing.Cause, &refused):
+		return cannotServe(req, connection, failing, refused)
+	case errors.As(err, &refused) && refused.Temporary():
+		return unavailable(sentences(refused.Error(), "Nothing has changed"), time.Second)
 	case errors.As(err, &refused):
-		text := oneLine(refused.Error(), nextMove(req, connection, who, refused))
-		switch {
-		case refused.Temporary():
-			return unavailable(text)
-		case who == configurer:
-			return logical.ErrorResponse(text), nil
-		}
-		return nil, logical.CodedError(http.StatusBadGateway, text)
+		return logical.ErrorResponse(sentences(refused.Error(), "Nothing has changed")), nil
 	case errors.Is(err, backend.ErrClosed):
-		return unavailable(err.Error())
+		return unavailable(err.Error(), time.Second)
 	}
 	return nil, err
 }
 
+// cannotServe answers a reader for whom there is no token.
+func cannotServe(req *logical.Request, connection string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
+	when := fmt.Sprintf("Token requests fail since %s; the next try is at %s", timestamp(failing.Since), timestamp(failing.NextTry))
+	if refused.Temporary() {
+		return unavailable(sentences(refused.Error(), when), failing.Wait)
+	}
+	return nil, logical.CodedError(http.StatusBadGateway, sentences(refused.Error(), when,
+		fmt.Sprintf("If a secret was regenerated at GBG, write the new one to %s", pathFor(req, "config", connection))))
+}
+
 // unavailable is a 503 that says when to come back.
-func unavailable(text string) (*logical.Response, error) {
-	return &logical.Response{Headers: map[string][]string{"Retry-After": {retryAfter}}},
+func unavailable(text string, wait time.Duration) (*logical.Response, error) {
+	after := strconv.FormatInt(max(seconds(wait+time.Second-1), 1), 10)
+	return &logical.Response{Headers: map[string][]string{"Retry-After": {after}}},
 		logical.CodedError(http.StatusServiceUnavailable, text)
 }
 
-// nextMove tells what to do about a token request that failed.
-func nextMove(req *logical.Request, connection string, who caller, err *backend.ClientError) string {
-	switch {
-	case who == configurer:
-		return "Nothing has changed."
-	case err.Temporary():
-		return "Try again."
+// sentences joins them, whether they end in a full stop or not.
+func sentences(all ...string) string {
+	for i, s := range all {
+		all[i] = strings.TrimSuffix(s, ".")
 	}
-	return fmt.Sprintf("If its secret was regenerated at GBG, write the new one to %s, or rotate with %s.",
-		pathFor(req, "config", connection), pathFor(req, "rotate", connection))
-}
-
-func oneLine(sentences ...string) string {
-	for i, s := range sentences {
-		sentences[i] = strings.TrimSuffix(s, ".")
-	}
-	return strings.Join(sentences, ". ") + "."
+	return strings.Join(all, ". ") + "."
 }

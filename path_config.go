@@ -129,6 +129,18 @@ func configFields() map[string]*framework.FieldSchema {
 			Default:      seconds(backend.DefaultRequestTimeout),
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Request timeout", Group: "Timing"},
 		},
+		string(backend.Failover): {
+			Type:         framework.TypeBool,
+			Description:  "Whether the standby takes over by itself when GBG refuses the active client.",
+			Default:      true,
+			DisplayAttrs: &framework.DisplayAttributes{Name: "Failover", Group: "Clients"},
+		},
+		string(backend.MaxSecretAge): {
+			Type:         framework.TypeDurationSecond,
+			Description:  "The age of the active client's secret from which on answers carry a warning. 0 is never.",
+			Default:      0,
+			DisplayAttrs: &framework.DisplayAttributes{Name: "Greatest secret age", Group: "Clients"},
+		},
 		verifyField: {
 			Type:         framework.TypeBool,
 			Description:  "Get a token with every client that this write sets or changes, before storing anything. Not stored itself.",
@@ -164,6 +176,8 @@ func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *fra
 			RefreshBefore:  duration(data, backend.RefreshBefore),
 			RequestTimeout: duration(data, backend.RequestTimeout),
 			CAPEM:          text(data, backend.CAPEM),
+			Failover:       flag(data, backend.Failover),
+			MaxSecretAge:   duration(data, backend.MaxSecretAge),
 		},
 		Pair: backend.PairChange{
 			IDs:     [2]*string{text(data, backend.ClientID), text(data, backend.PairedClientID)},
@@ -172,7 +186,7 @@ func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *fra
 		SkipVerification: !data.Get(verifyField).(bool),
 	})
 	if err != nil {
-		return failed(req, name, configurer, err)
+		return failed(req, name, err)
 	}
 	if len(warnings) == 0 && allKnown(req.Data, data.Schema) {
 		return nil, nil
@@ -199,7 +213,7 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 	}
 	c, err := d.engine.Connection(ctx, name)
 	if err != nil {
-		return failed(req, name, configurer, err)
+		return failed(req, name, err)
 	}
 	return &logical.Response{Data: map[string]any{
 		string(backend.ClientID):       c.Pair.Clients[backend.First].ID,
@@ -211,6 +225,8 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 		string(backend.RefreshBefore):  seconds(c.Settings.RefreshBefore),
 		string(backend.RequestTimeout): seconds(c.Settings.RequestTimeout),
 		string(backend.CAPEM):          c.Settings.CAPEM,
+		string(backend.Failover):       !c.Settings.NoFailover,
+		string(backend.MaxSecretAge):   seconds(c.Settings.MaxSecretAge),
 	}}, nil
 }
 
@@ -243,6 +259,15 @@ func secret(data *framework.FieldData, field backend.Setting) *backend.Secret {
 	}
 	s := backend.NewSecret(*value)
 	return &s
+}
+
+func flag(data *framework.FieldData, field backend.Setting) *bool {
+	value, ok := data.GetOk(string(field))
+	if !ok {
+		return nil
+	}
+	b := value.(bool)
+	return &b
 }
 
 func duration(data *framework.FieldData, field backend.Setting) *time.Duration {

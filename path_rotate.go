@@ -62,7 +62,7 @@ func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framewor
 		Secret:   backend.NewSecret(data.Get("client_secret").(string)),
 	})
 	if err != nil {
-		return failed(req, name, configurer, err)
+		return failed(req, name, err)
 	}
 	answer := map[string]any{
 		"rotated":           r.Rotated,
@@ -72,7 +72,7 @@ func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framewor
 	}
 	putTime(answer, "rotation_time", r.Record.Time)
 	putTime(answer, "regenerate_after", r.Record.RegenerateAfter)
-	resp := &logical.Response{Data: answer}
+	resp := &logical.Response{Data: answer, Warnings: r.Warnings}
 	if r.SecretKept {
 		resp.AddWarning(fmt.Sprintf("client %q is active again with the secret it had the last time; regenerate the standby's secret before each rotation to renew it", r.Active.ID))
 	}

@@ -53,6 +53,9 @@ func statusAnswer() map[string]*framework.FieldSchema {
 		"last_error":              text(false, "How the last token request failed. Left out if it went well."),
 		"last_error_time":         text(false, "When it failed (RFC 3339, UTC)."),
 		"consecutive_errors":      {Type: framework.TypeInt64, Description: "How many token requests have failed in a row."},
+		"next_try_time":           text(false, "When GBG is asked again, at the earliest (RFC 3339, UTC)."),
+		"max_secret_age":          {Type: framework.TypeInt64, Description: "The greatest age of the active client's secret, in seconds. Left out if that is off."},
+		"active_secret_due_time":  text(false, "When the active client's secret reaches that age (RFC 3339, UTC)."),
 		"next_step":               text(true, "What to do next, in a sentence."),
 	}
 }
@@ -61,7 +64,7 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 	name := connectionName(data)
 	s, err := d.engine.Status(ctx, name)
 	if err != nil {
-		return failed(req, name, reader, err)
+		return failed(req, name, err)
 	}
 	answer := map[string]any{
 		"connection":       s.Connection,
@@ -85,12 +88,17 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 	}
 	putText(answer, "last_error", s.LastError)
 	putTime(answer, "last_error_time", s.LastErrorTime)
+	putTime(answer, "next_try_time", s.NextTryTime)
+	if s.MaxSecretAge > 0 {
+		answer["max_secret_age"] = seconds(s.MaxSecretAge)
+		putTime(answer, "active_secret_due_time", s.SecretDueTime)
+	}
 	if s.ConsecutiveErrors > 0 {
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
 		answer["next_step"] = fmt.Sprintf("Token requests fail: see last_error. If GBG refuses client %q, write its current secret to %s or rotate with: vault write -f %s",
 			s.Active.ID, pathFor(req, "config", name), pathFor(req, "rotate", name))
 	}
-	return &logical.Response{Data: answer}, nil
+	return &logical.Response{Data: answer, Warnings: s.Warnings}, nil
 }
 
 const statusHelp = `

@@ -17,6 +17,11 @@ const fetchTimeLayout = "2006-01-02T15:04:05.000000000Z"
 
 func (d *doors) credsPaths() []*framework.Path {
 	return named("creds", func(fields map[string]*framework.FieldSchema) *framework.Path {
+		fields[string(backend.MinTTL)] = &framework.FieldSchema{
+			Type:        framework.TypeDurationSecond,
+			Description: "How long the token must be valid at least. A fresh one is fetched if need be. For those who come back on their own clock and not when ttl says.",
+			Query:       true,
+		}
 		return &framework.Path{
 			Fields: fields,
 			Operations: map[logical.Operation]framework.OperationHandler{
@@ -51,9 +56,13 @@ func credsAnswer() map[string]*framework.FieldSchema {
 
 func (d *doors) readCreds(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
-	c, err := d.engine.Token(ctx, name)
+	var minTTL time.Duration
+	if given := duration(data, backend.MinTTL); given != nil {
+		minTTL = *given
+	}
+	c, err := d.engine.Token(ctx, name, minTTL)
 	if err != nil {
-		return failed(req, name, reader, err)
+		return failed(req, name, err)
 	}
 	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
 }
@@ -84,7 +93,14 @@ so reading often costs GBG nothing.
 
 "ttl" is the number of seconds after which there is a newer token; the one you
 hold is still valid then. Read again when it has passed. Vault Agent does so by
-itself. "expire_time" is when GBG stops accepting the token.
+itself. "expire_time" is when GBG stops accepting the token. The next token is
+fetched in the background, so a read waits for GBG only when there is no valid
+token at all.
+
+Who comes back on a clock of their own gives min_ttl, how long the token must be
+valid at least:
+
+  $ vault read gbg/creds min_ttl=10m
 
 There is no lease: a token that has been read cannot be taken back before it
 expires.

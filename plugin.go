@@ -60,7 +60,10 @@ func newFramework(engine *backend.Engine, version string) *framework.Backend {
 		BackendType:    logical.TypeLogical,
 		RunningVersion: version,
 		Help:           strings.TrimSpace(mountHelp),
-		PathsSpecial:   &logical.Paths{SealWrapStorage: []string{backend.SealWrapPrefix}},
+		PathsSpecial: &logical.Paths{
+			SealWrapStorage: []string{backend.SealWrapPrefix, backend.TokenPrefix},
+			LocalStorage:    []string{backend.TokenPrefix},
+		},
 		Paths: framework.PathAppend(
 			d.configPaths(),
 			d.credsPaths(),

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/jonboulle/clockwork"
+
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -43,6 +45,7 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 		return nil, err
 	}
 	if old.equal(next) {
+		e.endTrouble(name, st)
 		return nil, nil
 	}
 
@@ -63,7 +66,7 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 			warnings = append(warnings, scopeWarning(t.clientID, missing, t.scope))
 		}
 	}
-	if err := e.commit(ctx, name, st, next, tokens, nil); err != nil {
+	if err := e.commit(ctx, name, commitment{was: st, conn: next, tokens: tokens}); err != nil {
 		return nil, err
 	}
 	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
@@ -164,7 +167,7 @@ func (c *Connection) unproven(old *Connection) []Client {
 // verify gets a token with every one of the clients, all within one request
 // timeout.
 func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via *http.Client, clients []Client) ([]*token, error) {
-	ctx, cancel := context.WithTimeout(ctx, conn.Settings.withDefaults().RequestTimeout)
+	ctx, cancel := clockwork.WithTimeout(ctx, e.clock, conn.Settings.withDefaults().RequestTimeout)
 	defer cancel()
 	var tokens []*token
 	for _, client := range clients {

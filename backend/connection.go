@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"fmt"
 	"time"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -35,8 +36,12 @@ type RotationRecord struct {
 // RotationCause says why the active client changed.
 type RotationCause string
 
-// CauseRotate says that somebody asked for it.
-const CauseRotate RotationCause = "rotate"
+const (
+	// CauseRotate says that somebody asked for it.
+	CauseRotate RotationCause = "rotate"
+	// CauseFailover says that GBG refused the active client.
+	CauseFailover RotationCause = "failover"
+)
 
 // request is what is asked of GBG for a client of this connection.
 func (c *Connection) request(client Client) gbgauth.ClientCredentials {
@@ -61,4 +66,23 @@ func (c *Connection) sameToken(o *Connection) bool {
 	a, b := c.request(c.Pair.Active()), o.request(o.Pair.Active())
 	a.ClientSecret, b.ClientSecret = Secret{}, Secret{}
 	return a == b
+}
+
+// secretDue is when the active client's secret reaches its greatest age; zero if
+// it may grow as old as it likes.
+func (c *Connection) secretDue() time.Time {
+	if c.Settings.MaxSecretAge == 0 {
+		return time.Time{}
+	}
+	return c.Pair.Active().SecretSetTime.Add(c.Settings.MaxSecretAge)
+}
+
+// warnings are what to tell people about a connection: that the active client's
+// secret is too old. Mostly nil.
+func (c *Connection) warnings(now time.Time) []string {
+	due := c.secretDue()
+	if due.IsZero() || now.Before(due) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the secret of client %q is older than max_secret_age (%s): rotate", c.Pair.Active().ID, c.Settings.MaxSecretAge)}
 }

@@ -48,6 +48,8 @@ type Engine struct {
 	// entryLocks make reading or writing a storage entry and noting it in states
 	// one step. They are never held while GBG is asked.
 	entryLocks []*locksutil.LockEntry
+	// timers wake what has to be refreshed.
+	timers timers
 	// fetches lets concurrent readers share one token request.
 	fetches singleflight.Group
 
@@ -93,6 +95,7 @@ func (e *Engine) Close() {
 	e.closing.Lock()
 	e.stop()
 	e.closing.Unlock()
+	e.timers.close()
 	e.work.Wait()
 	e.http.CloseIdleConnections()
 	e.states.each(func(st *state) { st.closeIdle(e.http) })

@@ -28,6 +28,8 @@ type entry struct {
 	RefreshBefore   time.Duration `json:"refresh_before,omitempty"`
 	RequestTimeout  time.Duration `json:"request_timeout,omitempty"`
 	CAPEM           string        `json:"ca_pem,omitempty"`
+	NoFailover      bool          `json:"no_failover,omitempty"`
+	MaxSecretAge    time.Duration `json:"max_secret_age,omitempty"`
 	Clients         []entryClient `json:"clients"`
 	ActiveSlot      Slot          `json:"active_slot"`
 	RotationTime    time.Time     `json:"rotation_time,omitzero"`
@@ -54,6 +56,8 @@ func (c *Connection) encode() ([]byte, error) {
 		RefreshBefore:   c.Settings.RefreshBefore,
 		RequestTimeout:  c.Settings.RequestTimeout,
 		CAPEM:           c.Settings.CAPEM,
+		NoFailover:      c.Settings.NoFailover,
+		MaxSecretAge:    c.Settings.MaxSecretAge,
 		ActiveSlot:      c.Pair.ActiveSlot,
 		RotationTime:    c.Rotation.Time,
 		RotationCause:   c.Rotation.Cause,
@@ -97,6 +101,8 @@ func decode(name string, stored []byte) (*Connection, error) {
 			RefreshBefore:  e.RefreshBefore,
 			RequestTimeout: e.RequestTimeout,
 			CAPEM:          e.CAPEM,
+			NoFailover:     e.NoFailover,
+			MaxSecretAge:   e.MaxSecretAge,
 		},
 		Pair:          Pair{ActiveSlot: e.ActiveSlot},
 		Rotation:      RotationRecord{Time: e.RotationTime, Cause: e.RotationCause, RegenerateAfter: e.RegenerateAfter},

@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
@@ -27,6 +28,38 @@ type InputError struct {
 
 // Error implements error.
 func (e *InputError) Error() string { return string(e.Setting) + " " + e.Problem }
+
+// PairError says that GBG refused the active client, and that the standby could
+// not take over either.
+type PairError struct {
+	Active, Standby *ClientError
+}
+
+// Error implements error.
+func (e *PairError) Error() string { return e.Active.Error() + "; " + e.Standby.Error() }
+
+// Unwrap gives both.
+func (e *PairError) Unwrap() []error { return []error{e.Active, e.Standby} }
+
+// Temporary says that the standby may do better later.
+func (e *PairError) Temporary() bool { return e.Standby.Temporary() }
+
+// FailingError is the answer to a reader while there is no valid token and none
+// can be had.
+type FailingError struct {
+	// Cause is the last failure: a *ClientError, a *PairError, or the storage's.
+	Cause error
+	// Since is when the first of the failures in a row happened, NextTry when GBG
+	// is asked again, which is Wait from now.
+	Since, NextTry time.Time
+	Wait           time.Duration
+}
+
+// Error implements error.
+func (e *FailingError) Error() string { return e.Cause.Error() }
+
+// Unwrap gives the cause.
+func (e *FailingError) Unwrap() error { return e.Cause }
 
 func invalid(setting Setting, format string, args ...any) error {
 	return &InputError{Setting: setting, Problem: fmt.Sprintf(format, args...)}
@@ -53,3 +86,12 @@ func (e *ClientError) Unwrap() error { return e.Cause }
 
 // Temporary says that GBG did not say no: the same request may succeed later.
 func (e *ClientError) Temporary() bool { return e.Cause.Temporary() }
+
+// alsoFailed is what GBG said of both clients, if it said anything of the second.
+func alsoFailed(active *ClientError, err error) error {
+	var standby *ClientError
+	if !errors.As(err, &standby) {
+		return active
+	}
+	return &PairError{Active: active, Standby: standby}
+}

@@ -21,6 +21,8 @@ type Rotation struct {
 	Active, Standby Client
 	// Record is the last rotation: this one, if Rotated.
 	Record RotationRecord
+	// Warnings are for a person.
+	Warnings []string
 	// SecretKept says that the client that became active still has the secret it
 	// had the last time it was active.
 	SecretKept bool
@@ -55,9 +57,10 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	switch r.ClientID {
 	case "", standby.ID:
 	case pair.Active().ID:
+		e.endTrouble(name, st)
 		return Rotation{
 			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation,
-			SecretDisregarded: !r.Secret.IsEmpty(),
+			SecretDisregarded: !r.Secret.IsEmpty(), Warnings: st.conn.warnings(e.clock.Now()),
 		}, nil
 	default:
 		return Rotation{}, invalid(ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", r.ClientID, pair.Active().ID, standby.ID)
@@ -74,27 +77,34 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	if err != nil {
 		return Rotation{}, err
 	}
-	proof := tokens[0]
-	if next.Pair, err = next.Pair.Verified(standby.ID, proof.fetched).Flip(); err != nil {
-		return Rotation{}, err
-	}
-	next.TokenLifetime = proof.lifetime()
-	err = e.commit(ctx, name, st, &next, tokens, func(now *state) {
-		next.Rotation = RotationRecord{
-			Time:            e.clock.Now(),
-			Cause:           CauseRotate,
-			RegenerateAfter: now.lastTokenEnds(pair.Active().ID, e.clock.Now()),
-		}
-	})
-	if err != nil {
+	if err := e.flip(ctx, name, st, &next, tokens[0], CauseRotate, nil); err != nil {
 		return Rotation{}, err
 	}
 	newStandby, _ := next.Pair.Standby()
 	e.logger.Info("rotated", "connection", name, "cause", CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return Rotation{
 		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation,
-		SecretKept: standby.SecretServed,
+		SecretKept: standby.SecretServed, Warnings: next.warnings(e.clock.Now()),
 	}, nil
+}
+
+// flip makes the standby of next active, which has just got proof, in one
+// storage write.
+func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connection, proof *token, cause RotationCause, n *notice) error {
+	leaving := next.Pair.Active().ID
+	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()
+	if err != nil {
+		return err
+	}
+	next.Pair = pair
+	next.TokenLifetime = proof.lifetime()
+	return e.commit(ctx, name, commitment{
+		was: st, conn: next, tokens: []*token{proof}, notice: n,
+		seal: func(before *state) {
+			now := e.clock.Now()
+			next.Rotation = RotationRecord{Time: now, Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
+		},
+	})
 }
 
 // lastTokenEnds is when the last token of a client has expired, in whole

@@ -28,6 +28,10 @@ const (
 	RefreshBefore      Setting = "refresh_before"
 	RequestTimeout     Setting = "request_timeout"
 	CAPEM              Setting = "ca_pem"
+	Failover           Setting = "failover"
+	MaxSecretAge       Setting = "max_secret_age"
+	// MinTTL is a reader's, not a connection's.
+	MinTTL Setting = "min_ttl"
 )
 
 // GrantClientCredentials is GBG GO's grant (RFC 6749 section 4.4).
@@ -54,6 +58,7 @@ const (
 	maxCALength       = 256 << 10
 	maxRefreshBefore  = 24 * time.Hour
 	maxRequestTimeout = time.Minute
+	maxMaxSecretAge   = 10 * 365 * 24 * time.Hour
 )
 
 // Settings are what a configuration write sets, the client pair aside. Empty
@@ -67,6 +72,12 @@ type Settings struct {
 	RequestTimeout time.Duration
 	// CAPEM holds the only roots trusted for this connection.
 	CAPEM string
+	// NoFailover keeps the standby from taking over by itself when GBG refuses the
+	// active client.
+	NoFailover bool
+	// MaxSecretAge is the age of the active client's secret from which on people
+	// are warned. Zero is never.
+	MaxSecretAge time.Duration
 }
 
 // withDefaults fills what is empty.
@@ -96,6 +107,8 @@ type SettingsChange struct {
 	RefreshBefore  *time.Duration
 	RequestTimeout *time.Duration
 	CAPEM          *string
+	Failover       *bool
+	MaxSecretAge   *time.Duration
 }
 
 // change applies a configuration write. The errors are *InputError.
@@ -137,6 +150,15 @@ func (s Settings) change(c SettingsChange) (Settings, error) {
 		}
 		if _, err := gbgauth.NewHTTPClient(s.CAPEM); err != nil {
 			return s, invalid(CAPEM, "%s", err)
+		}
+	}
+	if c.Failover != nil {
+		s.NoFailover = !*c.Failover
+	}
+	if c.MaxSecretAge != nil {
+		s.MaxSecretAge = *c.MaxSecretAge
+		if s.MaxSecretAge < 0 || s.MaxSecretAge > maxMaxSecretAge {
+			return s, invalid(MaxSecretAge, "must be between 0 (off) and %s", maxMaxSecretAge)
 		}
 	}
 	return s, nil

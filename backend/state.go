@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -20,8 +21,10 @@ type state struct {
 	// seen is what was learnt of clients since they were stored, by id. The map is
 	// never changed either.
 	seen map[string]seen
-	// trouble is the failure of the last token request; nil if it went well.
+	// trouble is the failures since the last token; nil if there were none.
 	trouble *trouble
+	// notice is for the next reader; nil if there is none.
+	notice *notice
 }
 
 // seen is what is known of one client besides its stored part.
@@ -30,15 +33,6 @@ type seen struct {
 	verified time.Time
 	// tokensUntil is when the last token that it got has expired.
 	tokensUntil time.Time
-}
-
-// trouble is a run of failed token requests.
-type trouble struct {
-	// text is the last failure, for a person.
-	text string
-	time time.Time
-	// count is how many failed in a row.
-	count int
 }
 
 // succeededBy gives the state that follows when a connection, or a new one if s
@@ -54,7 +48,7 @@ func (s *state) succeededBy(conn *Connection, client *http.Client) *state {
 		next.revision = s.revision
 	}
 	if s.conn.sameToken(conn) {
-		next.token = s.token
+		next.token, next.notice = s.token, s.notice
 	}
 	return next
 }
@@ -87,13 +81,21 @@ func (s *state) withToken(t *token) *state {
 	return next
 }
 
-// withTrouble gives a copy in which one more token request has failed.
-func (s *state) withTrouble(text string, now time.Time) *state {
+// withTrouble gives a copy in which one more token request has failed. pause
+// gives how long GBG is then left alone, unless it asked for more.
+func (s *state) withTrouble(err error, now time.Time, pause func(nth int, first, most time.Duration) time.Duration) *state {
 	next := *s
-	next.trouble = &trouble{text: text, time: now, count: 1}
+	next.trouble = &trouble{err: err, since: now, last: now, count: 1}
 	if s.trouble != nil {
+		next.trouble.since = s.trouble.since
 		next.trouble.count += s.trouble.count
 	}
+	wait := pause(next.trouble.count, firstPause, maxPause)
+	var failed *ClientError
+	if errors.As(err, &failed) {
+		wait = max(wait, min(failed.Cause.RetryAfter, maxPause))
+	}
+	next.trouble.next = now.Add(wait)
 	return &next
 }
 

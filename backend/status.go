@@ -24,6 +24,14 @@ type Status struct {
 	LastError         string
 	LastErrorTime     time.Time
 	ConsecutiveErrors int
+	// NextTryTime is when GBG is asked again, at the earliest.
+	NextTryTime time.Time
+	// MaxSecretAge and SecretDueTime are the greatest age of the active client's
+	// secret and when it reaches it; zero if that is off.
+	MaxSecretAge  time.Duration
+	SecretDueTime time.Time
+	// Warnings are for a person.
+	Warnings []string
 }
 
 // ClientStatus is what may be shown of a client.
@@ -48,18 +56,20 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		TokenURL:     settings.TokenURL,
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
+		MaxSecretAge: settings.MaxSecretAge, SecretDueTime: st.conn.secretDue(),
+		Warnings: st.conn.warnings(e.clock.Now()),
 	}
 	if standby, ok := st.conn.Pair.Standby(); ok {
 		s.Standby = st.clientStatus(standby)
 	}
-	if t := st.token; t != nil && e.clock.Now().Before(t.expires) {
+	if t := st.token; t != nil && t.left(e.clock.Now()) > 0 {
 		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refresh(settings)
 		if t.lifetimeAssumed {
 			s.TokenLifetimeAssumed = t.lifetime()
 		}
 	}
 	if tr := st.trouble; tr != nil {
-		s.LastError, s.LastErrorTime, s.ConsecutiveErrors = tr.text, tr.time, tr.count
+		s.LastError, s.LastErrorTime, s.ConsecutiveErrors, s.NextTryTime = tr.err.Error(), tr.last, tr.count, tr.next
 	}
 	return s, nil
 }

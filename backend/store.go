@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
@@ -44,16 +45,11 @@ func (e *Engine) Connection(ctx context.Context, name string) (Connection, error
 
 // Invalidate forgets what is known of a storage key that another node changed.
 func (e *Engine) Invalidate(key string) {
-	if name, ok := connectionName(key); ok {
-		e.forget(name)
+	for _, prefix := range []string{entryPrefix, TokenPrefix} {
+		if name, ok := strings.CutPrefix(key, prefix); ok {
+			e.forget(name)
+		}
 	}
-}
-
-func connectionName(key string) (name string, ok bool) {
-	if len(key) <= len(entryPrefix) || key[:len(entryPrefix)] != entryPrefix {
-		return "", false
-	}
-	return key[len(entryPrefix):], true
 }
 
 func (e *Engine) lockEntry(name string) (unlock func()) {
@@ -64,7 +60,13 @@ func (e *Engine) lockEntry(name string) (unlock func()) {
 
 func (e *Engine) forget(name string) {
 	defer e.lockEntry(name)()
+	e.drop(name)
+}
+
+// drop forgets a connection. The entry's lock is held.
+func (e *Engine) drop(name string) {
 	e.states.drop(name)
+	e.timers.drop(name)
 }
 
 // state gives the current state of a connection, from memory if it is there.
@@ -84,8 +86,14 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
 	}
-	st := &state{conn: conn, http: client, revision: e.states.nextRevision(), seen: e.unknownPast(conn)}
+	st := &state{conn: conn, http: client, revision: e.states.nextRevision()}
+	if t := e.keptToken(ctx, name, conn); t != nil {
+		st = st.withToken(t)
+	} else {
+		st.seen = e.unknownPast(conn)
+	}
 	e.states.put(name, st)
+	e.planRefresh(name, st)
 	return st, nil
 }
 
@@ -121,38 +129,74 @@ func (e *Engine) update(name string, revision uint64, f func(*state) *state) (ok
 	return true
 }
 
-// commit turns the state was, which is nil for a new connection, into one with
-// conn, in one storage write, and adds the tokens that conn's clients just got.
-// seal, if not nil, completes conn at a moment from which on no token of was
-// can become current. Nothing has changed if commit fails, and the error says
-// so; if that cannot be known, it says that instead.
-func (e *Engine) commit(ctx context.Context, name string, was *state, conn *Connection, tokens []*token, seal func(now *state)) error {
+// install makes a token that was fetched for a revision the current one. It is
+// stored first, so that what readers have seen outlives a restart. If the token
+// request has changed since, nothing happens and the error is errSuperseded.
+func (e *Engine) install(ctx context.Context, name string, revision uint64, t *token) error {
+	ok := e.update(name, revision, func(was *state) *state {
+		e.keepToken(ctx, name, t)
+		next := was.withToken(t)
+		e.planRefresh(name, next)
+		return next
+	})
+	if !ok {
+		return errSuperseded
+	}
+	return nil
+}
+
+// commitment is a change of a connection that is ready to be stored.
+type commitment struct {
+	// was is the state that the change was made from; nil for a new connection.
+	was  *state
+	conn *Connection
+	// tokens are what conn's clients just got.
+	tokens []*token
+	// seal, if not nil, completes conn at a moment from which on no token of the
+	// state before can become current.
+	seal func(before *state)
+	// notice is for the next reader; nil if there is none.
+	notice *notice
+}
+
+// commit stores a connection in one write and makes it the current one. Nothing
+// has changed if it fails, and the error says so; if that cannot be known, it
+// says that instead.
+func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	defer e.lockEntry(name)()
+	was := c.was
 	if st := e.states.get(name); st != nil {
 		was = st
 	}
-	if seal != nil {
-		seal(was)
+	if c.seal != nil {
+		c.seal(was)
 	}
-	client, err := e.httpClient(conn, was)
+	client, err := e.httpClient(c.conn, was)
 	if err != nil {
 		return err
 	}
-	encoded, err := conn.encode()
+	encoded, err := c.conn.encode()
 	if err != nil {
 		return err
 	}
 	if err := e.put(ctx, name, encoded); err != nil {
 		return err
 	}
-	next := was.succeededBy(conn, client)
+	next := was.succeededBy(c.conn, client)
 	if next.revision == 0 {
 		next.revision = e.states.nextRevision()
 	}
-	for _, t := range tokens {
+	for _, t := range c.tokens {
 		next = next.withToken(t)
 	}
+	if c.notice != nil {
+		next.notice = c.notice
+	}
 	e.states.put(name, next)
+	e.planRefresh(name, next)
+	if was == nil || was.token != next.token {
+		e.keepToken(ctx, name, next.token)
+	}
 	if was != nil && was.http != next.http {
 		was.closeIdle(e.http)
 	}
@@ -169,7 +213,7 @@ func (e *Engine) put(ctx context.Context, name string, encoded []byte) error {
 	if errors.Is(err, logical.ErrReadOnly) {
 		return logical.ErrReadOnly // bare: Vault forwards the request by it
 	}
-	e.states.drop(name)
+	e.drop(name)
 	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), recheckTimeout)
 	defer cancel()
 	stored, lookErr := e.storage.Get(look, entryPrefix+name)
@@ -193,9 +237,12 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	defer unlock()
 	defer e.lockEntry(name)()
 	old := e.states.get(name)
-	e.states.drop(name)
-	if err := e.storage.Delete(ctx, entryPrefix+name); err != nil {
-		return err
+	e.drop(name)
+	// The token first: what is left if the second step fails is whole.
+	for _, prefix := range []string{TokenPrefix, entryPrefix} {
+		if err := e.storage.Delete(ctx, prefix+name); err != nil {
+			return err
+		}
 	}
 	if old != nil {
 		old.closeIdle(e.http)

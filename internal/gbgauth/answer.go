@@ -30,8 +30,10 @@ type answer struct {
 	base      http.RoundTripper
 	status    int
 	requestID string
-	body      []byte
-	expiresIn json.RawMessage
+	// retryAfter is the answer's Retry-After.
+	retryAfter time.Duration
+	body       []byte
+	expiresIn  json.RawMessage
 }
 
 // answerError says why an answer cannot be a token.
@@ -49,6 +51,7 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer resp.Body.Close()
 	a.status = resp.StatusCode
 	a.requestID = resp.Header.Get("X-Request-Id")
+	a.retryAfter = retryAfter(resp.Header)
 
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		return nil, answerError("the endpoint answered with a redirect, which is never followed")
@@ -71,6 +74,24 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	// x/oauth2 chooses its parser by this header; RFC 6749 knows JSON only.
 	resp.Header.Set("Content-Type", "application/json")
 	return resp, nil
+}
+
+// retryAfter reads Retry-After: seconds, or a date, which counts from the
+// answer's own so that clocks need not agree.
+func retryAfter(header http.Header) time.Duration {
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, MaxLifetime)
+	}
+	until, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	sent, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return min(max(until.Sub(sent), 0), MaxLifetime)
 }
 
 // takeExpiresIn moves expires_in out of a JSON object: x/oauth2 refuses a whole

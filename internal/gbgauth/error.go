@@ -3,6 +3,7 @@ package gbgauth
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind says what went wrong with a token request, as far as it matters for what
@@ -56,6 +57,9 @@ type Error struct {
 	Description string
 	// RequestID is the answer's X-Request-ID, which GBG's support asks for.
 	RequestID string
+	// RetryAfter is how long the endpoint asks to be left alone (RFC 9110 section
+	// 10.2.3), at most MaxLifetime; zero if it does not say.
+	RetryAfter time.Duration
 
 	cause error
 }

@@ -138,6 +138,7 @@ func (a *answer) fail(r ClientCredentials, kind Kind, err error) *Error {
 		Status:      a.status,
 		Description: clean(text, r.ClientSecret),
 		RequestID:   clean(a.requestID, r.ClientSecret),
+		RetryAfter:  a.retryAfter,
 		cause:       err,
 	}
 }
@@ -159,6 +160,7 @@ func (a *answer) refusal(r ClientCredentials) *Error {
 		Code:        clean(code, r.ClientSecret),
 		Description: clean(description, r.ClientSecret),
 		RequestID:   clean(a.requestID, r.ClientSecret),
+		RetryAfter:  a.retryAfter,
 	}
 	if e.Code == "" && e.Description == "" {
 		e.Code, e.Description = gbgError(a.body, r.ClientSecret)

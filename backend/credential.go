@@ -1,0 +1,135 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// minRetryTTL is the least that a reader is told to wait while refreshing
+// fails. Vault Secrets Operator polls and then reports a failed sync below that.
+const minRetryTTL = 3 * time.Second
+
+// Credential is a token as a reader gets it.
+type Credential struct {
+	Connection  string
+	ClientID    string
+	AccessToken Secret
+	TokenType   string
+	// Scope is the scope granted, space-separated.
+	Scope string
+	// ExpireTime is when GBG lets the token end, in whole seconds, UTC.
+	ExpireTime time.Time
+	// FetchTime is when the token was fetched.
+	FetchTime time.Time
+	// RotationPeriod is the time from one token to the next, in whole seconds, at
+	// least one.
+	RotationPeriod time.Duration
+	// TTL is the time after which there is a newer token, in whole seconds,
+	// rounded up. It alone differs between two answers with the same token.
+	TTL time.Duration
+	// Warnings are for a person.
+	Warnings []string
+}
+
+// Token gives the current token of a connection. It waits for GBG only if there
+// is none that is valid, and valid for minTTL at least; concurrent callers share
+// one request, and a caller whose ctx ends leaves it to the others. A minTTL of
+// zero asks for any valid token; more than a rotation period is an *InputError,
+// once a lifetime has been seen. The other errors are ErrNotConfigured,
+// *FailingError, ErrClosed, ctx's and the storage's.
+func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
+	for {
+		st, err := e.state(ctx, name)
+		if err != nil {
+			return Credential{}, err
+		}
+		now := e.clock.Now()
+		if left := st.token.left(now); left > 0 && left >= minTTL {
+			return e.serve(name, st, now), nil
+		}
+		if err := st.allows(minTTL); err != nil {
+			return Credential{}, err
+		}
+		if st.trouble.forbids(now) {
+			return Credential{}, st.trouble.failing(now)
+		}
+		switch err := e.awaitFetch(ctx, name, st); {
+		case err == nil:
+			now := e.clock.Now()
+			if fresh := e.states.get(name); fresh != nil && fresh.token != st.token && fresh.token.left(now) > 0 {
+				if err := fresh.allows(minTTL); err != nil {
+					return Credential{}, err
+				}
+				return e.serve(name, fresh, now), nil
+			}
+		case !errors.Is(err, errSuperseded):
+			return Credential{}, err
+		}
+	}
+}
+
+// allows refuses a minTTL that would wear out tokens before their time.
+func (s *state) allows(minTTL time.Duration) error {
+	lifetime := s.conn.TokenLifetime
+	if s.token != nil {
+		lifetime = s.token.lifetime()
+	}
+	if lifetime == 0 {
+		return nil
+	}
+	if period := rotationPeriod(lifetime, s.conn.Settings); minTTL > period {
+		return invalid(MinTTL, "is more than the rotation period, which is %s: no token is sure to be valid that long", period)
+	}
+	return nil
+}
+
+// serve makes the answer to a reader out of the current token, and sees to it
+// that a token in use gets its successor.
+func (e *Engine) serve(name string, st *state, now time.Time) Credential {
+	t := st.token
+	if !t.used.Load() {
+		t.used.Store(true)
+	}
+	overlap := t.overlap(st.conn.Settings)
+	c := Credential{
+		Connection:     name,
+		ClientID:       t.clientID,
+		AccessToken:    t.access,
+		TokenType:      t.typ,
+		Scope:          t.scope,
+		ExpireTime:     t.expires.UTC().Truncate(time.Second),
+		FetchTime:      t.fetched.UTC(),
+		RotationPeriod: t.rotationPeriod(st.conn.Settings),
+	}
+	c.Warnings = st.conn.warnings(now)
+	left := t.left(now)
+	if untilNext := left - overlap; untilNext > 0 {
+		// A random share of the overlap keeps a crowd of consumers from coming
+		// back in the same second; always late, when the next token is there.
+		c.TTL = ceilSecond(untilNext + time.Duration(e.random()*float64(overlap)/4))
+	} else {
+		// It was not in use when its time came, or refreshing it fails.
+		if !st.trouble.forbids(now) {
+			e.succeed(name, st)
+		}
+		wait := max(ceilSecond(st.trouble.wait(now)), minRetryTTL)
+		c.TTL = max(min(wait, left.Truncate(time.Second)), time.Second)
+	}
+	if missing := missingScopes(t.asked, t.scope); missing != "" {
+		c.Warnings = append(c.Warnings, scopeWarning(t.clientID, missing, t.scope))
+	}
+	if text := st.notice.take(); text != "" {
+		c.Warnings = append(c.Warnings, text)
+	}
+	return c
+}
+
+func ceilSecond(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+func scopeWarning(clientID, missing, granted string) string {
+	return fmt.Sprintf("GBG granted client %q less than was asked for: %q is missing (granted: %q)", clientID, missing, granted)
+}

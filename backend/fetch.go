@@ -1,0 +1,124 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/jonboulle/clockwork"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// errSuperseded says that the connection changed while its token was fetched.
+var errSuperseded = errors.New("the connection has changed")
+
+// awaitFetch waits for the one token request that is under way for a state, and
+// starts it if there is none.
+func (e *Engine) awaitFetch(ctx context.Context, name string, st *state) error {
+	select {
+	case r := <-e.startFetch(name, st):
+		return r.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fetch gets a token for everybody, on the engine's own time, and makes it the
+// current one unless the connection has changed meanwhile.
+func (e *Engine) fetch(name string, st *state) error {
+	done, ok := e.begin()
+	if !ok {
+		return ErrClosed
+	}
+	defer done()
+	// A reader that saw the old token may come here after the new one did.
+	if now := e.states.get(name); now != nil && now.revision == st.revision && now.token != st.token {
+		return nil
+	}
+	ctx, cancel := clockwork.WithTimeout(e.ctx, e.clock, st.conn.Settings.withDefaults().RequestTimeout)
+	defer cancel()
+
+	t, err := e.ask(ctx, name, st.conn, st.conn.Pair.Active(), st.http)
+	if err == nil {
+		return e.install(ctx, name, st.revision, t)
+	}
+	var refused *ClientError
+	if errors.As(err, &refused) && refused.Cause.Kind == gbgauth.RefusedClient {
+		err = e.failOver(ctx, name, st, refused)
+	}
+	switch {
+	case err == nil, errors.Is(err, errSuperseded), errors.Is(err, logical.ErrReadOnly):
+		return err
+	case e.ctx.Err() != nil:
+		return ErrClosed
+	}
+	return e.noteTrouble(name, st, err)
+}
+
+// startFetch joins the token request that is under way for a state, or starts
+// it.
+func (e *Engine) startFetch(name string, st *state) <-chan fetchResult {
+	key := name + "\x00" + strconv.FormatUint(st.revision, 10)
+	return e.fetches.DoChan(key, func() (any, error) { return nil, e.fetch(name, st) })
+}
+
+// ask gets a token for one client of a connection, and tries again after
+// growing pauses while GBG does not say no and ctx has time. The error is a
+// *ClientError, or ctx's if it was cancelled.
+func (e *Engine) ask(ctx context.Context, name string, conn *Connection, client Client, via *http.Client) (*token, error) {
+	for attempt := 1; ; attempt++ {
+		t, err := e.askOnce(ctx, name, conn, client, via)
+		var failed *ClientError
+		if err == nil || !errors.As(err, &failed) {
+			return t, err
+		}
+		pause := max(e.growing(attempt, firstRetryPause, maxRetryPause), failed.Cause.RetryAfter)
+		if !failed.Temporary() || !e.rest(ctx, pause) {
+			e.logger.Warn("no token", "connection", name, "client_id", client.ID, "kind", failed.Cause.Kind, "attempts", attempt, "error", failed.Cause)
+			return nil, err
+		}
+	}
+}
+
+func (e *Engine) askOnce(ctx context.Context, name string, conn *Connection, client Client, via *http.Client) (*token, error) {
+	request := conn.request(client)
+	sent := e.clock.Now()
+	issued, err := request.Fetch(ctx, via)
+	log := e.logger.With("connection", name, "client_id", client.ID, "duration", e.clock.Since(sent))
+	var failed *gbgauth.Error
+	switch {
+	case errors.As(err, &failed):
+		log.Debug("token request failed", "kind", failed.Kind, "error", failed)
+		return nil, &ClientError{Connection: name, ClientID: client.ID, Cause: failed}
+	case err != nil:
+		return nil, err
+	}
+	t := newToken(request, issued, sent)
+	log.Debug("token fetched", "expire_time", t.expires)
+	if missing := missingScopes(t.asked, t.scope); missing != "" {
+		log.Warn("token lacks scopes that were asked for", "missing", missing)
+	}
+	if t.lifetimeAssumed {
+		log.Warn("token came without expires_in", "assumed", t.lifetime())
+	}
+	return t, nil
+}
+
+// rest waits, if ctx has more time than that. If not, it says so at once.
+func (e *Engine) rest(ctx context.Context, pause time.Duration) (rested bool) {
+	if deadline, ok := ctx.Deadline(); ok && deadline.Sub(e.clock.Now()) <= pause {
+		return false
+	}
+	timer := e.clock.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.Chan():
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,114 @@
+package backend
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"golang.org/x/sync/singleflight"
+)
+
+// maxLead is the most that a successor is fetched ahead of the moment it is
+// promised for: time for GBG to answer.
+const maxLead = 5 * time.Second
+
+type fetchResult = singleflight.Result
+
+// timers holds one timer for each connection whose token is to be looked at
+// later. They all stand in the clock's one heap; nothing ticks meanwhile. The
+// zero value is ready.
+type timers struct {
+	mu     sync.Mutex
+	timers map[string]clockwork.Timer
+	closed bool
+}
+
+// set makes f run after d, instead of what was to run for this name.
+func (t *timers) set(name string, clock clockwork.Clock, d time.Duration, f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	if old := t.timers[name]; old != nil {
+		old.Stop()
+	}
+	if t.timers == nil {
+		t.timers = make(map[string]clockwork.Timer)
+	}
+	t.timers[name] = clock.AfterFunc(d, f)
+}
+
+// drop stops the timer of this name, if there is one.
+func (t *timers) drop(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.timers[name]; old != nil {
+		old.Stop()
+		delete(t.timers, name)
+	}
+}
+
+// close stops all of them for good.
+func (t *timers) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for _, timer := range t.timers {
+		timer.Stop()
+	}
+	t.timers = nil
+}
+
+// planRefresh sees to the successor of a state's token in good time: a little
+// before it is promised, for GBG takes a moment, and not for all connections in
+// the same one.
+func (e *Engine) planRefresh(name string, st *state) {
+	t := st.token
+	if t == nil {
+		e.timers.drop(name)
+		return
+	}
+	lead := min(t.overlap(st.conn.Settings)/10, maxLead)
+	lead -= time.Duration(e.random() * float64(lead) / 2)
+	e.plan(name, st, t.refresh(st.conn.Settings).Add(-lead))
+}
+
+// plan makes a state's token get its successor at a time, if it is current then
+// and somebody has read it. One that nobody reads is left to lapse.
+func (e *Engine) plan(name string, st *state, at time.Time) {
+	t := st.token
+	e.timers.set(name, e.clock, at.Sub(e.clock.Now()), func() {
+		now := e.states.get(name)
+		if now == nil || now.token != t || !t.used.Load() || t.left(e.clock.Now()) <= 0 {
+			return
+		}
+		e.succeed(name, now)
+	})
+}
+
+// succeed fetches the successor of the current token in the background, unless
+// that is under way.
+func (e *Engine) succeed(name string, st *state) {
+	if !st.token.succeeding.CompareAndSwap(false, true) {
+		return
+	}
+	done, ok := e.begin()
+	if !ok {
+		return
+	}
+	result := e.startFetch(name, st)
+	go func() {
+		defer done()
+		r := <-result
+		if r.Err == nil {
+			return
+		}
+		st.token.succeeding.Store(false)
+		// The token may have outlived a change of its connection: ask anew.
+		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil && now.token == st.token {
+			e.plan(name, now, e.clock.Now())
+		}
+	}()
+}

@@ -1,0 +1,109 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// TokenPrefix is where current tokens are stored, one for each connection, so
+// that a restart or a new leader serves them at once. They are of use to one
+// cluster only: Vault does not replicate them, and seal-wraps them.
+const TokenPrefix = "token/"
+
+// tokenEntryVersion is the form of the entries that this release writes. An
+// entry of another version is passed over: a token can be had anew.
+const tokenEntryVersion = 1
+
+// maxClockSkew is how far in the future another node's clock may have put the
+// birth of a token. Beyond, a clock is wrong, and so is the token's end.
+const maxClockSkew = time.Minute
+
+// tokenEntry is a token as it is stored.
+type tokenEntry struct {
+	Version         int       `json:"version"`
+	AccessToken     string    `json:"access_token"`
+	Type            string    `json:"type"`
+	ClientID        string    `json:"client_id"`
+	TokenURL        string    `json:"token_url"`
+	Scope           string    `json:"scope,omitempty"`
+	Asked           string    `json:"asked,omitempty"`
+	Fetched         time.Time `json:"fetched"`
+	Expires         time.Time `json:"expires"`
+	LifetimeAssumed bool      `json:"lifetime_assumed,omitempty"`
+}
+
+// keepToken stores a connection's current token, or removes what is stored if
+// it is nil. A failure costs a token request after a restart, so it is logged
+// and no more. The entry's lock is held.
+func (e *Engine) keepToken(ctx context.Context, name string, t *token) {
+	var err error
+	if t == nil {
+		err = e.storage.Delete(ctx, TokenPrefix+name)
+	} else {
+		err = e.putToken(ctx, name, t)
+	}
+	if err != nil && !errors.Is(err, logical.ErrReadOnly) {
+		e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
+	}
+}
+
+func (e *Engine) putToken(ctx context.Context, name string, t *token) error {
+	encoded, err := json.Marshal(tokenEntry{
+		Version:         tokenEntryVersion,
+		AccessToken:     t.access.Reveal(),
+		Type:            t.typ,
+		ClientID:        t.clientID,
+		TokenURL:        t.tokenURL,
+		Scope:           t.scope,
+		Asked:           t.asked,
+		Fetched:         t.fetched.UTC(),
+		Expires:         t.expires.UTC(),
+		LifetimeAssumed: t.lifetimeAssumed,
+	})
+	if err != nil {
+		return err
+	}
+	return e.storage.Put(ctx, &logical.StorageEntry{Key: TokenPrefix + name, Value: encoded, SealWrap: true})
+}
+
+// keptToken gives the stored token of a connection, expired or not; nil if there
+// is none, or none that its active client would get.
+func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) *token {
+	stored, err := e.storage.Get(ctx, TokenPrefix+name)
+	if err != nil {
+		e.logger.Warn("the stored token could not be read; a new one will be fetched", "connection", name, "error", err)
+		return nil
+	}
+	if stored == nil {
+		return nil
+	}
+	var entry tokenEntry
+	if json.Unmarshal(stored.Value, &entry) != nil || entry.Version != tokenEntryVersion || entry.AccessToken == "" {
+		return nil
+	}
+	t := &token{
+		access:          gbgauth.NewSecret(entry.AccessToken),
+		typ:             entry.Type,
+		clientID:        entry.ClientID,
+		tokenURL:        entry.TokenURL,
+		scope:           entry.Scope,
+		asked:           entry.Asked,
+		fetched:         entry.Fetched,
+		expires:         entry.Expires,
+		lifetimeAssumed: entry.LifetimeAssumed,
+	}
+	if !t.answers(conn.request(conn.Pair.Active())) || t.lifetime() <= 0 || t.lifetime() > gbgauth.MaxLifetime {
+		return nil
+	}
+	if t.fetched.After(e.clock.Now().Add(maxClockSkew)) {
+		e.logger.Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)
+		return nil
+	}
+	return t
+}

@@ -1,0 +1,81 @@
+package backend
+
+import (
+	"time"
+)
+
+const (
+	// firstRetryPause and maxRetryPause bound the pauses between the tries of one
+	// request.
+	firstRetryPause = 250 * time.Millisecond
+	maxRetryPause   = 4 * time.Second
+	// firstPause and maxPause bound the time in which GBG is left alone after a
+	// request has failed.
+	firstPause = time.Second
+	maxPause   = time.Minute
+)
+
+// trouble is a run of failed token requests. Nil is no trouble.
+type trouble struct {
+	// err is the last failure.
+	err error
+	// since is when the first of the run failed, last when the last did.
+	since, last time.Time
+	// count is how many failed in a row.
+	count int
+	// next is when GBG may be asked again.
+	next time.Time
+}
+
+// forbids says that GBG is to be left alone for now.
+func (t *trouble) forbids(now time.Time) bool { return t != nil && now.Before(t.next) }
+
+// wait is how long GBG is to be left alone.
+func (t *trouble) wait(now time.Time) time.Duration {
+	if t == nil {
+		return 0
+	}
+	return max(t.next.Sub(now), 0)
+}
+
+// failing is the trouble as an error.
+func (t *trouble) failing(now time.Time) error {
+	return &FailingError{Cause: t.err, Since: t.since, NextTry: t.next, Wait: t.wait(now)}
+}
+
+// growing gives the pause after the nth failure: twice as long each time, up to
+// most, less a random fifth, so that many do not come back at once.
+func (e *Engine) growing(nth int, first, most time.Duration) time.Duration {
+	pause := most
+	if shift := nth - 1; shift < 16 { // beyond, it would overflow
+		pause = min(first<<shift, most)
+	}
+	return max(pause-time.Duration(e.random()*float64(pause)/5), first)
+}
+
+// noteTrouble remembers that a token request has failed, and plans the next one
+// if the current token is in use. It gives the error for those who wait.
+func (e *Engine) noteTrouble(name string, st *state, err error) error {
+	var failing error
+	ok := e.update(name, st.revision, func(was *state) *state {
+		next := was.withTrouble(err, e.clock.Now(), e.growing)
+		failing = next.trouble.failing(next.trouble.last)
+		if next.token != nil {
+			e.plan(name, next, next.trouble.next)
+		}
+		return next
+	})
+	if !ok {
+		return errSuperseded
+	}
+	return failing
+}
+
+// endTrouble lets GBG be asked again at once.
+func (e *Engine) endTrouble(name string, st *state) {
+	e.update(name, st.revision, func(was *state) *state {
+		next := *was
+		next.trouble = nil
+		return &next
+	})
+}
