@@ -108,8 +108,8 @@ func TestCredsUnreachableGBG(t *testing.T) {
 	m.write("config", map[string]any{
 		"token_url": "http://127.0.0.1:1/as/token.oauth2", "client_id": "client-a", "client_secret": "fake-secret", "verify_connection": false,
 	})
-	tune := api.MountConfigInput{AllowedResponseHeaders: []string{"Retry-After"}}
-	require.NoError(t, m.client.Sys().TuneMountWithContext(t.Context(), m.path, tune))
+	require.NoError(t, m.client.Sys().TuneMountAllowNilWithContext(t.Context(), m.path,
+		api.TuneMountConfigInput{AllowedResponseHeaders: &[]string{"Retry-After"}}))
 	resp, err := m.client.Logical().ReadRawWithContext(t.Context(), m.path+"/creds")
 	require.Error(t, err)
 	defer resp.Body.Close()

@@ -84,6 +84,11 @@ func runSuite(m *testing.M) (code int, err error) {
 	if err := suite.server.Register(ctx); err != nil {
 		return 1, err
 	}
+	// One mount that stays: Vault then keeps one plugin process for all tests
+	// instead of starting one for each.
+	if err := suite.server.Enable(ctx, "gbg-stays"); err != nil {
+		return 1, err
+	}
 	code = m.Run()
 	if strings.Contains(suite.serverLog.String(), "WARNING: DATA RACE") {
 		return 1, errors.New("the race detector found something in the plugin; see Vault's log:\n" + suite.serverLog.String())

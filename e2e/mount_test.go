@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -130,7 +129,7 @@ func (m *mount) refusedRead(path string) (status int, text string) {
 func failure(t *testing.T, err error) (status int, text string) {
 	t.Helper()
 	var answer *api.ResponseError
-	require.True(t, errors.As(err, &answer), "want an answer of Vault's, got: %v", err)
+	require.ErrorAs(t, err, &answer, "want an answer of Vault's")
 	return answer.StatusCode, strings.Join(answer.Errors, "\n")
 }
 

@@ -70,4 +70,3 @@ func assertStatus(t *testing.T, want int, err error) {
 	status, _ := failure(t, err)
 	assert.Equal(t, want, status)
 }
-

@@ -65,7 +65,7 @@ func TestReloadOntoANewBinaryKeepsConfigurationAndActiveSide(t *testing.T) {
 	require.NoError(t, buildPlugin(t.Context(), dir, "v0.0.2"))
 	require.NoError(t, server.Register(t.Context()))
 	// The plugin reports its version, so Vault pins the mount to it.
-	require.NoError(t, m.client.Sys().TuneMountWithContext(t.Context(), m.path, api.MountConfigInput{PluginVersion: "v0.0.2"}))
+	require.NoError(t, m.client.Sys().TuneMountAllowNilWithContext(t.Context(), m.path, api.TuneMountConfigInput{PluginVersion: new("v0.0.2")}))
 	_, err = m.client.Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Plugin: vaultserver.PluginName})
 	require.NoError(t, err)
 	assert.Equal(t, "v0.0.2", runningVersion(t, m))

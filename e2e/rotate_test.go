@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require")
+	"github.com/stretchr/testify/require"
+)
 
 func TestRotateAnswer(t *testing.T) {
 	g := newGBG(t, time.Hour)

@@ -1,0 +1,335 @@
+// This test is inside the package: the stored form has no public face, and an
+// entry of an older or newer release cannot be written through one.
+
+package backend
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// entrySecret is what the secrets in these entries begin with. No error may
+// show it.
+const entrySecret = "not-a-real-secret"
+
+// The golden entries are what version 1 of the stored form looks like in the
+// storage of those who run it. Never edit them: a form that no longer reads and
+// writes them is another version.
+const (
+	goldenFull = `{"version":1,"grant_type":"client_credentials","token_url":"https://gbg.test/as/token.oauth2","scope":"gbg.token other",` +
+		`"refresh_before":120000000000,"request_timeout":15000000000,"ca_pem":"-----BEGIN CERTIFICATE-----\nZmFrZQ==\n-----END CERTIFICATE-----",` +
+		`"clients":[` +
+		`{"id":"id-a","secret":"not-a-real-secret-a\u003c\u0026\"\\é","secret_set_time":"2026-01-02T03:04:05.123456789Z","verified_time":"2026-01-02T03:04:06Z","secret_served":true},` +
+		`{"id":"id-b","secret":"not-a-real-secret-b","secret_set_time":"2026-01-03T03:04:05Z","verified_time":"2026-01-03T03:04:06+02:00","secret_served":true}],` +
+		`"active_slot":1,"rotation_time":"2026-01-04T00:00:00.5Z","rotation_cause":"rotate","regenerate_after":"2026-01-04T01:00:00Z","token_lifetime":3600000000000}`
+
+	goldenMinimal = `{"version":1,"clients":[{"id":"id-a","secret":"not-a-real-secret-a"}],"active_slot":0}`
+)
+
+func goldenFullConnection() *Connection {
+	return &Connection{
+		Settings: Settings{
+			GrantType:      "client_credentials",
+			TokenURL:       "https://gbg.test/as/token.oauth2",
+			Scope:          "gbg.token other",
+			RefreshBefore:  2 * time.Minute,
+			RequestTimeout: 15 * time.Second,
+			CAPEM:          "-----BEGIN CERTIFICATE-----\nZmFrZQ==\n-----END CERTIFICATE-----",
+		},
+		Pair: Pair{
+			Clients: [2]Client{
+				{
+					ID: "id-a", Secret: NewSecret(entrySecret + `-a<&"\é`),
+					SecretSetTime: time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC),
+					VerifiedTime:  time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC),
+					SecretServed:  true,
+				},
+				{
+					ID: "id-b", Secret: NewSecret(entrySecret + "-b"),
+					SecretSetTime: time.Date(2026, 1, 3, 3, 4, 5, 0, time.UTC),
+					VerifiedTime:  time.Date(2026, 1, 3, 3, 4, 6, 0, time.FixedZone("", 2*60*60)),
+					SecretServed:  true,
+				},
+			},
+			ActiveSlot: Paired,
+		},
+		Rotation: RotationRecord{
+			Time:            time.Date(2026, 1, 4, 0, 0, 0, 5e8, time.UTC),
+			Cause:           CauseRotate,
+			RegenerateAfter: time.Date(2026, 1, 4, 1, 0, 0, 0, time.UTC),
+		},
+		TokenLifetime: time.Hour,
+	}
+}
+
+func goldenMinimalConnection() *Connection {
+	return &Connection{Pair: Pair{Clients: [2]Client{{ID: "id-a", Secret: NewSecret(entrySecret + "-a")}}}}
+}
+
+// fullConnection has something in every field: the golden one, and what came
+// after it.
+func fullConnection() *Connection {
+	return goldenFullConnection()
+}
+
+// inUTC gives a copy that compares with ==: the same moment may be written in
+// many zones.
+func inUTC(c *Connection) Connection {
+	u := *c
+	u.Rotation.Time, u.Rotation.RegenerateAfter = u.Rotation.Time.UTC(), u.Rotation.RegenerateAfter.UTC()
+	for slot := range u.Pair.Clients {
+		client := &u.Pair.Clients[slot]
+		client.SecretSetTime, client.VerifiedTime = client.SecretSetTime.UTC(), client.VerifiedTime.UTC()
+	}
+	return u
+}
+
+func TestEntryGolden(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, stored string
+		want         *Connection
+	}{
+		{"full", goldenFull, goldenFullConnection()},
+		{"minimal", goldenMinimal, goldenMinimalConnection()},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := decode("team-a", []byte(tc.stored))
+			require.NoError(t, err)
+			assert.True(t, inUTC(tc.want) == inUTC(got), "want %+v\ngot  %+v", inUTC(tc.want), inUTC(got))
+			for slot := range got.Pair.Clients {
+				assert.Equal(t, tc.want.Pair.Clients[slot].Secret.Reveal(), got.Pair.Clients[slot].Secret.Reveal())
+			}
+			again, err := got.encode()
+			require.NoError(t, err)
+			assert.Equal(t, tc.stored, string(again), "an entry that was read is written back as it was")
+			fresh, err := tc.want.encode()
+			require.NoError(t, err)
+			assert.Equal(t, tc.stored, string(fresh))
+		})
+	}
+}
+
+func TestEntryRoundTrip(t *testing.T) {
+	t.Parallel()
+	full := fullConnection()
+	requireFilled(t, "Connection", reflect.ValueOf(*full))
+	for name, secret := range map[string]string{
+		"first active":   entrySecret,
+		"markup":         entrySecret + `</script>&amp;`,
+		"quotes":         entrySecret + `"'\/` + "`",
+		"beyond ASCII":   entrySecret + "é\u2028\u2029\uFFFD\U0001F511",
+		"spaces inside":  entrySecret + " \u00a0 x",
+		"looks like one": `","secret":"` + entrySecret,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, conn := range []*Connection{full, goldenMinimalConnection()} {
+				want := *conn
+				want.Pair.ActiveSlot = First
+				want.Pair.Clients[First].Secret = NewSecret(secret)
+				stored, err := want.encode()
+				require.NoError(t, err)
+				got, err := decode("team-a", stored)
+				require.NoError(t, err)
+				assert.Equal(t, secret, got.Pair.Clients[First].Secret.Reveal())
+				assert.True(t, inUTC(&want) == inUTC(got), "want %+v\ngot  %+v", want, *got)
+			}
+		})
+	}
+}
+
+// requireFilled wants no part of the full connection to be empty: what is not in
+// it is not tested to survive storage.
+func requireFilled(t *testing.T, path string, v reflect.Value) {
+	t.Helper()
+	require.False(t, v.IsZero(), "%s is empty: fill it in fullConnection", path)
+	if v.Type() == reflect.TypeFor[time.Time]() || v.Type() == reflect.TypeFor[Secret]() {
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			requireFilled(t, path+"."+v.Type().Field(i).Name, v.Field(i))
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			requireFilled(t, fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+		}
+	}
+}
+
+func TestEntryEqualConnectionsEncodeEqual(t *testing.T) {
+	t.Parallel()
+	for name, build := range map[string]func() *Connection{"full": fullConnection, "minimal": goldenMinimalConnection} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b := build(), build()
+			first, err := a.encode()
+			require.NoError(t, err)
+			second, err := b.encode()
+			require.NoError(t, err)
+			assert.Equal(t, string(first), string(second))
+			assert.True(t, a.equal(b))
+
+			b.Pair.Clients[First].Secret = NewSecret(entrySecret + "-other")
+			other, err := b.encode()
+			require.NoError(t, err)
+			assert.NotEqual(t, string(first), string(other))
+			assert.False(t, a.equal(b))
+		})
+	}
+	// A moment that the clock gave and the same one read back from storage.
+	now := time.Now().UTC()
+	a, b := goldenMinimalConnection(), goldenMinimalConnection()
+	a.Pair.Clients[First].SecretSetTime, b.Pair.Clients[First].SecretSetTime = now, now.Round(0)
+	assert.True(t, a.equal(b), "the monotonic clock's reading is not stored")
+	assert.False(t, (*Connection)(nil).equal(a))
+}
+
+func TestEntryNewerVersion(t *testing.T) {
+	t.Parallel()
+	for name, stored := range map[string]string{
+		"same shape":                 strings.Replace(goldenFull, `"version":1`, `"version":2`, 1),
+		"more fields":                strings.Replace(goldenFull, `"version":1`, `"version":2,"tenant":{"id":7}`, 1),
+		"no clients":                 `{"version":2,"pairs":[{"secret":"not-a-real-secret"}]}`,
+		"a field of another kind":    `{"version":2,"clients":{"first":{"id":"id-a","secret":"not-a-real-secret"}},"active_slot":"first"}`,
+		"a time of another form":     `{"version":2,"clients":[{"id":"id-a","secret":"not-a-real-secret","secret_set_time":1767225600}],"active_slot":0}`,
+		"version after another kind": `{"clients":"not-a-real-secret","version":2}`,
+		"a time before the version":  `{"rotation_time":"not-a-real-secret","version":2}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := decode("team-a", []byte(stored))
+			require.EqualError(t, err, `connection "team-a": its storage entry has version 2, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one`)
+			assert.Nil(t, c)
+		})
+	}
+	_, err := decode("team-a", []byte(strings.Replace(goldenMinimal, `"version":1`, `"version":1234`, 1)))
+	assert.ErrorContains(t, err, "version 1234")
+}
+
+// damagedEntries are by what is wrong with them.
+func damagedEntries() map[string]string {
+	const a, b = `{"id":"id-a","secret":"not-a-real-secret"}`, `{"id":"id-b","secret":"not-a-real-secret-b"}`
+	entry := func(clients, activeSlot string) string {
+		return `{"version":1,"clients":` + clients + `,"active_slot":` + activeSlot + `}`
+	}
+	return map[string]string{
+		"empty":                        "",
+		"null":                         "null",
+		"not JSON":                     "not-a-real-secret",
+		"not an object, text":          `"not-a-real-secret"`,
+		"not an object, list":          `["not-a-real-secret"]`,
+		"an object with nothing in it": "{}",
+		"more after it":                goldenMinimal + "not-a-real-secret",
+		"twice":                        goldenMinimal + goldenMinimal,
+		"binary":                       "\x00\xff\xfenot-a-real-secret",
+
+		"no clients":                     `{"version":1,"active_slot":0,"secret":"not-a-real-secret"}`,
+		"null clients":                   entry("null", "0"),
+		"empty clients":                  entry("[]", "0"),
+		"three clients":                  entry("["+a+","+b+`,{"id":"id-c","secret":"not-a-real-secret-c"}]`, "0"),
+		"clients of another kind":        entry(a, "0"),
+		"client that is text":            entry(`["not-a-real-secret"]`, "0"),
+		"client that is null":            entry("[null]", "0"),
+		"client that is empty":           entry("[{}]", "0"),
+		"client without id":              entry(`[{"secret":"not-a-real-secret"}]`, "0"),
+		"client with empty id":           entry(`[{"id":"","secret":"not-a-real-secret"}]`, "0"),
+		"client without secret":          entry(`[{"id":"id-a"}]`, "0"),
+		"client with empty secret":       entry(`[{"id":"id-a","secret":""}]`, "0"),
+		"paired client without id":       entry("["+a+`,{"secret":"not-a-real-secret"}]`, "0"),
+		"paired client without secret":   entry("["+a+`,{"id":"id-b"}]`, "0"),
+		"first of two without id":        entry(`[{"secret":"not-a-real-secret"},`+b+"]", "1"),
+		"first of two without secret":    entry(`[{"id":"id-a"},`+b+"]", "1"),
+		"two clients with one id":        entry("["+a+","+a+"]", "0"),
+		"secret of another kind, number": entry(`[{"id":"id-a","secret":1234567890}]`, "0"),
+		"secret of another kind, list":   entry(`[{"id":"id-a","secret":["not-a-real-secret"]}]`, "0"),
+		"secret where a time should be":  entry(`[{"id":"id-a","secret":"x","secret_set_time":"not-a-real-secret"}]`, "0"),
+
+		"active slot negative":                 entry("["+a+","+b+"]", "-1"),
+		"active slot 1 of one":                 entry("["+a+"]", "1"),
+		"active slot 2 of two":                 entry("["+a+","+b+"]", "2"),
+		"active slot far out":                  entry("["+a+","+b+"]", "9223372036854775807"),
+		"active slot beyond numbers":           entry("["+a+","+b+"]", "9223372036854775808"),
+		"active slot between":                  entry("["+a+","+b+"]", "0.5"),
+		"active slot text":                     entry("["+a+","+b+"]", `"not-a-real-secret"`),
+		"version 0":                            strings.Replace(goldenFull, `"version":1`, `"version":0`, 1),
+		"version missing":                      strings.Replace(goldenFull, `"version":1,`, "", 1),
+		"version negative":                     strings.Replace(goldenFull, `"version":1`, `"version":-1`, 1),
+		"version null":                         strings.Replace(goldenFull, `"version":1`, `"version":null`, 1),
+		"version text":                         strings.Replace(goldenFull, `"version":1`, `"version":"not-a-real-secret"`, 1),
+		"version between":                      strings.Replace(goldenFull, `"version":1`, `"version":1.5`, 1),
+		"duration text":                        strings.Replace(goldenFull, "120000000000", `"not-a-real-secret"`, 1),
+		"duration beyond numbers":              strings.Replace(goldenFull, "120000000000", "1e300", 1),
+		"rotation time that is none":           strings.Replace(goldenFull, "2026-01-04T00:00:00.5Z", "not-a-real-secret", 1),
+		"url of another kind":                  strings.Replace(goldenFull, `"https://gbg.test/as/token.oauth2"`, "{}", 1),
+		"a control character inside of a text": strings.Replace(goldenMinimal, "real", "re\nal", 1),
+	}
+}
+
+func TestEntryDamaged(t *testing.T) {
+	t.Parallel()
+	for name, stored := range damagedEntries() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireDamaged(t, stored)
+		})
+	}
+	t.Run("cut off anywhere", func(t *testing.T) {
+		t.Parallel()
+		for end := range len(goldenFull) {
+			requireDamaged(t, goldenFull[:end])
+		}
+	})
+}
+
+func requireDamaged(t *testing.T, stored string) {
+	t.Helper()
+	c, err := decode("team-a", []byte(stored))
+	require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, "%s", stored)
+	require.Nil(t, c)
+}
+
+// FuzzDecode: no entry makes the plugin panic, an error never shows a secret,
+// and what can be read is a whole connection that survives being written.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(goldenFull))
+	f.Add([]byte(goldenMinimal))
+	damaged := damagedEntries()
+	for _, name := range slices.Sorted(maps.Keys(damaged)) {
+		f.Add([]byte(damaged[name]))
+	}
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		c, err := decode("team-a", stored)
+		if err != nil {
+			require.Nil(t, c)
+			require.NotContains(t, err.Error(), entrySecret)
+			return
+		}
+		require.NotEmpty(t, c.Pair.Active().ID)
+		require.NotEmpty(t, c.Pair.Clients[First].ID)
+		for _, client := range c.Pair.Clients {
+			require.Equal(t, client.ID == "", client.Secret.IsEmpty())
+		}
+
+		encoded, err := c.encode()
+		require.NoError(t, err)
+		again, err := decode("team-a", encoded)
+		require.NoError(t, err, "written as %s", encoded)
+		require.True(t, inUTC(c) == inUTC(again), "read %+v\nthen %+v", *c, *again)
+		encodedAgain, err := again.encode()
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(encoded, encodedAgain), "written as %s\nthen    as %s", encoded, encodedAgain)
+	})
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+// runMain makes the test binary behave as the command itself.
+const runMain = "GBG_SIMULATOR_RUN_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main()
+
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestRunServesTheClientsItPrints(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	output, stdout := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, []string{
+			"-listen", "127.0.0.1:0", "-token-lifetime", "90s", "-client", "client-a:Fraud", "-client", "client-b",
+		}, stdout, io.Discard)
+		_ = stdout.CloseWithError(err)
+		ended <- err
+	}()
+
+	lines := bufio.NewScanner(output)
+	address := readAddress(t, lines)
+	first, second := readCredentials(t, lines), readCredentials(t, lines)
+	require.Equal(t, credentials{ClientID: "client-a", ClientSecret: first.ClientSecret, Department: "Fraud"}, first)
+	require.Equal(t, credentials{ClientID: "client-b", ClientSecret: second.ClientSecret}, second)
+	for _, printed := range []credentials{first, second} {
+		accessToken, expiresIn := getToken(t, address, printed)
+		require.Equal(t, 90, expiresIn)
+		require.Equal(t, http.StatusOK, callAPI(t, address, accessToken))
+	}
+	cancel()
+
+	require.False(t, lines.Scan(), "it prints nothing else")
+	require.NoError(t, <-ended)
+}
+
+func TestRunRefuses(t *testing.T) {
+	t.Parallel()
+
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"an unknown flag":        {[]string{"-nothing"}, "-nothing"},
+		"an argument":            {[]string{"client-a"}, `unexpected argument "client-a"`},
+		"a public address":       {[]string{"-listen", "0.0.0.0:0"}, "is not a loopback address"},
+		"a lifetime of nothing":  {[]string{"-token-lifetime", "0s"}, "whole seconds"},
+		"a client without an id": {[]string{"-client", ":Fraud"}, "the client id is missing"},
+		"the same client twice":  {[]string{"-client", "a", "-client", "a:Fraud"}, `client id is taken: "a"`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+
+			err := run(t.Context(), test.args, &stdout, &stderr)
+
+			require.ErrorContains(t, err, test.want)
+			require.Empty(t, stdout.String())
+			require.Empty(t, stderr.String())
+		})
+	}
+}
+
+func TestRunHelps(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+
+	require.NoError(t, run(t.Context(), []string{"-help"}, &stdout, &stderr))
+
+	require.Empty(t, stdout.String())
+	for _, want := range []string{"-listen", "127.0.0.1:8090", "-token-lifetime", "5m0s", "-client", "id[:department]"} {
+		require.Contains(t, stderr.String(), want)
+	}
+}
+
+func TestRunReportsThatItCannotPrint(t *testing.T) {
+	t.Parallel()
+	output, stdout := io.Pipe()
+	require.NoError(t, output.Close())
+
+	err := run(t.Context(), []string{"-listen", "127.0.0.1:0"}, stdout, io.Discard)
+
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+}
+
+func TestCommandEndsWellOnSignals(t *testing.T) {
+	t.Parallel()
+
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			command := selfCommand(t, "-listen", "127.0.0.1:0")
+			stdout, err := command.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, command.Start())
+
+			readAddress(t, bufio.NewScanner(stdout))
+			require.NoError(t, command.Process.Signal(signal))
+
+			require.NoError(t, command.Wait())
+		})
+	}
+}
+
+func TestCommandReportsAnErrorOnce(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	command := selfCommand(t, "-listen", "0.0.0.0:0")
+	command.Stderr = &stderr
+
+	err := command.Run()
+
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 1, exit.ExitCode())
+	require.Equal(t, "gbg-simulator: address \"0.0.0.0:0\" is not a loopback address such as 127.0.0.1:8090\n", stderr.String())
+}
+
+func selfCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	command := exec.CommandContext(t.Context(), self, args...)
+	command.Env = append(os.Environ(), runMain+"=1")
+
+	return command
+}
+
+func readAddress(t *testing.T, lines *bufio.Scanner) string {
+	t.Helper()
+	require.True(t, lines.Scan(), lines.Err())
+	address, ok := strings.CutPrefix(lines.Text(), "listening on ")
+	require.True(t, ok, lines.Text())
+	require.Regexp(t, `^http://127\.0\.0\.1:[1-9][0-9]*$`, address)
+
+	return address
+}
+
+func readCredentials(t *testing.T, lines *bufio.Scanner) credentials {
+	t.Helper()
+	require.True(t, lines.Scan(), lines.Err())
+	var printed credentials
+	require.NoError(t, json.Unmarshal(lines.Bytes(), &printed), lines.Text())
+
+	return printed
+}
+
+func getToken(t *testing.T, address string, client credentials) (accessToken string, expiresIn int) {
+	t.Helper()
+	form := url.Values{
+		"grant_type":    {"client_credentials"},
+		"client_id":     {client.ClientID},
+		"client_secret": {client.ClientSecret},
+		"scope":         {gbgsim.Scope},
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+gbgsim.TokenPath, strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, response.Body.Close()) }()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int    `json:"expires_in"`
+	}
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&answer))
+
+	return answer.AccessToken, answer.ExpiresIn
+}
+
+func callAPI(t *testing.T, address, accessToken string) (status int) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+gbgsim.APIPath, nil)
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+accessToken)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+
+	return response.StatusCode
+}

@@ -1,0 +1,112 @@
+package gbgauth_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+type unexported struct{ secret gbgauth.Secret }
+
+func TestSecretHidesInUnexportedFields(t *testing.T) {
+	held := unexported{gbgauth.NewSecret(fakeSecret)}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		text := fmt.Sprintf(verb, held) + fmt.Sprintf(verb, &held)
+		require.NotContains(t, text, fakeSecret, verb)
+		require.NotContains(t, text, fmt.Sprintf("%x", fakeSecret), verb)
+	}
+	var out bytes.Buffer
+	hclog.New(&hclog.LoggerOptions{Output: &out}).Error("fake line", "held", held)
+	require.NotContains(t, out.String(), fakeSecret)
+}
+
+func TestSecretHidesFromVerbsThatBypassFormat(t *testing.T) {
+	for _, verb := range []string{"%p", "%w"} {
+		require.NotContains(t, fmt.Sprintf(verb, gbgauth.NewSecret(fakeSecret)), fakeSecret, verb)
+	}
+}
+
+func TestLongScopeIsKeptWhole(t *testing.T) {
+	scope := strings.TrimSpace(strings.Repeat("fake.scope ", 60))
+	got, err := fetch(t, ask(serve(t, reply(200, "application/json", `{"access_token":"fake","scope":"`+scope+`"}`))))
+	require.NoError(t, err)
+	require.Equal(t, scope, got.Scope)
+}
+
+func TestRefusalWithOddFieldsKeepsItsCode(t *testing.T) {
+	for _, rest := range []string{`"expires_in":0.5`, `"error_description":["no"]`, `"error_uri":{}`, `"token_type":1`} {
+		got := fetchError(t, ask(serve(t, reply(401, "application/json", `{"error":"invalid_client",`+rest+`}`))))
+		require.Equal(t, gbgauth.RefusedClient, got.Kind, rest)
+	}
+	got := fetchError(t, ask(serve(t, reply(400, "application/json", `{"error_description":"why"}`))))
+	require.Equal(t, "why", got.Description)
+}
+
+func TestExpiresInThatOnlyLooksLikeANumber(t *testing.T) {
+	for _, v := range []string{"inf", "Infinity", "+Inf", "0x1p10"} {
+		got := fetchError(t, ask(serve(t, reply(200, "application/json", `{"access_token":"fake","expires_in":"`+v+`"}`))))
+		require.Equal(t, "expires_in is not a number", got.Description, v)
+	}
+}
+
+func TestMalformedPEMIsRefused(t *testing.T) {
+	good := certPEM(selfSigned(t, nil).Certificate[0])
+	for _, roots := range []string{
+		"-----BEGIN PRIVATE KEY-----\nnot!base64\n-----END PRIVATE KEY-----\n" + good,
+		good + "-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n",
+		good + good[:len(good)/2],
+	} {
+		_, err := gbgauth.NewHTTPClient(roots)
+		require.Error(t, err)
+	}
+}
+
+func TestClientWithoutTransport(t *testing.T) {
+	require.NotPanics(t, func() {
+		_, err := ask("http://127.0.0.1:1/").Fetch(t.Context(), &http.Client{})
+		asError(t, err)
+	})
+}
+
+func TestURLWithNewlineIsOneLine(t *testing.T) {
+	fetchError(t, ask("https://127.0.0.1/\nforged"))
+}
+
+func TestSecretInEveryFormIsRedacted(t *testing.T) {
+	for secret, echo := range map[string]string{
+		"fake secret":  "fake%20secret",
+		"fake/secret":  "fake%2fsecret",
+		"fake secret2": "fake\\tsecret2",
+		"fake&secret":  "fake&amp;secret",
+		"act":          "act",
+	} {
+		request := ask(serve(t, reply(400, "application/json", `{"error":"e","error_description":"`+echo+`"}`)))
+		request.ClientSecret = gbgauth.NewSecret(secret)
+		require.Equal(t, "[redacted]", fetchError(t, request).Description, secret)
+	}
+}
+
+func TestLargeTokenWithAngleBrackets(t *testing.T) {
+	token := strings.Repeat("<", 200_000)
+	got, err := fetch(t, ask(serve(t, reply(200, "application/json", `{"access_token":"`+token+`"}`))))
+	require.NoError(t, err)
+	require.Equal(t, token, got.AccessToken.Reveal())
+}
+
+func TestHintAtCAOnlyForUnknownCA(t *testing.T) {
+	cert := selfSigned(t, func(c *x509.Certificate) { c.IPAddresses = nil; c.DNSNames = []string{"gbg.example"} })
+	server, _ := serveTLS(t, tlsConfig(cert), false)
+	_, err := ask(server.URL).Fetch(t.Context(), newClient(t, certPEM(cert.Certificate[0])))
+	require.NotContains(t, asError(t, err).Error(), "ca_pem")
+}
+
+func tlsConfig(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }

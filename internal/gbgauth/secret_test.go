@@ -1,0 +1,115 @@
+package gbgauth_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// holders are the ways a secret gets into something that is printed.
+func holders() map[string]any {
+	secret := gbgauth.NewSecret(fakeSecret)
+
+	return map[string]any{
+		"value":             secret,
+		"pointer":           &secret,
+		"slice":             []gbgauth.Secret{secret},
+		"map":               map[string]gbgauth.Secret{"key": secret},
+		"interface":         []any{secret},
+		"request":           gbgauth.ClientCredentials{ClientID: fakeID, ClientSecret: secret},
+		"pointer to one":    &gbgauth.ClientCredentials{ClientID: fakeID, ClientSecret: secret},
+		"token":             gbgauth.Token{AccessToken: secret},
+		"pointer to token":  &gbgauth.Token{AccessToken: secret},
+		"anonymous, nested": struct{ Request gbgauth.ClientCredentials }{gbgauth.ClientCredentials{ClientSecret: secret}},
+	}
+}
+
+// requireHidden requires the mark, and the value in no form.
+func requireHidden(t *testing.T, text string) {
+	t.Helper()
+	require.Contains(t, text, "[redacted]")
+	for _, form := range []string{"%s", "%x", "%X", "% x", "%d"} {
+		require.NotContains(t, text, fmt.Sprintf(form, []byte(fakeSecret)))
+	}
+}
+
+func TestSecretIsNeverFormatted(t *testing.T) {
+	t.Parallel()
+
+	for name, holder := range holders() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, verb := range []string{
+				"%v", "%+v", "%#v", "%s", "%q", "%#q", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%e", "%99v", "%.1s",
+			} {
+				if name == "pointer to one" || name == "pointer to token" {
+					// fmt prints what a pointer points to for %v and its like only.
+					require.NotContains(t, fmt.Sprintf(verb, holder), fakeSecret, verb)
+
+					continue
+				}
+				requireHidden(t, fmt.Sprintf(verb, holder))
+			}
+			requireHidden(t, fmt.Sprint(holder))
+			requireHidden(t, fmt.Sprintln(holder))
+			requireHidden(t, fmt.Errorf("it was %v", holder).Error())
+		})
+	}
+}
+
+func TestSecretIsNeverEncoded(t *testing.T) {
+	t.Parallel()
+
+	for name, holder := range holders() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, err := json.Marshal(holder)
+			require.NoError(t, err)
+			requireHidden(t, string(text))
+		})
+	}
+
+	text, err := xml.Marshal(gbgauth.Token{AccessToken: gbgauth.NewSecret(fakeSecret)})
+	require.NoError(t, err)
+	requireHidden(t, string(text))
+}
+
+func TestSecretIsNeverLogged(t *testing.T) {
+	t.Parallel()
+
+	for name, holder := range holders() {
+		for _, asJSON := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, JSON %t", name, asJSON), func(t *testing.T) {
+				t.Parallel()
+				var out bytes.Buffer
+				logger := hclog.New(&hclog.LoggerOptions{Output: &out, JSONFormat: asJSON})
+				logger.Error("fake line", "held", holder, "formatted", hclog.Fmt("%v", holder))
+				requireHidden(t, out.String())
+			})
+		}
+	}
+}
+
+func TestSecretReveal(t *testing.T) {
+	t.Parallel()
+
+	for _, value := range []string{"", fakeSecret, "[redacted]", "f\x00ä\xffke\n"} {
+		secret := gbgauth.NewSecret(value)
+		require.Equal(t, value, secret.Reveal())
+		require.Equal(t, value == "", secret.IsEmpty())
+		require.True(t, secret == gbgauth.NewSecret(value))
+		require.False(t, secret == gbgauth.NewSecret(value+"x"))
+		require.Equal(t, "[redacted]", secret.String(), "an empty one too: nothing tells them apart")
+	}
+	var zero gbgauth.Secret
+	require.True(t, zero.IsEmpty())
+	require.True(t, zero == gbgauth.NewSecret(""))
+	require.Equal(t, "[redacted]", fmt.Sprint(zero))
+}

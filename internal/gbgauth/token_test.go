@@ -1,0 +1,398 @@
+package gbgauth_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+func TestToken(t *testing.T) {
+	t.Parallel()
+
+	token := func(typ, scope string, lifetime time.Duration) gbgauth.Token {
+		return gbgauth.Token{
+			AccessToken: gbgauth.NewSecret(fakeToken), Type: typ, Scope: scope, Lifetime: lifetime,
+		}
+	}
+	cases := []struct {
+		name        string
+		status      int
+		contentType string
+		body        string
+		want        gbgauth.Token
+	}{
+		{
+			name: "PingFederate", status: 200, contentType: "application/json;charset=utf-8",
+			body: `{"access_token":"fake-token-0001","token_type":"Bearer","expires_in":3600}`,
+			want: token("Bearer", "", time.Hour),
+		},
+		{
+			name: "PingFederate, non-production", status: 200, contentType: "application/json;charset=utf-8",
+			body: `{"access_token":"fake-token-0001","token_type":"Bearer","expires_in":300}`,
+			want: token("Bearer", "", 5*time.Minute),
+		},
+		{
+			name: "Keycloak", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","expires_in":300,"refresh_expires_in":0,` +
+				`"token_type":"Bearer","not-before-policy":0,"scope":"profile email"}`,
+			want: token("Bearer", "profile email", 5*time.Minute),
+		},
+		{
+			name: "lower-case bearer", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","token_type":"bearer","expires_in":60}`,
+			want: token("bearer", "", time.Minute),
+		},
+		{
+			name: "no token_type", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","expires_in":60}`,
+			want: token("Bearer", "", time.Minute),
+		},
+		{
+			name: "token_type and scope null", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","token_type":null,"scope":null,"expires_in":60}`,
+			want: token("Bearer", "", time.Minute),
+		},
+		{
+			name: "scope as a list is no scope", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","scope":["gbg.token"],"expires_in":60}`,
+			want: token("Bearer", "", time.Minute),
+		},
+		{
+			name: "a refresh token and fields nobody knows", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","refresh_token":"fake-refresh","id_token":{"a":[1,{}]},` +
+				`"expires_in":60,"ext_expires_in":1e99}`,
+			want: token("Bearer", "", time.Minute),
+		},
+		{
+			name: "text/html but JSON", status: 200, contentType: "text/html",
+			body: goodAnswer, want: token("Bearer", "", time.Hour),
+		},
+		{
+			name: "text/plain but JSON", status: 200, contentType: "text/plain; charset=utf-8",
+			body: goodAnswer, want: token("Bearer", "", time.Hour),
+		},
+		{
+			name: "form content type but JSON", status: 200, contentType: "application/x-www-form-urlencoded",
+			body: goodAnswer, want: token("Bearer", "", time.Hour),
+		},
+		{
+			name: "content type that cannot be read", status: 200, contentType: ";;;",
+			body: goodAnswer, want: token("Bearer", "", time.Hour),
+		},
+		{
+			name: "201", status: 201, contentType: "application/json",
+			body: goodAnswer, want: token("Bearer", "", time.Hour),
+		},
+		{
+			name: "space around it", status: 200, contentType: "application/json",
+			body: "\r\n\t " + goodAnswer + "\n", want: token("Bearer", "", time.Hour),
+		},
+		{
+			name: "an empty error is none", status: 200, contentType: "application/json",
+			body: `{"error":"","access_token":"fake-token-0001","expires_in":60}`,
+			want: token("Bearer", "", time.Minute),
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := fetch(t, ask(serve(t, reply(c.status, c.contentType, c.body))))
+			require.NoError(t, err)
+			require.Equal(t, c.want, *got)
+		})
+	}
+}
+
+func TestTokenIsKeptByteForByte(t *testing.T) {
+	t.Parallel()
+
+	for name, value := range map[string]string{
+		"a JWT":              "eyJmYWtlIjoxfQ.eyJmYWtlIjoyfQ.c2ln",
+		"everything allowed": ` !"#$%&'()*+,-./09:;<=>?@AZ[\]^_` + "`" + `az{|}~ `,
+		"long":               strings.Repeat("fake", 4096),
+		"one character":      "x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value)
+			got, err := fetch(t, ask(serve(t, reply(200, "application/json", `{"access_token":"`+quoted+`"}`))))
+			require.NoError(t, err)
+			require.Equal(t, value, got.AccessToken.Reveal())
+		})
+	}
+}
+
+func TestTokenLifetime(t *testing.T) {
+	t.Parallel()
+
+	cases := []struct {
+		name    string
+		field   string
+		want    time.Duration
+		assumed bool
+	}{
+		{"missing", ``, gbgauth.AssumedLifetime, true},
+		{"null", `,"expires_in":null`, gbgauth.AssumedLifetime, true},
+		{"number", `,"expires_in":3600`, time.Hour, false},
+		{"one second", `,"expires_in":1`, time.Second, false},
+		{"what is assumed, said", `,"expires_in":300`, gbgauth.AssumedLifetime, false},
+		{"numeric string", `,"expires_in":"3600"`, time.Hour, false},
+		{"numeric string with space", `,"expires_in":" 3600 "`, time.Hour, false},
+		{"numeric string, escaped", `,"expires_in":"\u0033600"`, time.Hour, false},
+		{"fraction, rounded down", `,"expires_in":3599.9`, 3599 * time.Second, false},
+		{"fraction of zeros", `,"expires_in":3600.0`, time.Hour, false},
+		{"fraction in a string", `,"expires_in":"1.5"`, time.Second, false},
+		{"exponent", `,"expires_in":3.6e3`, time.Hour, false},
+		{"a day", `,"expires_in":86400`, gbgauth.MaxLifetime, false},
+		{"a day and a second", `,"expires_in":86401`, gbgauth.MaxLifetime, false},
+		{"a year", `,"expires_in":31536000`, gbgauth.MaxLifetime, false},
+		{"beyond 32 bits", `,"expires_in":4294967297`, gbgauth.MaxLifetime, false},
+		{"beyond 64 bits", `,"expires_in":18446744073709551617`, gbgauth.MaxLifetime, false},
+		{"1e20", `,"expires_in":1e20`, gbgauth.MaxLifetime, false},
+		{"beyond a float", `,"expires_in":1e999`, gbgauth.MaxLifetime, false},
+		{"said twice, the last counts", `,"expires_in":"abc","expires_in":60`, time.Minute, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			body := `{"access_token":"` + fakeToken + `"` + c.field + `}`
+			got, err := fetch(t, ask(serve(t, reply(200, "application/json", body))))
+			require.NoError(t, err)
+			require.Equal(t, c.want, got.Lifetime)
+			require.Equal(t, c.assumed, got.LifetimeAssumed)
+		})
+	}
+	require.Equal(t, 5*time.Minute, gbgauth.AssumedLifetime)
+	require.Equal(t, 24*time.Hour, gbgauth.MaxLifetime)
+}
+
+func TestNotAToken(t *testing.T) {
+	t.Parallel()
+
+	const (
+		noToken  = "the answer has no usable access_token"
+		notJSON  = "the answer is not a JSON object"
+		badChars = "access_token has characters that no token may have"
+		short    = "expires_in is less than a second"
+		noNumber = "expires_in is not a number"
+	)
+	lives := func(value string) string {
+		return `{"access_token":"` + fakeToken + `","expires_in":` + value + `}`
+	}
+	cases := []struct {
+		name, body, want string
+	}{
+		// The example in GBG Identity Solution's documentation.
+		{"everything null", `{"access_token":null,"expires_in":null,"token_type":null}`, noToken},
+		{"access_token empty", `{"access_token":"","expires_in":60}`, noToken},
+		{"access_token missing", `{"token_type":"Bearer","expires_in":60}`, noToken},
+		{"empty object", `{}`, noToken},
+		{"access_token a number", `{"access_token":12345}`, noToken},
+		{"access_token an object", `{"access_token":{"value":"fake"}}`, noToken},
+		{"access_token a list", `{"access_token":["fake"]}`, noToken},
+		{"access_token true", `{"access_token":true}`, noToken},
+		{"access_token with a newline", `{"access_token":"fake\r\nX-Forged: 1"}`, badChars},
+		{"access_token with NUL", `{"access_token":"fake\u0000"}`, badChars},
+		{"access_token with DEL", `{"access_token":"fake\u007f"}`, badChars},
+		{"access_token not ASCII", `{"access_token":"f\u00e4ke"}`, badChars},
+		{"access_token not UTF-8", "{\"access_token\":\"f\xffke\"}", badChars},
+
+		{"expires_in zero", lives(`0`), short},
+		{"expires_in minus zero", lives(`-0`), short},
+		{"expires_in half a second", lives(`0.5`), short},
+		{"expires_in next to nothing", lives(`1e-999`), short},
+		{"expires_in negative", lives(`-3600`), short},
+		{"expires_in very negative", lives(`-1e999`), short},
+		{"expires_in zero in a string", lives(`"0"`), short},
+		{"expires_in negative in a string", lives(`"-1"`), short},
+		{"expires_in abc", lives(`"abc"`), noNumber},
+		{"expires_in an empty string", lives(`""`), noNumber},
+		{"expires_in null in a string", lives(`"null"`), noNumber},
+		{"expires_in with a unit", lives(`"3600s"`), noNumber},
+		{"expires_in NaN", lives(`"NaN"`), noNumber},
+		{"expires_in an object", lives(`{"seconds":60}`), noNumber},
+		{"expires_in a list", lives(`[60]`), noNumber},
+		{"expires_in true", lives(`true`), noNumber},
+
+		{"empty body", ``, notJSON},
+		{"only space", " \n", notJSON},
+		{"a JSON list", `[` + goodAnswer + `]`, notJSON},
+		{"JSON null", `null`, notJSON},
+		{"a JSON string", `"fake-token-0001"`, notJSON},
+		{"a JSON number", `3600`, notJSON},
+		{"a form", `access_token=fake-token-0001&token_type=Bearer&expires_in=3600`, notJSON},
+		{"HTML", `<!DOCTYPE html><title>Log on</title>`, notJSON},
+		{"half of it", goodAnswer[:len(goodAnswer)/2], notJSON},
+		{"two of it", goodAnswer + goodAnswer, notJSON},
+		{"not even text", "\x00\xff\xfe\x1b[2J", notJSON},
+		{"nested without end", strings.Repeat(`{"a":`, 100_000), notJSON},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, reply(200, "application/json", c.body))
+			got := fetchError(t, ask(url))
+			require.Equal(t, gbgauth.NotAToken, got.Kind)
+			require.Equal(t, c.want+" (HTTP 200 from "+url+")", got.Error())
+			require.Equal(t, 200, got.Status)
+			require.Equal(t, url, got.URL)
+			require.Empty(t, got.Code)
+			require.True(t, got.Temporary())
+			require.NotContains(t, got.Error(), "fake-token", "an answer that is no token is not quoted")
+		})
+	}
+}
+
+func TestNotATokenNoContent(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	got := fetchError(t, ask(url))
+	require.Equal(t, gbgauth.NotAToken, got.Kind)
+	require.Equal(t, "the answer is not a JSON object (HTTP 204 from "+url+")", got.Error())
+}
+
+// Some servers say 200 and mean an error (RFC 6749 does not).
+func TestErrorWithStatus200(t *testing.T) {
+	t.Parallel()
+
+	cases := []struct {
+		name, body string
+		kind       gbgauth.Kind
+		want       string
+	}{
+		{
+			"client", `{"error":"invalid_client","error_description":"No such client."}`,
+			gbgauth.RefusedClient, "invalid_client: No such client.",
+		},
+		{
+			"request", `{"error":"invalid_scope"}`,
+			gbgauth.RefusedRequest, "invalid_scope",
+		},
+		{
+			"next to a token", `{"error":"invalid_scope","access_token":"fake-token-0001","expires_in":60}`,
+			gbgauth.RefusedRequest, "invalid_scope",
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, reply(200, "application/json", c.body))
+			got := fetchError(t, ask(url))
+			require.Equal(t, c.kind, got.Kind)
+			require.Equal(t, c.want+" (HTTP 200 from "+url+")", got.Error())
+		})
+	}
+}
+
+func TestAnswerSize(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	padded := goodAnswer + strings.Repeat(" ", limit-len(goodAnswer))
+
+	t.Run("exactly 1 MiB is read", func(t *testing.T) {
+		t.Parallel()
+		got, err := fetch(t, ask(serve(t, reply(200, "application/json", padded))))
+		require.NoError(t, err)
+		require.Equal(t, fakeToken, got.AccessToken.Reveal())
+	})
+
+	var bomb bytes.Buffer
+	zip := gzip.NewWriter(&bomb)
+	_, err := zip.Write([]byte(padded + strings.Repeat(" ", 8*limit)))
+	require.NoError(t, err)
+	require.NoError(t, zip.Close())
+	for name, handler := range map[string]http.HandlerFunc{
+		"a byte more":          reply(200, "application/json", padded+" "),
+		"an error page":        reply(401, "text/html", strings.Repeat("a", limit+1)),
+		"compressed very well": compressed(bomb.Bytes()),
+		"without end": func(w http.ResponseWriter, _ *http.Request) {
+			for chunk := []byte(padded); ; {
+				if _, err := w.Write(chunk); err != nil {
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := fetchError(t, ask(serve(t, handler)))
+			require.Equal(t, gbgauth.NotAToken, got.Kind)
+			require.Equal(t, "the answer is larger than 1 MiB", got.Description)
+			require.NotZero(t, got.Status)
+		})
+	}
+}
+
+func compressed(body []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(body)
+	}
+}
+
+func TestTokenCompressed(t *testing.T) {
+	t.Parallel()
+	var body bytes.Buffer
+	zip := gzip.NewWriter(&body)
+	_, err := zip.Write([]byte(goodAnswer))
+	require.NoError(t, err)
+	require.NoError(t, zip.Close())
+
+	got, err := fetch(t, ask(serve(t, compressed(body.Bytes()))))
+	require.NoError(t, err)
+	require.Equal(t, fakeToken, got.AccessToken.Reveal())
+}
+
+// An answer that breaks off says nothing about the client, whatever its status.
+func TestTruncatedBody(t *testing.T) {
+	t.Parallel()
+
+	for status, body := range map[int]string{
+		200: goodAnswer,
+		401: `{"error":"invalid_client"}`,
+		503: `{"error":"temporarily_unavailable"}`,
+	} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", "1000")
+				reply(status, "application/json", body)(w, r)
+			})
+			got := fetchError(t, ask(url))
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Equal(t, fmt.Sprintf("the answer broke off: unexpected EOF (HTTP %d from %s)", status, url),
+				got.Error())
+		})
+	}
+}
+
+func TestFetchConcurrently(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		reply(200, "application/json", `{"access_token":"token-of-`+r.FormValue("client_id")+`"}`)(w, r)
+	})
+	client := newClient(t, "")
+
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			request := ask(url)
+			request.ClientID = fmt.Sprintf("fake-%d", i)
+			got, err := request.Fetch(t.Context(), client)
+			if assert.NoError(t, err) {
+				assert.Equal(t, fmt.Sprintf("token-of-fake-%d", i), got.AccessToken.Reveal())
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,275 @@
+package gbgauth_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// A redirect would carry the client's secret to an address nobody configured.
+func TestRedirectIsNeverFollowed(t *testing.T) {
+	t.Parallel()
+
+	for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308} {
+		for _, where := range []string{"another host", "the same host", "nowhere"} {
+			t.Run(strconv.Itoa(status)+" to "+where, func(t *testing.T) {
+				t.Parallel()
+				var here, there atomic.Int32
+				other := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					there.Add(1)
+					reply(200, "application/json", goodAnswer)(w, r)
+				})
+				url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					here.Add(1)
+					switch where {
+					case "another host":
+						w.Header().Set("Location", other+"?leak="+fakeSecret)
+					case "the same host":
+						w.Header().Set("Location", "/elsewhere")
+					}
+					w.WriteHeader(status)
+				})
+
+				got := fetchError(t, ask(url))
+				require.Equal(t, gbgauth.NotAToken, got.Kind)
+				require.Equal(t, status, got.Status)
+				require.Equal(t, "the endpoint answered with a redirect, which is never followed (HTTP "+
+					strconv.Itoa(status)+" from "+url+")", got.Error())
+				require.EqualValues(t, 1, here.Load())
+				require.Zero(t, there.Load())
+			})
+		}
+	}
+}
+
+// The client is used for more than tokens: by itself, too, it follows nothing.
+func TestClientFollowsNoRedirect(t *testing.T) {
+	t.Parallel()
+	var there atomic.Int32
+	other := serve(t, func(http.ResponseWriter, *http.Request) { there.Add(1) })
+	here := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other, http.StatusTemporaryRedirect)
+	})
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, here, strings.NewReader("token=fake"))
+	require.NoError(t, err)
+	response, err := newClient(t, "").Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusTemporaryRedirect, response.StatusCode)
+	require.Zero(t, there.Load())
+}
+
+func TestConnectionRefused(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	url := "http://" + listener.Addr().String() + tokenPath
+	require.NoError(t, listener.Close())
+
+	got := fetchError(t, ask(url))
+	require.Equal(t, gbgauth.Unreachable, got.Kind)
+	require.Zero(t, got.Status)
+	require.Equal(t, "dial tcp "+listener.Addr().String()+": connect: connection refused ("+url+")", got.Error())
+	require.ErrorIs(t, got, syscall.ECONNREFUSED)
+	require.True(t, got.Temporary())
+}
+
+func TestConnectionBroken(t *testing.T) {
+	t.Parallel()
+
+	for name, breakOff := range map[string]func(*net.TCPConn) error{
+		"closed": func(conn *net.TCPConn) error { return conn.Close() },
+		"reset":  func(conn *net.TCPConn) error { return errors.Join(conn.SetLinger(0), conn.Close()) },
+		"not HTTP": func(conn *net.TCPConn) error {
+			_, err := conn.Write([]byte("SSH-2.0-fake\r\n"))
+
+			return errors.Join(err, conn.Close())
+		},
+		"half a header": func(conn *net.TCPConn) error {
+			_, err := conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Ty"))
+
+			return errors.Join(err, conn.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int32
+			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				requests.Add(1)
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if assert.NoError(t, err) {
+					assert.NoError(t, breakOff(conn.(*net.TCPConn)))
+				}
+			})
+
+			got := fetchError(t, ask(url))
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Zero(t, got.Status)
+			require.NotEmpty(t, got.Description)
+			require.EqualValues(t, 1, requests.Load(), "a token request is not repeated in secret")
+		})
+	}
+}
+
+func TestHeaderSize(t *testing.T) {
+	t.Parallel()
+
+	for _, http2 := range []bool{false, true} {
+		t.Run("HTTP/2 "+strconv.FormatBool(http2), func(t *testing.T) {
+			t.Parallel()
+			var kib atomic.Int64
+			server := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				for i := range kib.Load() {
+					w.Header().Set("X-Flood-"+strconv.FormatInt(i, 10), strings.Repeat("a", 1<<10))
+				}
+				reply(200, "application/json", goodAnswer)(w, r)
+			}))
+			server.EnableHTTP2 = http2
+			server.StartTLS()
+			client := newClient(t, certPEM(server.Certificate().Raw))
+
+			kib.Store(60)
+			_, err := ask(server.URL).Fetch(t.Context(), client)
+			require.NoError(t, err)
+
+			kib.Store(65)
+			_, err = ask(server.URL).Fetch(t.Context(), client)
+			got := asError(t, err)
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Zero(t, got.Status)
+			require.Contains(t, got.Description, "header")
+		})
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+
+	// Each holds the answer at another place until the test is over.
+	for name, begin := range map[string]func(http.ResponseWriter) error{
+		"before the header": func(http.ResponseWriter) error { return nil },
+		"before the body": func(w http.ResponseWriter) error {
+			return http.NewResponseController(w).Flush()
+		},
+		"within the body": func(w http.ResponseWriter) error {
+			_, err := w.Write([]byte(goodAnswer[:10]))
+
+			return errors.Join(err, http.NewResponseController(w).Flush())
+		},
+		"within a refusal": func(w http.ResponseWriter) error {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, err := w.Write([]byte(`{"error":"invalid_client"`))
+
+			return errors.Join(err, http.NewResponseController(w).Flush())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			release := make(chan struct{})
+			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				_ = begin(w) // The client may be gone already.
+				<-release
+			})
+			t.Cleanup(func() { close(release) })
+
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err := ask(url).Fetch(ctx, newClient(t, ""))
+			got := asError(t, err)
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Equal(t, "no answer in the time allowed", got.Description)
+			require.ErrorIs(t, got, context.DeadlineExceeded)
+			require.True(t, got.Temporary())
+		})
+	}
+}
+
+func TestDeadlineAlreadyPassed(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int32
+	url := serve(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) })
+	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+
+	_, err := ask(url).Fetch(ctx, newClient(t, ""))
+	got := asError(t, err)
+	require.Equal(t, gbgauth.Unreachable, got.Kind)
+	require.Equal(t, "no answer in the time allowed ("+url+")", got.Error())
+	require.Zero(t, requests.Load())
+}
+
+func TestCancellationIsTheContextsOwn(t *testing.T) {
+	t.Parallel()
+
+	for name, begin := range map[string]func(http.ResponseWriter) error{
+		"before the header": func(http.ResponseWriter) error { return nil },
+		"before the body": func(w http.ResponseWriter) error {
+			return http.NewResponseController(w).Flush()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			arrived, release := make(chan struct{}), make(chan struct{})
+			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				_ = begin(w)
+				close(arrived)
+				<-release
+			})
+			t.Cleanup(func() { close(release) })
+
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-arrived
+				cancel()
+			}()
+			token, err := ask(url).Fetch(ctx, newClient(t, ""))
+			require.Nil(t, token)
+			require.Equal(t, context.Canceled, err)
+			require.False(t, isError(err))
+		})
+	}
+
+	t.Run("before the request", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := ask("http://127.0.0.1:1/").Fetch(ctx, newClient(t, ""))
+		require.Equal(t, context.Canceled, err)
+	})
+}
+
+func TestURLThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
+
+	for name, c := range map[string]struct{ url, want string }{
+		"empty":          {"", `unsupported protocol scheme ""`},
+		"another scheme": {"ftp://127.0.0.1/token", `unsupported protocol scheme "ftp"`},
+		"no host":        {"https:///token", "no Host in request URL"},
+		"a bad escape":   {"https://127.0.0.1/%zz", `invalid URL escape "%zz"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := fetchError(t, ask(c.url))
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Zero(t, got.Status)
+			require.Contains(t, got.Error(), c.want)
+			require.Equal(t, c.url, got.URL)
+			var cause *url.Error
+			require.ErrorAs(t, got, &cause)
+		})
+	}
+}

@@ -1,0 +1,108 @@
+package gbgsim_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+// answer is what a test looks at in an HTTP answer.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// decode reads the body as JSON with exactly the members of value.
+func (a answer) decode(t *testing.T, value any) {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(a.body))
+	decoder.DisallowUnknownFields()
+	require.NoError(t, decoder.Decode(value), a.body)
+}
+
+func do(t *testing.T, handler http.Handler, request *http.Request) answer {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, request)
+	response := recorder.Result()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+
+	return answer{status: response.StatusCode, header: response.Header, body: string(body)}
+}
+
+// send sends a JSON body, or none if it is empty.
+func send(t *testing.T, handler http.Handler, method, path, body string) answer {
+	t.Helper()
+
+	return do(t, handler, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
+}
+
+// goodForm is a token request as GBG documents it.
+func goodForm(clientID, secret string) url.Values {
+	return url.Values{
+		"grant_type":    {"client_credentials"},
+		"client_id":     {clientID},
+		"client_secret": {secret},
+		"scope":         {"gbg.token"},
+	}
+}
+
+func tokenRequest(t *testing.T, form url.Values) *http.Request {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, gbgsim.TokenPath,
+		strings.NewReader(form.Encode()))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+
+	return request
+}
+
+type tokenAnswer struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int    `json:"expires_in"`
+}
+
+// getToken gets a token that must be granted.
+func getToken(t *testing.T, simulator *gbgsim.Simulator, clientID, secret string) tokenAnswer {
+	t.Helper()
+	got := do(t, simulator, tokenRequest(t, goodForm(clientID, secret)))
+	require.Equal(t, http.StatusOK, got.status, got.body)
+	var granted tokenAnswer
+	got.decode(t, &granted)
+
+	return granted
+}
+
+// createClient creates a client that may call the API.
+func createClient(t *testing.T, simulator *gbgsim.Simulator, id string) gbgsim.Client {
+	t.Helper()
+	client, err := simulator.CreateClient(gbgsim.NewClient{
+		ID:         id,
+		Department: "Fraud",
+		Roles:      []string{gbgsim.RoleGoAPIAccess},
+	})
+	require.NoError(t, err)
+
+	return client
+}
+
+func callAPI(t *testing.T, simulator *gbgsim.Simulator, authorization string) answer {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, gbgsim.APIPath, nil)
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
+	}
+
+	return do(t, simulator, request)
+}

@@ -1,0 +1,79 @@
+package gbgsim_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+func TestStats(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+	got := send(t, simulator, http.MethodGet, "/portal/stats", "")
+	require.JSONEq(t, `{
+		"token_requests": {"total": 0, "issued": 0, "refused": 0},
+		"token_requests_by_client": {},
+		"api_calls": {"accepted": 0, "refused": 0}
+	}`, got.body)
+
+	client := createClient(t, simulator, "client-a")
+	granted := getToken(t, simulator, client.ID, client.Secret)
+	do(t, simulator, tokenRequest(t, goodForm(client.ID, "wrong")))
+	do(t, simulator, tokenRequest(t, goodForm("nobody", "wrong")))
+	do(t, simulator, tokenRequest(t, goodForm("", "")))
+	callAPI(t, simulator, "Bearer "+granted.AccessToken)
+	callAPI(t, simulator, "")
+
+	got = send(t, simulator, http.MethodGet, "/portal/stats", "")
+	require.Equal(t, http.StatusOK, got.status)
+	require.JSONEq(t, `{
+		"token_requests": {"total": 4, "issued": 1, "refused": 3},
+		"token_requests_by_client": {
+			"client-a": {"total": 2, "issued": 1, "refused": 1},
+			"nobody": {"total": 1, "issued": 0, "refused": 1}
+		},
+		"api_calls": {"accepted": 1, "refused": 1}
+	}`, got.body)
+}
+
+func TestStatsAreACopy(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+
+	simulator.Stats().ByClient["client-a"] = gbgsim.RequestCounts{Total: 1}
+
+	require.Empty(t, simulator.Stats().ByClient)
+}
+
+// The race detector is what this test is for.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	const callers = 8
+	simulator := gbgsim.New(gbgsim.Options{})
+	client := createClient(t, simulator, "client-a")
+
+	var group sync.WaitGroup
+	for range callers {
+		token := tokenRequest(t, goodForm(client.ID, client.Secret))
+		call := httptest.NewRequestWithContext(t.Context(), http.MethodGet, gbgsim.APIPath, nil)
+		group.Go(func() {
+			simulator.ServeHTTP(httptest.NewRecorder(), token)
+			simulator.ServeHTTP(httptest.NewRecorder(), call)
+			_, _ = simulator.Regenerate(client.ID)
+			_ = simulator.SetRoles(client.ID)
+			_ = simulator.Clients()
+			_ = simulator.Stats()
+		})
+	}
+	group.Wait()
+
+	stats := simulator.Stats()
+	require.Equal(t, callers, stats.TokenRequests.Total)
+	require.Equal(t, callers, stats.TokenRequests.Issued+stats.TokenRequests.Refused)
+	require.Equal(t, gbgsim.CallCounts{Refused: callers}, stats.APICalls)
+}
