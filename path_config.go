@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -168,6 +167,10 @@ func configAnswer() map[string]*framework.FieldSchema {
 
 func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
+	verify := true
+	if given := flag(data, verifyField); given != nil {
+		verify = *given
+	}
 	warnings, err := d.engine.Configure(ctx, name, backend.Change{
 		Settings: backend.SettingsChange{
 			GrantType:      text(data, backend.GrantType),
@@ -183,7 +186,7 @@ func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *fra
 			IDs:     [2]*string{text(data, backend.ClientID), text(data, backend.PairedClientID)},
 			Secrets: [2]*backend.Secret{secret(data, backend.ClientSecret), secret(data, backend.PairedClientSecret)},
 		},
-		SkipVerification: !data.Get(verifyField).(bool),
+		SkipVerification: !verify,
 	})
 	if err != nil {
 		return failed(req, name, err)
@@ -240,44 +243,6 @@ func (d *doors) listConfig(ctx context.Context, _ *logical.Request, _ *framework
 		return nil, err
 	}
 	return logical.ListResponse(names), nil
-}
-
-// text is a field's value, or nil if it was not given.
-func text(data *framework.FieldData, field backend.Setting) *string {
-	value, ok := data.GetOk(string(field))
-	if !ok {
-		return nil
-	}
-	s := value.(string)
-	return &s
-}
-
-func secret(data *framework.FieldData, field backend.Setting) *backend.Secret {
-	value := text(data, field)
-	if value == nil {
-		return nil
-	}
-	s := backend.NewSecret(*value)
-	return &s
-}
-
-func flag(data *framework.FieldData, field backend.Setting) *bool {
-	value, ok := data.GetOk(string(field))
-	if !ok {
-		return nil
-	}
-	b := value.(bool)
-	return &b
-}
-
-func duration(data *framework.FieldData, field backend.Setting) *time.Duration {
-	value, ok := data.GetOk(string(field))
-	if !ok {
-		return nil
-	}
-	whole := value.(int)
-	d := time.Duration(whole) * time.Second
-	return &d
 }
 
 const configHelp = `

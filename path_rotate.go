@@ -15,11 +15,11 @@ import (
 
 func (d *doors) rotatePaths() []*framework.Path {
 	return named("rotate", func(fields map[string]*framework.FieldSchema) *framework.Path {
-		fields["client_id"] = &framework.FieldSchema{
+		fields[string(backend.ClientID)] = &framework.FieldSchema{
 			Type:        framework.TypeString,
 			Description: "The client that must be active afterwards. If it already is, nothing happens, so a request that is sent twice cannot rotate back. Left out, it is the standby.",
 		}
-		fields["client_secret"] = &framework.FieldSchema{
+		fields[string(backend.ClientSecret)] = &framework.FieldSchema{
 			Type:         framework.TypeString,
 			Description:  "The standby's new secret, if it has just been regenerated at GBG. Left out, the stored one is used.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Client secret", Sensitive: true},
@@ -58,8 +58,8 @@ func rotateAnswer() map[string]*framework.FieldSchema {
 func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	r, err := d.engine.Rotate(ctx, name, backend.RotateRequest{
-		ClientID: strings.TrimSpace(data.Get("client_id").(string)),
-		Secret:   backend.NewSecret(data.Get("client_secret").(string)),
+		ClientID: strings.TrimSpace(data.Get(string(backend.ClientID)).(string)),
+		Secret:   backend.NewSecret(data.Get(string(backend.ClientSecret)).(string)),
 	})
 	if err != nil {
 		return failed(req, name, err)

@@ -49,7 +49,7 @@ func NewFactory(o Options) logical.Factory {
 			engine.Close()
 			return nil, err
 		}
-		return b, nil
+		return guarded{Backend: b}, nil
 	}
 }
 

@@ -78,7 +78,10 @@ func goldenMinimalConnection() *Connection {
 // fullConnection has something in every field: the golden one, and what came
 // after it.
 func fullConnection() *Connection {
-	return goldenFullConnection()
+	c := goldenFullConnection()
+	c.Settings.NoFailover = true
+	c.Settings.MaxSecretAge = 90 * 24 * time.Hour
+	return c
 }
 
 // inUTC gives a copy that compares with ==: the same moment may be written in

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"sync"
@@ -97,6 +98,16 @@ func (s *state) withTrouble(err error, now time.Time, pause func(nth int, first,
 	}
 	next.trouble.next = now.Add(wait)
 	return &next
+}
+
+// storedAs says that these bytes are the state's connection; for a nil state,
+// that there are none.
+func (s *state) storedAs(stored []byte) bool {
+	if s == nil {
+		return stored == nil
+	}
+	encoded, err := s.conn.encode()
+	return err == nil && bytes.Equal(encoded, stored)
 }
 
 // closeIdle lets go of network connections that only this state uses.

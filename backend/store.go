@@ -179,7 +179,7 @@ func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	if err != nil {
 		return err
 	}
-	if err := e.put(ctx, name, encoded); err != nil {
+	if err := e.put(ctx, name, was, encoded); err != nil {
 		return err
 	}
 	next := was.succeededBy(c.conn, client)
@@ -203,9 +203,10 @@ func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	return nil
 }
 
-// put writes an entry. A storage that reports a failure may have stored it all
-// the same (a lost answer), so a failure is followed by a look.
-func (e *Engine) put(ctx context.Context, name string, encoded []byte) error {
+// put writes an entry over the one of was, which is nil if there is none. A
+// storage that reports a failure may have stored it all the same (a lost
+// answer), so a failure is followed by a look. The entry's lock is held.
+func (e *Engine) put(ctx context.Context, name string, was *state, encoded []byte) error {
 	err := e.storage.Put(ctx, &logical.StorageEntry{Key: entryPrefix + name, Value: encoded, SealWrap: true})
 	if err == nil {
 		return nil
@@ -213,18 +214,30 @@ func (e *Engine) put(ctx context.Context, name string, encoded []byte) error {
 	if errors.Is(err, logical.ErrReadOnly) {
 		return logical.ErrReadOnly // bare: Vault forwards the request by it
 	}
-	e.drop(name)
-	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), recheckTimeout)
-	defer cancel()
-	stored, lookErr := e.storage.Get(look, entryPrefix+name)
+	stored, lookErr := e.look(ctx, entryPrefix+name)
 	switch {
 	case lookErr != nil:
+		e.drop(name)
 		return fmt.Errorf("connection %q: Vault's storage did not confirm the write, and could not be read to see whether it holds: %w", name, err)
-	case stored != nil && bytes.Equal(stored.Value, encoded):
+	case bytes.Equal(stored, encoded):
 		e.logger.Warn("storage reported a failed write that holds", "connection", name, "error", err)
 		return nil
+	case !was.storedAs(stored):
+		e.drop(name)
 	}
 	return fmt.Errorf("connection %q: nothing has changed: Vault's storage refused the write: %w", name, err)
+}
+
+// look reads what a failed write has left behind, also for a caller who is gone.
+// Nil is nothing.
+func (e *Engine) look(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recheckTimeout)
+	defer cancel()
+	stored, err := e.storage.Get(ctx, key)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	return stored.Value, nil
 }
 
 // Delete removes a connection. Deleting what is not there is no error. GBG is
@@ -237,13 +250,15 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	defer unlock()
 	defer e.lockEntry(name)()
 	old := e.states.get(name)
-	e.drop(name)
 	// The token first: what is left if the second step fails is whole.
 	for _, prefix := range []string{TokenPrefix, entryPrefix} {
 		if err := e.storage.Delete(ctx, prefix+name); err != nil {
-			return err
+			if stored, lookErr := e.look(ctx, prefix+name); lookErr != nil || stored != nil {
+				return fmt.Errorf("connection %q: Vault's storage refused to delete it: %w", name, err)
+			}
 		}
 	}
+	e.drop(name)
 	if old != nil {
 		old.closeIdle(e.http)
 	}

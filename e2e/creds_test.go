@@ -106,7 +106,7 @@ func TestCredsRefusedByGBG(t *testing.T) {
 func TestCredsUnreachableGBG(t *testing.T) {
 	m := newMount(t, suite.server)
 	m.write("config", map[string]any{
-		"token_url": "http://127.0.0.1:1/as/token.oauth2", "client_id": "client-a", "client_secret": "fake-secret", "verify_connection": false,
+		"token_url": nowhere, "request_timeout": "1s", "client_id": "client-a", "client_secret": "fake-secret", "verify_connection": false,
 	})
 	require.NoError(t, m.client.Sys().TuneMountAllowNilWithContext(t.Context(), m.path,
 		api.TuneMountConfigInput{AllowedResponseHeaders: &[]string{"Retry-After"}}))

@@ -15,6 +15,9 @@ import (
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
+// nowhere is a token endpoint that refuses connections.
+const nowhere = "http://127.0.0.1:1/as/token.oauth2"
+
 // gbg is a simulated GBG with two clients.
 type gbg struct {
 	*gbgsim.Simulator

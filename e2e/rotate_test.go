@@ -90,7 +90,7 @@ func TestRotateWhileGBGIsGone(t *testing.T) {
 	g := newGBG(t, time.Hour)
 	m := newMount(t, suite.server)
 	write := g.pair()
-	write["token_url"], write["verify_connection"] = "http://127.0.0.1:1/as/token.oauth2", false
+	write["token_url"], write["request_timeout"], write["verify_connection"] = nowhere, "1s", false
 	m.write("config", write)
 	status, text := m.refused("rotate", nil)
 	assert.Equal(t, http.StatusServiceUnavailable, status)
