@@ -1,0 +1,309 @@
+package gbg_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	gbg "vault-plugin-secrets-gbg"
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+func TestCredsNotConfigured(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	for path, want := range map[string]string{
+		"creds":         `connection "default" is not configured; configure it with: vault write gbg/config client_id=ID client_secret=@FILE`,
+		"creds/default": `connection "default" is not configured; configure it with: vault write gbg/config client_id=ID client_secret=@FILE`,
+		"creds/team-a":  `connection "team-a" is not configured; configure it with: vault write gbg/config/team-a client_id=ID client_secret=@FILE`,
+	} {
+		assert.Equal(t, want, w.refused(w.try(logical.ReadOperation, path, nil)))
+	}
+}
+
+func TestCredsKeyByKey(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config/team-a", w.pair())
+	resp := w.ok(w.try(logical.ReadOperation, "creds/team-a", nil))
+
+	assert.Nil(t, resp.Secret, "no lease")
+	assert.Empty(t, resp.Warnings)
+	token := resp.Data["access_token"]
+	assert.Equal(t, clientA, w.owner(token))
+	assert.Equal(t, fields{
+		"access_token":        token,
+		"token_type":          "Bearer",
+		"expire_time":         "2026-03-01T13:00:00Z",
+		"ttl":                 int64(3300),
+		"rotation_period":     int64(3300),
+		"last_vault_rotation": "2026-03-01T12:00:00.250000000Z",
+		"client_id":           clientA,
+		"scope":               "gbg.token",
+		"connection":          "team-a",
+	}, resp.Data)
+	for _, key := range []string{"last_vault_rotation", "expire_time"} {
+		_, err := time.Parse(time.RFC3339, resp.Data[key].(string))
+		assert.NoError(t, err, key)
+	}
+	// Vault Agent panics on a ttl that is a string and ignores one with a fraction.
+	sent, err := json.Marshal(resp.Data)
+	require.NoError(t, err)
+	assert.Contains(t, string(sent), `"ttl":3300}`)
+	assert.Contains(t, string(sent), `"rotation_period":3300,`)
+}
+
+func TestCredsTTL(t *testing.T) {
+	const almostOne = 0.999
+	for _, c := range []struct {
+		lifetime time.Duration
+		random   float64
+		ttl      int
+		period   int
+	}{
+		{time.Hour, 0, 3300, 3300},
+		{time.Hour, almostOne, 3375, 3300}, // late by up to 300/4
+		{5 * time.Minute, 0, 200, 200},     // a third of 300 is the overlap
+		{5 * time.Minute, almostOne, 225, 200},
+		{30 * time.Second, 0, 20, 20},
+		{30 * time.Second, almostOne, 23, 20},
+		{100 * time.Second, 0, 67, 67},
+		{3 * time.Second, almostOne, 3, 2},
+		{time.Second, 0, 1, 1},
+	} {
+		t.Run(fmt.Sprint(c.lifetime, c.random), func(t *testing.T) {
+			w := newWorld(t, worldOptions{lifetime: c.lifetime, random: c.random})
+			w.write("config", w.single())
+			got := w.read("creds")
+			assert.EqualValues(t, c.ttl, got["ttl"])
+			assert.EqualValues(t, c.period, got["rotation_period"])
+			assert.Equal(t, timestamp(start.Add(c.lifetime)), got["expire_time"])
+		})
+	}
+}
+
+func TestCredsRefreshBefore(t *testing.T) {
+	for _, c := range []struct{ before, period int }{
+		{1, 3599}, {60, 3540}, {1199, 2401}, {1200, 2400}, {1201, 2400}, {86400, 2400},
+	} {
+		w := newWorld(t, worldOptions{})
+		w.write("config", with(w.single(), fields{"refresh_before": c.before}))
+		got := w.read("creds")
+		assert.EqualValues(t, c.period, got["rotation_period"], c.before)
+		assert.EqualValues(t, c.period, got["ttl"], c.before)
+	}
+}
+
+func TestCredsReadsOfOneTokenDifferInTTLOnly(t *testing.T) {
+	w := newWorld(t, worldOptions{random: 0.5})
+	w.write("config", w.single())
+	first := w.read("creds")
+	for _, c := range []struct {
+		after time.Duration
+		ttl   int
+	}{
+		// 3300 s, and half of 75 s, less what has passed; rounded up.
+		{0, 3338},
+		{time.Millisecond, 3338},
+		{500 * time.Millisecond, 3337},
+		{1000*time.Second - 501*time.Millisecond, 2338},
+		{2299 * time.Second, 39},
+	} {
+		w.clock.Advance(c.after)
+		again := w.read("creds")
+		assert.EqualValues(t, c.ttl, again["ttl"], c.after)
+		assert.Equal(t, without(first, "ttl"), without(again, "ttl"))
+	}
+	assert.Equal(t, 1, w.asked())
+}
+
+// Whoever comes back when ttl says so gets a new token, and the old one is
+// still valid then.
+func TestCredsNewTokenWhenTheTTLHasPassed(t *testing.T) {
+	for _, random := range []float64{0, 0.999} {
+		for _, lifetime := range []time.Duration{time.Hour, 5 * time.Minute, 30 * time.Second, 4 * time.Second} {
+			t.Run(fmt.Sprint(lifetime, random), func(t *testing.T) {
+				w := newWorld(t, worldOptions{lifetime: lifetime, random: random})
+				w.write("config", w.single())
+				old := w.read("creds")
+				for range 5 {
+					w.clock.Advance(time.Duration(old["ttl"].(int64)) * time.Second)
+					assert.Equal(t, http.StatusOK, w.callAPI(old), "the old token has ended")
+					next := w.read("creds")
+					assert.NotEqual(t, old["access_token"], next["access_token"])
+					assert.NotEqual(t, old["last_vault_rotation"], next["last_vault_rotation"])
+					old = next
+				}
+				assert.Equal(t, 6, w.asked())
+			})
+		}
+	}
+}
+
+// callAPI is the status with which the simulator's API takes a token.
+func (w *world) callAPI(creds fields) int {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.gbg.URL+gbgsim.APIPath, nil)
+	require.NoError(w.t, err)
+	req.Header.Set("Authorization", "Bearer "+creds["access_token"].(string))
+	resp, err := w.gbg.Client().Do(req)
+	require.NoError(w.t, err)
+	require.NoError(w.t, resp.Body.Close())
+	return resp.StatusCode
+}
+
+func TestCredsTokenIsSharedUntilItIsAboutToEnd(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.single())
+	first := w.read("creds")
+	w.clock.Advance(55*time.Minute - 1)
+	assert.Equal(t, first["access_token"], w.read("creds")["access_token"])
+	w.clock.Advance(1)
+	second := w.read("creds")
+	assert.NotEqual(t, first["access_token"], second["access_token"])
+	assert.Equal(t, "2026-03-01T12:55:00.250000000Z", second["last_vault_rotation"])
+	assert.Equal(t, 2, w.asked())
+}
+
+func TestCredsIdleConnectionIsLeftToLapse(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.single())
+	w.clock.Advance(24 * time.Hour)
+	assert.Equal(t, 1, w.asked())
+	assert.Equal(t, "2026-03-02T13:00:00Z", w.read("creds")["expire_time"])
+}
+
+// A token's life counts from the moment its request was sent.
+func TestCredsLifeCountsFromTheRequest(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", with(w.single(), fields{"verify_connection": false}))
+	release := w.gate.hold(clientA)
+	defer release()
+	reading := later(func() answer { return w.send(t.Context(), logical.ReadOperation, "creds", nil) })
+	await(t, w.gate.arrived, "the token request")
+	w.clock.Advance(7 * time.Second)
+	release()
+	got := w.ok(await(t, reading, "the answer")).Data
+	assert.Equal(t, "2026-03-01T12:00:00.250000000Z", got["last_vault_rotation"])
+	assert.Equal(t, "2026-03-01T13:00:00Z", got["expire_time"])
+	assert.EqualValues(t, 3293, got["ttl"])
+	assert.EqualValues(t, 3300, got["rotation_period"])
+}
+
+func TestCredsOldTokenIsServedWhileRefreshingFails(t *testing.T) {
+	w := newWorld(t, worldOptions{random: 0.5})
+	w.write("config", w.single())
+	old := w.read("creds")
+	w.gbg.Close()
+	for _, c := range []struct {
+		at  time.Duration // since the token was fetched
+		ttl int
+	}{
+		{55 * time.Minute, 3},
+		{59 * time.Minute, 3},
+		{time.Hour - 2*time.Second, 2}, // never beyond the token's end
+		{time.Hour - 1, 1},
+	} {
+		w.clock.Advance(start.Add(c.at).Sub(w.clock.Now()))
+		got := w.read("creds")
+		assert.EqualValues(t, c.ttl, got["ttl"], c.at)
+		assert.Equal(t, without(old, "ttl"), without(got, "ttl"))
+	}
+	w.clock.Advance(1)
+	assert.Contains(t, w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil)),
+		`connection "default": no token for client "client-a": `)
+}
+
+// Also when GBG says no: what was issued before is good until its end.
+func TestCredsOldTokenIsServedWhileGBGRefuses(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.single())
+	old := w.read("creds")
+	w.regenerate(clientA)
+	w.clock.Advance(55 * time.Minute)
+	assert.Equal(t, old["access_token"], w.read("creds")["access_token"])
+	w.clock.Advance(5 * time.Minute)
+	assert.Equal(t, w.refusal("default", clientA)+" If its secret was regenerated at GBG, write the new one to gbg/config, or rotate with gbg/rotate.",
+		w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil)))
+}
+
+// says is a GBG that answers every token request with one JSON text.
+func says(status int, text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(text))
+	})
+}
+
+func TestCredsExpiresIn(t *testing.T) {
+	for _, c := range []struct {
+		expiresIn string
+		lifetime  time.Duration
+		assumed   any
+	}{
+		{`, "expires_in": 3600`, time.Hour, nil},
+		{`, "expires_in": "3600"`, time.Hour, nil},
+		{`, "expires_in": 3600.9`, time.Hour, nil},
+		{`, "expires_in": 86401`, 24 * time.Hour, nil},
+		{`, "expires_in": 1e30`, 24 * time.Hour, nil},
+		{``, 5 * time.Minute, int64(300)},
+		{`, "expires_in": null`, 5 * time.Minute, int64(300)},
+	} {
+		t.Run(c.expiresIn, func(t *testing.T) {
+			w := newWorld(t, worldOptions{gbg: says(http.StatusOK, `{"access_token": "`+gbgsim.TokenPrefix+`x"`+c.expiresIn+`}`)})
+			w.write("config", w.single())
+			got := w.read("creds")
+			assert.Equal(t, timestamp(start.Add(c.lifetime)), got["expire_time"])
+			assert.Equal(t, "Bearer", got["token_type"])
+			assert.Equal(t, c.assumed, w.read("status")["token_lifetime_assumed"])
+		})
+	}
+}
+
+func TestCredsShowWhatGBGGave(t *testing.T) {
+	w := newWorld(t, worldOptions{gbg: says(http.StatusOK, `{"access_token": "`+gbgsim.TokenPrefix+`x", "token_type": "bearer", "scope": "gbg.token more", "expires_in": 60}`)})
+	w.write("config", w.single())
+	got := w.read("creds")
+	assert.Equal(t, gbgsim.TokenPrefix+"x", got["access_token"])
+	assert.Equal(t, "bearer", got["token_type"])
+	assert.Equal(t, "gbg.token more", got["scope"])
+}
+
+// What a write changes besides the token requests leaves the token alone.
+func TestCredsTokenOutlivesConfigWrites(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	pair := w.pair()
+	w.write("config", pair)
+	first := w.read("creds")
+	w.write("config", fields{"request_timeout": 20})
+	w.write("config", fields{"client_secret": w.regenerate(clientA), "verify_connection": false})
+	assert.Equal(t, first, w.read("creds"))
+
+	w.write("config", fields{"refresh_before": 60})
+	got := w.read("creds")
+	assert.Equal(t, first["access_token"], got["access_token"])
+	assert.EqualValues(t, 3540, got["ttl"])
+
+	// Another address or scope is another token.
+	w.write("config", fields{"scope": "gbg.token gbg.token", "verify_connection": false})
+	assert.NotEqual(t, first["access_token"], w.read("creds")["access_token"])
+}
+
+// The factory that the plugin binary uses has no clock and no dice of a test's.
+func TestCredsWithZeroOptions(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	single := w.single()
+	backend, err := gbg.NewFactory(gbg.Options{})(t.Context(), &logical.BackendConfig{StorageView: w.storage, System: &logical.StaticSystemView{}})
+	require.NoError(t, err)
+	m := &mount{world: w, backend: backend}
+	defer backend.Cleanup(t.Context())
+	m.write("config", single)
+	got := m.read("creds")
+	assert.Equal(t, clientA, w.owner(got["access_token"]))
+	assert.Equal(t, without(got, "ttl"), without(m.read("creds"), "ttl"))
+}

@@ -1,0 +1,65 @@
+package gbg_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+)
+
+// storage is Vault's in-memory storage with its writes counted, and with
+// failures to order.
+type storage struct {
+	logical.InmemStorage
+
+	puts atomic.Int64
+	// onPut and onGet, if set, do a Put or Get in the storage's place.
+	onPut atomic.Pointer[func(context.Context, *logical.StorageEntry) error]
+	onGet atomic.Pointer[func(context.Context, string) (*logical.StorageEntry, error)]
+}
+
+func (s *storage) Put(ctx context.Context, entry *logical.StorageEntry) error {
+	s.puts.Add(1)
+	if f := s.onPut.Load(); f != nil {
+		return (*f)(ctx, entry)
+	}
+	return s.InmemStorage.Put(ctx, entry)
+}
+
+func (s *storage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	if f := s.onGet.Load(); f != nil {
+		return (*f)(ctx, key)
+	}
+	return s.InmemStorage.Get(ctx, key)
+}
+
+// failPut makes every Put from now on do f instead.
+func (s *storage) failPut(f func(context.Context, *logical.StorageEntry) error) { s.onPut.Store(&f) }
+
+// failGet makes every Get from now on fail.
+func (s *storage) failGet(err error) {
+	f := func(context.Context, string) (*logical.StorageEntry, error) { return nil, err }
+	s.onGet.Store(&f)
+}
+
+// heal ends all failures.
+func (s *storage) heal() {
+	s.onPut.Store(nil)
+	s.onGet.Store(nil)
+}
+
+// content is everything stored, by key.
+func (s *storage) content(t *testing.T) map[string]logical.StorageEntry {
+	t.Helper()
+	keys, err := logical.CollectKeys(t.Context(), s)
+	require.NoError(t, err)
+	content := map[string]logical.StorageEntry{}
+	for _, key := range keys {
+		entry, err := s.InmemStorage.Get(t.Context(), key)
+		require.NoError(t, err)
+		content[key] = *entry
+	}
+	return content
+}

@@ -1,0 +1,190 @@
+package gbg_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/assert"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+// unverified gives a world with client A configured and whatever GBG.
+func unverified(t *testing.T, gbg http.Handler) *world {
+	t.Helper()
+	w := newWorld(t, worldOptions{gbg: gbg})
+	w.write("config", with(w.single(), fields{"verify_connection": false}))
+	return w
+}
+
+func TestTroubleGBGUnreachable(t *testing.T) {
+	w := unverified(t, nil)
+	w.gbg.Close()
+	got := w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil))
+	address := strings.TrimPrefix(w.gbg.URL, "http://")
+	assert.Equal(t, fmt.Sprintf(`connection "default": no token for client "client-a": dial tcp %s: connect: connection refused (%s). Try again.`, address, w.tokenURL()), got)
+}
+
+// GBG that never answers costs a reader request_timeout, here the least one.
+func TestTroubleGBGSilent(t *testing.T) {
+	w := unverified(t, nil)
+	defer w.gate.hold(clientA)()
+	w.write("config", fields{"request_timeout": 1})
+	assert.Equal(t, fmt.Sprintf(`connection "default": no token for client "client-a": no answer in the time allowed (%s). Try again.`, w.tokenURL()),
+		w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil)))
+}
+
+func TestTroubleGBGRefusesTheClient(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config/team-a", with(w.single(), fields{"client_secret": wrongSecret, "verify_connection": false}))
+	assert.Equal(t, w.refusal("team-a", clientA)+" If its secret was regenerated at GBG, write the new one to gbg/config/team-a, or rotate with gbg/rotate/team-a.",
+		w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds/team-a", nil)))
+}
+
+func TestTroubleWhatGBGSays(t *testing.T) {
+	const about = `connection "default": `
+	for _, c := range []struct {
+		name string
+		gbg  http.Handler
+		code int
+		want string // after the connection, before the address
+	}{
+		{"refused client", says(401, `{"error": "invalid_client"}`), 502, `GBG refused client "client-a": invalid_client (HTTP 401`},
+		{"unauthorized client", says(400, `{"error": "unauthorized_client", "error_description": "not for you"}`), 502, `GBG refused client "client-a": unauthorized_client: not for you (HTTP 400`},
+		{"refused scope", says(400, `{"error": "invalid_scope", "error_description": "no such scope"}`), 502, `GBG refused client "client-a": invalid_scope: no such scope (HTTP 400`},
+		{"GBG GO's own form", says(403, `{"errors": [{"code": "4031", "name": "FORBIDDEN", "problem": "The client is locked."}]}`), 502, `GBG refused client "client-a": FORBIDDEN: The client is locked. (HTTP 403`},
+		{"a refusal without words", says(404, `<html>`), 502, `GBG refused client "client-a": an error without an explanation that could be read (HTTP 404`},
+		{"control characters", says(400, `{"error": "invalid_request", "error_description": "a\u001b[31m\nb\u0000c"}`), 502, `GBG refused client "client-a": invalid_request: a [31m b c (HTTP 400`},
+
+		{"an error of GBG's", says(500, `oops`), 503, `no token for client "client-a": an error without an explanation that could be read (HTTP 500`},
+		{"busy", says(429, `{"error": "slow_down"}`), 503, `no token for client "client-a": slow_down (HTTP 429`},
+		{"a refusal with status 503", says(503, `{"error": "invalid_client"}`), 503, `no token for client "client-a": invalid_client (HTTP 503`},
+
+		{"no JSON", says(200, `<html>`), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`},
+		{"a JSON list", says(200, `[]`), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`},
+		{"nothing", says(200, ``), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`},
+		{"no access_token", says(200, `{"expires_in": 60}`), 503, `no token for client "client-a": the answer has no usable access_token (HTTP 200`},
+		{"an empty access_token", says(200, `{"access_token": "", "expires_in": 60}`), 503, `no token for client "client-a": the answer has no usable access_token (HTTP 200`},
+		{"an impossible access_token", says(200, `{"access_token": "sim-token-\n", "expires_in": 60}`), 503, `no token for client "client-a": access_token has characters that no token may have (HTTP 200`},
+		{"a life of nothing", says(200, `{"access_token": "sim-token-x", "expires_in": 0}`), 503, `no token for client "client-a": expires_in is less than a second (HTTP 200`},
+		{"a life below nothing", says(200, `{"access_token": "sim-token-x", "expires_in": "-60"}`), 503, `no token for client "client-a": expires_in is less than a second (HTTP 200`},
+		{"a life of words", says(200, `{"access_token": "sim-token-x", "expires_in": "soon"}`), 503, `no token for client "client-a": expires_in is not a number (HTTP 200`},
+		{"a large answer", says(200, `{"access_token": "sim-token-x", "more": "`+long(1<<20)+`"}`), 503, `no token for client "client-a": the answer is larger than 1 MiB (HTTP 200`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := unverified(t, c.gbg)
+			a := w.try(logical.ReadOperation, "creds", nil)
+			got := w.coded(c.code, a)
+			assert.Equal(t, about+c.want+` from `+w.tokenURL()+`)`, got[:strings.LastIndex(got, "). ")+1])
+			if c.code == http.StatusServiceUnavailable {
+				assert.True(t, strings.HasSuffix(got, "). Try again."), got)
+			}
+
+			// Whoever configures is told the same, as 400 or 503.
+			a = w.try(logical.UpdateOperation, "config", fields{"client_secret": wrongSecret})
+			if c.code == http.StatusServiceUnavailable {
+				got = w.coded(c.code, a)
+			} else {
+				got = w.refused(a)
+			}
+			assert.Equal(t, about+c.want+` from `+w.tokenURL()+`). Nothing has changed.`, got)
+		})
+	}
+}
+
+func TestTroubleRequestID(t *testing.T) {
+	w := unverified(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-ID", "req-1234")
+		says(http.StatusBadRequest, `{"error": "invalid_request"}`).ServeHTTP(w, r)
+	}))
+	assert.Contains(t, w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil)),
+		`invalid_request (HTTP 400 from `+w.tokenURL()+`, request id req-1234)`)
+}
+
+func TestTroubleRedirectIsNotFollowed(t *testing.T) {
+	followed := make(chan struct{}, 1)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed <- struct{}{} }))
+	defer elsewhere.Close()
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		w := unverified(t, http.RedirectHandler(elsewhere.URL, status))
+		assert.Contains(t, w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil)),
+			"the endpoint answered with a redirect, which is never followed")
+	}
+	assert.Empty(t, followed)
+}
+
+// An unknown certificate is trouble, not a reason to trust.
+func TestTroubleUnknownCertificate(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	secret := w.client(clientA)
+	server := httptest.NewUnstartedServer(w.sim)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshakes that fail
+	server.StartTLS()
+	defer server.Close()
+	single := fields{"client_id": clientA, "client_secret": secret, "token_url": server.URL + gbgsim.TokenPath}
+
+	got := w.coded(http.StatusServiceUnavailable, w.try(logical.UpdateOperation, "config", single))
+	assert.Contains(t, got, "if the endpoint's certificate comes from a private CA, set ca_pem")
+	got = w.coded(http.StatusServiceUnavailable, w.try(logical.UpdateOperation, "config", with(single, fields{"ca_pem": testCA})))
+	assert.Contains(t, got, "certificate")
+	assert.Zero(t, w.asked(), "the secret was sent")
+
+	w.write("config", with(single, fields{"ca_pem": pemOf("CERTIFICATE", server.Certificate().Raw)}))
+	assert.Equal(t, clientA, w.owner(w.read("creds")["access_token"]))
+}
+
+// GBG's words may quote a secret; ours never do.
+func TestTroubleSecretsInGBGsWords(t *testing.T) {
+	w := newWorld(t, worldOptions{gbg: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secret := r.FormValue("client_secret")
+		w.Header().Set("X-Request-ID", "req "+secret)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = fmt.Fprintf(w, `{"error": "invalid_client", "error_description": "the secret %s, or %s, is wrong"}`, secret, url.QueryEscape(secret))
+	})})
+	pair := with(w.pair(), fields{"client_secret": wrongSecret + "+/ =%"})
+	const want = "invalid_client: the secret [redacted], or [redacted], is wrong (HTTP 401 from "
+	assert.Contains(t, w.refused(w.try(logical.UpdateOperation, "config", pair)), want)
+	w.write("config", with(pair, fields{"verify_connection": false}))
+	assert.Contains(t, w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil)), want)
+	assert.Contains(t, w.refused(w.try(logical.UpdateOperation, "rotate", fields{"client_secret": wrongSecret})), want)
+	assert.Contains(t, w.read("status")["last_error"], "[redacted]")
+}
+
+// Every test's answers and log are searched for secrets at its end; here is
+// that there is something to search.
+func TestTroubleLogTellsWhatHappened(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.pair())
+	w.rotate(nil)
+	w.refused(w.try(logical.UpdateOperation, "rotate", fields{"client_secret": wrongSecret}))
+	w.ok(w.try(logical.DeleteOperation, "config", nil))
+	said := w.heard.log.String()
+	for _, line := range []string{
+		"[DEBUG] token fetched: client_id=client-a connection=default",
+		"[INFO]  connection configured: connection=default active_client_id=client-a",
+		"[INFO]  rotated: connection=default cause=rotate active_client_id=client-b standby_client_id=client-a",
+		"[WARN]  token request failed: client_id=client-a connection=default",
+		"[INFO]  connection deleted: connection=default",
+	} {
+		assert.Contains(t, said, line)
+	}
+}
+
+// What a caller breaks off is the caller's, not GBG's trouble.
+func TestTroubleCancelledIsNoTrouble(t *testing.T) {
+	w := unverified(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := w.send(ctx, logical.ReadOperation, "creds", nil)
+	assert.ErrorIs(t, a.err, context.Canceled)
+	assert.NotContains(t, w.read("status"), "last_error")
+}
