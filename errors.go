@@ -54,7 +54,12 @@ func cannotServe(req *logical.Request, connection string, failing *backend.Faili
 		return unavailable(sentences(refused.Error(), when), failing.Wait)
 	}
 	return nil, logical.CodedError(http.StatusBadGateway, sentences(refused.Error(), when,
-		fmt.Sprintf("If a secret was regenerated at GBG, write the new one to %s", pathFor(req, "config", connection))))
+		"If its secret was regenerated at GBG, write the new one: "+secretCommand(req, connection)))
+}
+
+// secretCommand is how a person replaces the secret of a client.
+func secretCommand(req *logical.Request, connection string) string {
+	return fmt.Sprintf("vault write %s client_secret=@FILE (paired_client_secret for the paired client)", pathFor(req, "config", connection))
 }
 
 // unavailable is a 503 that says when to come back.

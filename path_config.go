@@ -55,7 +55,7 @@ func (d *doors) configPaths() []*framework.Path {
 					Summary:  "List the connections.",
 					Responses: map[int][]framework.Response{
 						http.StatusOK: {{Description: "The names.", Fields: map[string]*framework.FieldSchema{
-							"keys": {Type: framework.TypeStringSlice, Required: true, Description: "Names of the connections."},
+							"keys": {Type: framework.TypeStringSlice, Description: "Names of the connections."},
 						}}},
 					},
 				},

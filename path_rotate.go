@@ -58,8 +58,8 @@ func rotateAnswer() map[string]*framework.FieldSchema {
 func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	r, err := d.engine.Rotate(ctx, name, backend.RotateRequest{
-		ClientID: strings.TrimSpace(data.Get(string(backend.ClientID)).(string)),
-		Secret:   backend.NewSecret(data.Get(string(backend.ClientSecret)).(string)),
+		ClientID: text(data, backend.ClientID),
+		Secret:   secret(data, backend.ClientSecret),
 	})
 	if err != nil {
 		return failed(req, name, err)

@@ -95,8 +95,7 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 	}
 	if s.ConsecutiveErrors > 0 {
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
-		answer["next_step"] = fmt.Sprintf("Token requests fail: see last_error. If GBG refuses client %q, write its current secret to %s or rotate with: vault write -f %s",
-			s.Active.ID, pathFor(req, "config", name), pathFor(req, "rotate", name))
+		answer["next_step"] = fmt.Sprintf("Token requests fail: see last_error. If GBG refuses a client, write its current secret: %s", secretCommand(req, name))
 	}
 	return &logical.Response{Data: answer, Warnings: s.Warnings}, nil
 }

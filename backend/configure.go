@@ -26,7 +26,7 @@ type Change struct {
 // The warnings are for a person. The errors are *InputError, *ClientError,
 // ctx's and the storage's.
 func (e *Engine) Configure(ctx context.Context, name string, change Change) (warnings []string, err error) {
-	unlock, err := e.changes.lock(ctx, name)
+	ctx, unlock, err := e.startChange(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -49,12 +49,17 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 		return nil, nil
 	}
 
+	client, err := e.httpClient(next, st)
+	if err != nil {
+		return nil, invalid(CAPEM, "%s", err)
+	}
+	defer func() {
+		if err != nil && client != e.http && (st == nil || client != st.http) {
+			client.CloseIdleConnections()
+		}
+	}()
 	var tokens []*token
 	if !change.SkipVerification {
-		client, err := e.httpClient(next, st)
-		if err != nil {
-			return nil, invalid(CAPEM, "%s", err)
-		}
 		if tokens, err = e.verify(ctx, name, next, client, next.unproven(old)); err != nil {
 			return nil, err
 		}
@@ -66,7 +71,7 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 			warnings = append(warnings, scopeWarning(t.clientID, missing, t.scope))
 		}
 	}
-	if err := e.commit(ctx, name, commitment{was: st, conn: next, tokens: tokens}); err != nil {
+	if err := e.commit(ctx, name, commitment{was: st, conn: next, http: client, tokens: tokens}); err != nil {
 		return nil, err
 	}
 	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))

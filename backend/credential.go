@@ -72,14 +72,16 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 
 // allows refuses a minTTL that would wear out tokens before their time.
 func (s *state) allows(minTTL time.Duration) error {
-	lifetime := s.conn.TokenLifetime
-	if s.token != nil {
-		lifetime = s.token.lifetime()
-	}
-	if lifetime == 0 {
+	var period time.Duration
+	switch lifetime := s.conn.TokenLifetime; {
+	case s.token != nil:
+		period = s.token.rotationPeriod()
+	case lifetime != 0:
+		period = rotationPeriod(lifetime, overlap(lifetime, s.conn.Settings))
+	default:
 		return nil
 	}
-	if period := rotationPeriod(lifetime, s.conn.Settings); minTTL > period {
+	if minTTL > period {
 		return invalid(MinTTL, "is more than the rotation period, which is %s: no token is sure to be valid that long", period)
 	}
 	return nil
@@ -92,7 +94,6 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	if !t.used.Load() {
 		t.used.Store(true)
 	}
-	overlap := t.overlap(st.conn.Settings)
 	c := Credential{
 		Connection:     name,
 		ClientID:       t.clientID,
@@ -101,14 +102,14 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 		Scope:          t.scope,
 		ExpireTime:     t.expires.UTC().Truncate(time.Second),
 		FetchTime:      t.fetched.UTC(),
-		RotationPeriod: t.rotationPeriod(st.conn.Settings),
+		RotationPeriod: t.rotationPeriod(),
 	}
 	c.Warnings = st.conn.warnings(now)
 	left := t.left(now)
-	if untilNext := left - overlap; untilNext > 0 {
+	if untilNext := left - t.overlap; untilNext > 0 {
 		// A random share of the overlap keeps a crowd of consumers from coming
 		// back in the same second; always late, when the next token is there.
-		c.TTL = ceilSecond(untilNext + time.Duration(e.random()*float64(overlap)/4))
+		c.TTL = ceilSecond(untilNext + time.Duration(e.random()*float64(t.overlap)/4))
 	} else {
 		// It was not in use when its time came, or refreshing it fails.
 		if !st.trouble.forbids(now) {

@@ -101,6 +101,28 @@ func (e *Engine) Close() {
 	e.states.each(func(st *state) { st.closeIdle(e.http) })
 }
 
+// startChange begins a change of one connection, which waits for the one before.
+// The ctx it gives also ends with the engine. If err is nil, end must be called.
+func (e *Engine) startChange(ctx context.Context, name string) (_ context.Context, end func(), err error) {
+	done, ok := e.begin()
+	if !ok {
+		return nil, nil, ErrClosed
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(e.ctx, func() { cancel(ErrClosed) })
+	unlock, err := e.changes.lock(ctx, name)
+	end = func() {
+		detach()
+		cancel(nil)
+		done()
+	}
+	if err != nil {
+		end()
+		return nil, nil, context.Cause(ctx)
+	}
+	return ctx, func() { unlock(); end() }, nil
+}
+
 // begin reserves the engine's life for a piece of work. If ok, done must be
 // called at its end.
 func (e *Engine) begin() (done func(), ok bool) {

@@ -97,7 +97,11 @@ func (e *Engine) askOnce(ctx context.Context, name string, conn *Connection, cli
 	case err != nil:
 		return nil, err
 	}
-	t := newToken(request, issued, sent)
+	t := newToken(request, issued, sent, conn.Settings)
+	if t.left(e.clock.Now()) <= 0 {
+		late := &gbgauth.Error{Kind: gbgauth.NotAToken, URL: request.TokenURL, Description: "the token had ended by the time its answer was here"}
+		return nil, &ClientError{Connection: name, ClientID: client.ID, Cause: late}
+	}
 	log.Debug("token fetched", "expire_time", t.expires)
 	if missing := missingScopes(t.asked, t.scope); missing != "" {
 		log.Warn("token lacks scopes that were asked for", "missing", missing)

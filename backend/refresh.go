@@ -70,9 +70,9 @@ func (e *Engine) planRefresh(name string, st *state) {
 		e.timers.drop(name)
 		return
 	}
-	lead := min(t.overlap(st.conn.Settings)/10, maxLead)
+	lead := min(t.overlap/10, maxLead)
 	lead -= time.Duration(e.random() * float64(lead) / 2)
-	e.plan(name, st, t.refresh(st.conn.Settings).Add(-lead))
+	e.plan(name, st, t.refresh().Add(-lead))
 }
 
 // plan makes a state's token get its successor at a time, if it is current then

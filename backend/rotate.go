@@ -7,11 +7,37 @@ import (
 
 // RotateRequest is what a rotation may be given.
 type RotateRequest struct {
-	// ClientID is the client that must be active afterwards; empty is the
-	// standby, whichever it is.
-	ClientID string
-	// Secret is the standby's new secret; empty keeps the one it has.
-	Secret Secret
+	// ClientID is the client that must be active afterwards; nil is the standby,
+	// whichever it is.
+	ClientID *string
+	// Secret is the standby's new secret; nil keeps the one it has.
+	Secret *Secret
+}
+
+// cleaned trims and checks what was given. Given but empty is an error: it is
+// more likely an unset variable or an empty file than a wish.
+func (r RotateRequest) cleaned() (RotateRequest, error) {
+	if r.ClientID != nil {
+		id, err := cleanID(ClientID, *r.ClientID)
+		if err == nil && id == "" {
+			err = invalid(ClientID, "is empty; leave it out to rotate to the standby")
+		}
+		if err != nil {
+			return r, err
+		}
+		r.ClientID = &id
+	}
+	if r.Secret != nil {
+		secret, err := cleanSecret(ClientSecret, *r.Secret)
+		if err == nil && secret.IsEmpty() {
+			err = invalid(ClientSecret, "is empty; leave it out to rotate with the secret that is stored")
+		}
+		if err != nil {
+			return r, err
+		}
+		r.Secret = &secret
+	}
+	return r, nil
 }
 
 // Rotation is the outcome of a rotation.
@@ -36,7 +62,11 @@ type Rotation struct {
 // of it fails nothing has changed. The errors are ErrNotConfigured, ErrNoPair,
 // *InputError, *ClientError, ctx's and the storage's.
 func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
-	unlock, err := e.changes.lock(ctx, name)
+	r, err := r.cleaned()
+	if err != nil {
+		return Rotation{}, err
+	}
+	ctx, unlock, err := e.startChange(ctx, name)
 	if err != nil {
 		return Rotation{}, err
 	}
@@ -51,24 +81,21 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	if !ok {
 		return Rotation{}, ErrNoPair
 	}
-	if r.Secret, err = cleanSecret(ClientSecret, r.Secret); err != nil {
-		return Rotation{}, err
-	}
-	switch r.ClientID {
-	case "", standby.ID:
-	case pair.Active().ID:
+	switch {
+	case r.ClientID == nil, *r.ClientID == standby.ID:
+	case *r.ClientID == pair.Active().ID:
 		e.endTrouble(name, st)
 		return Rotation{
 			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation,
-			SecretDisregarded: !r.Secret.IsEmpty(), Warnings: st.conn.warnings(e.clock.Now()),
+			SecretDisregarded: r.Secret != nil, Warnings: st.conn.warnings(e.clock.Now()),
 		}, nil
 	default:
-		return Rotation{}, invalid(ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", r.ClientID, pair.Active().ID, standby.ID)
+		return Rotation{}, invalid(ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", *r.ClientID, pair.Active().ID, standby.ID)
 	}
 
 	next := *st.conn
-	if !r.Secret.IsEmpty() {
-		if next.Pair, err = pair.WithStandbySecret(r.Secret, e.clock.Now()); err != nil {
+	if r.Secret != nil {
+		if next.Pair, err = pair.WithStandbySecret(*r.Secret, e.clock.Now()); err != nil {
 			return Rotation{}, err
 		}
 		standby, _ = next.Pair.Standby()
@@ -99,7 +126,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 	next.Pair = pair
 	next.TokenLifetime = proof.lifetime()
 	return e.commit(ctx, name, commitment{
-		was: st, conn: next, tokens: []*token{proof}, notice: n,
+		was: st, conn: next, http: st.http, tokens: []*token{proof}, notice: n,
 		seal: func(before *state) {
 			now := e.clock.Now()
 			next.Rotation = RotationRecord{Time: now, Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}

@@ -63,7 +63,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		s.Standby = st.clientStatus(standby)
 	}
 	if t := st.token; t != nil && t.left(e.clock.Now()) > 0 {
-		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refresh(settings)
+		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refresh()
 		if t.lifetimeAssumed {
 			s.TokenLifetimeAssumed = t.lifetime()
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -65,6 +66,9 @@ func (e *Engine) forget(name string) {
 
 // drop forgets a connection. The entry's lock is held.
 func (e *Engine) drop(name string) {
+	if st := e.states.get(name); st != nil {
+		st.closeIdle(e.http)
+	}
 	e.states.drop(name)
 	e.timers.drop(name)
 }
@@ -150,6 +154,8 @@ type commitment struct {
 	// was is the state that the change was made from; nil for a new connection.
 	was  *state
 	conn *Connection
+	// http is what conn's requests go through.
+	http *http.Client
 	// tokens are what conn's clients just got.
 	tokens []*token
 	// seal, if not nil, completes conn at a moment from which on no token of the
@@ -171,10 +177,6 @@ func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	if c.seal != nil {
 		c.seal(was)
 	}
-	client, err := e.httpClient(c.conn, was)
-	if err != nil {
-		return err
-	}
 	encoded, err := c.conn.encode()
 	if err != nil {
 		return err
@@ -182,7 +184,7 @@ func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	if err := e.put(ctx, name, was, encoded); err != nil {
 		return err
 	}
-	next := was.succeededBy(c.conn, client)
+	next := was.succeededBy(c.conn, c.http)
 	if next.revision == 0 {
 		next.revision = e.states.nextRevision()
 	}
@@ -243,13 +245,12 @@ func (e *Engine) look(ctx context.Context, key string) ([]byte, error) {
 // Delete removes a connection. Deleting what is not there is no error. GBG is
 // not told: tokens issued before live on until they expire.
 func (e *Engine) Delete(ctx context.Context, name string) error {
-	unlock, err := e.changes.lock(ctx, name)
+	ctx, unlock, err := e.startChange(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	defer e.lockEntry(name)()
-	old := e.states.get(name)
 	// The token first: what is left if the second step fails is whole.
 	for _, prefix := range []string{TokenPrefix, entryPrefix} {
 		if err := e.storage.Delete(ctx, prefix+name); err != nil {
@@ -259,9 +260,6 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 		}
 	}
 	e.drop(name)
-	if old != nil {
-		old.closeIdle(e.http)
-	}
 	e.logger.Info("connection deleted", "connection", name)
 	return nil
 }

@@ -17,6 +17,9 @@ type token struct {
 	tokenURL, scope, asked string
 	// fetched is when its request was sent, expires when GBG lets it end.
 	fetched, expires time.Time
+	// overlap is how long before its end it has a successor. It is the token's own,
+	// so that all answers with this token are the same.
+	overlap time.Duration
 	// lifetimeAssumed says that GBG named no lifetime.
 	lifetimeAssumed bool
 
@@ -28,7 +31,7 @@ type token struct {
 }
 
 // newToken counts a token's life from the moment its request was sent.
-func newToken(r gbgauth.ClientCredentials, t *gbgauth.Token, sent time.Time) *token {
+func newToken(r gbgauth.ClientCredentials, t *gbgauth.Token, sent time.Time, s Settings) *token {
 	return &token{
 		access:          t.AccessToken,
 		typ:             t.Type,
@@ -38,6 +41,7 @@ func newToken(r gbgauth.ClientCredentials, t *gbgauth.Token, sent time.Time) *to
 		asked:           r.Scope,
 		fetched:         sent,
 		expires:         sent.Add(t.Lifetime),
+		overlap:         overlap(t.Lifetime, s),
 		lifetimeAssumed: t.LifetimeAssumed,
 	}
 }
@@ -61,22 +65,19 @@ func (t *token) left(now time.Time) time.Duration {
 	return min(t.expires.Sub(now), t.expires.Round(0).Sub(now.Round(0)))
 }
 
-// overlap is how long before its expiry a token has a successor: as configured,
-// but never more than a third of its life.
-func (t *token) overlap(s Settings) time.Duration {
-	return min(s.withDefaults().RefreshBefore, t.lifetime()/3)
-}
-
 // refresh is when the token has its successor.
-func (t *token) refresh(s Settings) time.Time { return t.expires.Add(-t.overlap(s)) }
+func (t *token) refresh() time.Time { return t.expires.Add(-t.overlap) }
 
 // rotationPeriod is the time from this token to the next, in whole seconds, at
 // least one.
-func (t *token) rotationPeriod(s Settings) time.Duration {
-	return rotationPeriod(t.lifetime(), s)
+func (t *token) rotationPeriod() time.Duration { return rotationPeriod(t.lifetime(), t.overlap) }
+
+// overlap is how long before its end a token has a successor: as configured, but
+// never more than a third of its life.
+func overlap(lifetime time.Duration, s Settings) time.Duration {
+	return min(s.withDefaults().RefreshBefore, lifetime/3)
 }
 
-func rotationPeriod(lifetime time.Duration, s Settings) time.Duration {
-	overlap := min(s.withDefaults().RefreshBefore, lifetime/3)
+func rotationPeriod(lifetime, overlap time.Duration) time.Duration {
 	return max((lifetime - overlap).Round(time.Second), time.Second)
 }

@@ -26,16 +26,18 @@ const maxClockSkew = time.Minute
 
 // tokenEntry is a token as it is stored.
 type tokenEntry struct {
-	Version         int       `json:"version"`
-	AccessToken     string    `json:"access_token"`
-	Type            string    `json:"type"`
-	ClientID        string    `json:"client_id"`
-	TokenURL        string    `json:"token_url"`
-	Scope           string    `json:"scope,omitempty"`
-	Asked           string    `json:"asked,omitempty"`
-	Fetched         time.Time `json:"fetched"`
-	Expires         time.Time `json:"expires"`
-	LifetimeAssumed bool      `json:"lifetime_assumed,omitempty"`
+	Version     int       `json:"version"`
+	AccessToken string    `json:"access_token"`
+	Type        string    `json:"type"`
+	ClientID    string    `json:"client_id"`
+	TokenURL    string    `json:"token_url"`
+	Scope       string    `json:"scope,omitempty"`
+	Asked       string    `json:"asked,omitempty"`
+	Fetched     time.Time `json:"fetched"`
+	Expires     time.Time `json:"expires"`
+	// Overlap is in nanoseconds.
+	Overlap         time.Duration `json:"overlap"`
+	LifetimeAssumed bool          `json:"lifetime_assumed,omitempty"`
 }
 
 // keepToken stores a connection's current token, or removes what is stored if
@@ -64,6 +66,7 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token) error {
 		Asked:           t.asked,
 		Fetched:         t.fetched.UTC(),
 		Expires:         t.expires.UTC(),
+		Overlap:         t.overlap,
 		LifetimeAssumed: t.lifetimeAssumed,
 	})
 	if err != nil {
@@ -96,9 +99,11 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) *
 		asked:           entry.Asked,
 		fetched:         entry.Fetched,
 		expires:         entry.Expires,
+		overlap:         entry.Overlap,
 		lifetimeAssumed: entry.LifetimeAssumed,
 	}
-	if !t.answers(conn.request(conn.Pair.Active())) || t.lifetime() <= 0 || t.lifetime() > gbgauth.MaxLifetime {
+	if !t.answers(conn.request(conn.Pair.Active())) || t.lifetime() <= 0 || t.lifetime() > gbgauth.MaxLifetime ||
+		t.overlap < 0 || t.overlap > t.lifetime() {
 		return nil
 	}
 	if t.fetched.After(e.clock.Now().Add(maxClockSkew)) {
