@@ -1,7 +1,8 @@
 // Command gbg-simulator is GBG GO on loopback, for demos: package gbgsim as a
-// process. Its first line of output says where it listens; a JSON line with
-// the credentials of each client created at the start follows. GET / lists
-// what it can do. It exits with status 0 on SIGINT and SIGTERM.
+// process. Its first line of output says where it listens, and with -tls-listen
+// the second says where with HTTPS; a JSON line with the credentials of each
+// client created at the start follows. GET / lists what it can do. It exits
+// with status 0 on SIGINT and SIGTERM.
 package main
 
 import (

@@ -17,6 +17,8 @@ const defaultTokenLifetime = 5 * time.Minute
 
 type config struct {
 	listen        string
+	tlsListen     string // empty is not at all
+	caFile        string // empty is none
 	tokenLifetime time.Duration
 	clients       []gbgsim.NewClient
 }
@@ -52,22 +54,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		created = append(created, client)
 	}
 
-	listener, err := gbgsim.Listen(settings.listen)
+	listeners, err := listen(simulator, settings)
 	if err != nil {
 		return err
 	}
-	if err := announce(stdout, listener.Addr().String(), created); err != nil {
-		_ = listener.Close()
+	if err := announce(stdout, listeners, created); err != nil {
+		listeners.close()
 
 		return err
 	}
 
-	return simulator.Serve(ctx, listener)
+	return listeners.serve(ctx, simulator)
 }
 
-func announce(stdout io.Writer, addr string, clients []gbgsim.Client) error {
-	if _, err := fmt.Fprintf(stdout, "listening on http://%s\n", addr); err != nil {
-		return fmt.Errorf("writing where it listens: %w", err)
+func announce(stdout io.Writer, listeners listeners, clients []gbgsim.Client) error {
+	for _, url := range listeners.urls() {
+		if _, err := fmt.Fprintf(stdout, "listening on %s\n", url); err != nil {
+			return fmt.Errorf("writing where it listens: %w", err)
+		}
 	}
 	lines := json.NewEncoder(stdout)
 	for _, client := range clients {
@@ -87,6 +91,8 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	var parsed config
 	flags := flag.NewFlagSet("gbg-simulator", flag.ContinueOnError)
 	flags.StringVar(&parsed.listen, "listen", "127.0.0.1:8090", "loopback `address` to listen on; port 0 is any free one")
+	flags.StringVar(&parsed.tlsListen, "tls-listen", "", "loopback `address` to listen on with HTTPS as well")
+	flags.StringVar(&parsed.caFile, "ca-file", "", "`file` to write the certificate to that HTTPS clients must trust (PEM)")
 	flags.DurationVar(&parsed.tokenLifetime, "token-lifetime", defaultTokenLifetime, "how long tokens are valid, in whole seconds")
 	flags.Func("client", "create a client `id[:department]` with the role "+gbgsim.RoleGoAPIAccess+"; may be repeated",
 		func(value string) error {
@@ -115,6 +121,9 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	}
 	if flags.NArg() > 0 {
 		return config{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if parsed.caFile != "" && parsed.tlsListen == "" {
+		return config{}, errors.New("-ca-file needs -tls-listen")
 	}
 
 	return parsed, nil

@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,6 +64,67 @@ func TestRunServesTheClientsItPrints(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
+func TestRunServesHTTPSToThoseWhoTrustIt(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	caFile := filepath.Join(t.TempDir(), "ca.pem")
+	output, stdout := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{
+			"-listen", "127.0.0.1:0", "-tls-listen", "127.0.0.1:0", "-ca-file", caFile, "-client", "client-a",
+		}, stdout, io.Discard)
+	}()
+
+	lines := bufio.NewScanner(output)
+	plain := readAddress(t, lines)
+	require.True(t, lines.Scan(), lines.Err())
+	require.Regexp(t, `^listening on https://127\.0\.0\.1:[1-9][0-9]*$`, lines.Text())
+	secure := strings.TrimPrefix(lines.Text(), "listening on ")
+	client := readCredentials(t, lines)
+	caPEM, err := os.ReadFile(caFile)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(caPEM))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	t.Cleanup(transport.CloseIdleConnections)
+	accessToken, _ := getTokenWith(t, &http.Client{Transport: transport}, secure, client)
+	require.Equal(t, http.StatusOK, callAPI(t, plain, accessToken), "both are one simulator")
+	cancel()
+
+	require.NoError(t, <-ended)
+}
+
+func TestServeEndsWhenAListenerFails(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+	opened, err := listen(simulator, config{listen: "127.0.0.1:0", tlsListen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	require.NoError(t, opened.secure.Close())
+
+	require.ErrorIs(t, opened.serve(t.Context(), simulator), net.ErrClosed)
+
+	require.ErrorIs(t, opened.plain.Close(), net.ErrClosed)
+}
+
+// Not parallel: another test must not be given the port meanwhile.
+func TestListenLeavesNothingOpenWhenItFails(t *testing.T) {
+	free, err := gbgsim.Listen("127.0.0.1:0")
+	require.NoError(t, err)
+	addr := free.Addr().String()
+	require.NoError(t, free.Close())
+
+	for name, settings := range map[string]config{
+		"HTTPS":       {listen: addr, tlsListen: "0.0.0.0:0"},
+		"certificate": {listen: addr, tlsListen: "127.0.0.1:0", caFile: t.TempDir()},
+	} {
+		_, err := listen(gbgsim.New(gbgsim.Options{}), settings)
+		require.Error(t, err, name)
+		_, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+		require.Error(t, err, name)
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	t.Parallel()
 
@@ -67,10 +132,16 @@ func TestRunRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown flag":        {[]string{"-nothing"}, "-nothing"},
-		"an argument":            {[]string{"client-a"}, `unexpected argument "client-a"`},
-		"a public address":       {[]string{"-listen", "0.0.0.0:0"}, "is not a loopback address"},
-		"a lifetime of nothing":  {[]string{"-token-lifetime", "0s"}, "whole seconds"},
+		"an unknown flag":       {[]string{"-nothing"}, "-nothing"},
+		"an argument":           {[]string{"client-a"}, `unexpected argument "client-a"`},
+		"a public address":      {[]string{"-listen", "0.0.0.0:0"}, "is not a loopback address"},
+		"a lifetime of nothing": {[]string{"-token-lifetime", "0s"}, "whole seconds"},
+		"a public TLS address":  {[]string{"-listen", "127.0.0.1:0", "-tls-listen", "0.0.0.0:0"}, "is not a loopback address"},
+		"a CA for nothing":      {[]string{"-listen", "127.0.0.1:0", "-ca-file", "ca.pem"}, "-ca-file needs -tls-listen"},
+		"a CA to nowhere": {
+			[]string{"-listen", "127.0.0.1:0", "-tls-listen", "127.0.0.1:0", "-ca-file", "/nowhere/ca.pem"},
+			"writing the certificate of the authority: open /nowhere/ca.pem",
+		},
 		"a client without an id": {[]string{"-client", ":Fraud"}, "the client id is missing"},
 		"the same client twice":  {[]string{"-client", "a", "-client", "a:Fraud"}, `client id is taken: "a"`},
 	}
@@ -95,7 +166,7 @@ func TestRunHelps(t *testing.T) {
 	require.NoError(t, run(t.Context(), []string{"-help"}, &stdout, &stderr))
 
 	require.Empty(t, stdout.String())
-	for _, want := range []string{"-listen", "127.0.0.1:8090", "-token-lifetime", "5m0s", "-client", "id[:department]"} {
+	for _, want := range []string{"-listen", "127.0.0.1:8090", "-token-lifetime", "5m0s", "-tls-listen", "-ca-file", "-client", "id[:department]"} {
 		require.Contains(t, stderr.String(), want)
 	}
 }
@@ -174,6 +245,12 @@ func readCredentials(t *testing.T, lines *bufio.Scanner) credentials {
 
 func getToken(t *testing.T, address string, client credentials) (accessToken string, expiresIn int) {
 	t.Helper()
+
+	return getTokenWith(t, http.DefaultClient, address, client)
+}
+
+func getTokenWith(t *testing.T, web *http.Client, address string, client credentials) (accessToken string, expiresIn int) {
+	t.Helper()
 	form := url.Values{
 		"grant_type":    {"client_credentials"},
 		"client_id":     {client.ClientID},
@@ -183,7 +260,7 @@ func getToken(t *testing.T, address string, client credentials) (accessToken str
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+gbgsim.TokenPath, strings.NewReader(form.Encode()))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := http.DefaultClient.Do(request)
+	response, err := web.Do(request)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, response.Body.Close()) }()
 	require.Equal(t, http.StatusOK, response.StatusCode)

@@ -14,20 +14,25 @@ type apiAnswer struct {
 }
 
 // apiErrors is the form in which GBG GO documents the errors of its API.
-type apiErrors struct {
-	Errors []apiError `json:"errors"`
+type gbgErrors struct {
+	Errors []GBGError `json:"errors"`
 }
 
-// apiError is one of them. GBG documents Code as digits in a string and
-// Location as Body, Authorization, Path or Service. The codes and names used
-// here are the simulator's own.
-type apiError struct {
-	status   int
+// GBGError is one error of GBG GO's API. GBG documents Code as digits in a
+// string and Location as Body, Authorization, Path or Service. The codes and
+// names with which the simulator's API answers are its own.
+type GBGError struct {
 	Code     string `json:"code"`
 	Name     string `json:"name"`
 	Location string `json:"location"`
 	Problem  string `json:"problem"`
 	Action   string `json:"action"`
+}
+
+// apiError is an error answer of the API.
+type apiError struct {
+	status int
+	GBGError
 }
 
 func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +44,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 		if refused.status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
-		writeJSON(w, refused.status, apiErrors{Errors: []apiError{*refused}})
+		writeJSON(w, refused.status, gbgErrors{Errors: []GBGError{refused.GBGError}})
 
 		return
 	}
@@ -76,28 +81,26 @@ func (s *Simulator) authorize(accessToken string) (*Client, *apiError) {
 	case s.clients[issued.client.ID] != issued.client:
 		return nil, unauthorized("4014", "DELETED_CLIENT", "The client of the token has been deleted.")
 	case !slices.Contains(issued.client.Roles, RoleGoAPIAccess):
-		return nil, &apiError{
-			status:   http.StatusForbidden,
+		return nil, &apiError{status: http.StatusForbidden, GBGError: GBGError{
 			Code:     "4031",
 			Name:     "MISSING_ROLE",
 			Location: "Authorization",
 			Problem:  "The client of the token does not have the role " + RoleGoAPIAccess + ".",
 			Action:   "Ask a customer administrator to give the client the role.",
-		}
+		}}
 	}
 
 	return issued.client, nil
 }
 
 func unauthorized(code, name, problem string) *apiError {
-	return &apiError{
-		status:   http.StatusUnauthorized,
+	return &apiError{status: http.StatusUnauthorized, GBGError: GBGError{
 		Code:     code,
 		Name:     name,
 		Location: "Authorization",
 		Problem:  problem,
 		Action:   "Get a token at " + TokenPath + " and send it in the Authorization header.",
-	}
+	}}
 }
 
 // bearerToken returns a request's bearer token (RFC 6750, section 2.1), or ""

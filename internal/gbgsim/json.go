@@ -1,6 +1,7 @@
 package gbgsim
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,12 +23,28 @@ func readJSON(r *http.Request, value any) error {
 	return nil
 }
 
-// writeJSON answers. Nothing the simulator says may be cached: most of it is a
-// credential (RFC 6749, section 5.1) or out of date soon.
+// writeJSON answers with a value that can be encoded.
 func writeJSON(w http.ResponseWriter, status int, value any) {
+	write(w, status, "application/json", encodeJSON(value))
+}
+
+func encodeJSON(value any) []byte {
+	var body bytes.Buffer
+	// Fails only for a value that cannot be encoded.
+	_ = json.NewEncoder(&body).Encode(value)
+
+	return body.Bytes()
+}
+
+// write answers. Nothing the simulator says may be cached: most of it is a
+// credential (RFC 6749, section 5.1) or out of date soon. An empty contentType
+// is a guess from the body.
+func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "application/json")
+	if contentType != "" {
+		w.Header().Set("Content-Type", contentType)
+	}
 	w.WriteHeader(status)
 	// Fails only if the reader has gone, and then there is no one to tell.
-	_ = json.NewEncoder(w).Encode(value)
+	_, _ = w.Write(body)
 }

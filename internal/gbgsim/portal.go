@@ -33,7 +33,8 @@ type portalError struct {
 }
 
 // routePortal adds what a customer administrator does by hand in the Account
-// management portal. GBG has no API for it: this one is the simulator's own.
+// management portal, and what nobody can do at GBG. GBG has no API for either:
+// this one is the simulator's own.
 func (s *Simulator) routePortal(mux *http.ServeMux) {
 	mux.Handle("GET /portal/clients", portalHandler(s.portalListClients))
 	mux.Handle("POST /portal/clients", portalHandler(s.portalCreateClient))
@@ -43,6 +44,10 @@ func (s *Simulator) routePortal(mux *http.ServeMux) {
 	mux.Handle("GET /portal/settings", portalHandler(s.portalSettings))
 	mux.Handle("PUT /portal/settings", portalHandler(s.portalSetSettings))
 	mux.Handle("GET /portal/stats", portalHandler(s.portalStats))
+	mux.Handle("GET /portal/faults", portalHandler(s.portalFaults))
+	mux.Handle("PUT /portal/faults", portalHandler(s.portalSetFault))
+	mux.Handle("DELETE /portal/faults", portalHandler(s.portalClearFaults))
+	mux.HandleFunc("GET /portal/ca", s.serveCA)
 }
 
 func (h portalHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,8 @@
 // Package gbgsim is a stand-in for GBG GO on loopback, for tests and for the
 // demo: the token endpoint, one protected API to call with its tokens, and the
 // part of the Account management portal where API clients are created and
-// their secrets regenerated.
+// their secrets regenerated. It does what goes wrong at GBG too, if it is told
+// to with a [Fault].
 //
 // It follows GBG's public documentation, and PingFederate (the product whose
 // path GBG's token endpoint has) and RFC 6749 where GBG's documentation is
@@ -43,7 +44,18 @@ PUT    /portal/clients/{id}/roles        replace its roles {"roles":["` + RoleGo
 DELETE /portal/clients/{id}              delete it
 GET    /portal/settings                  read the settings
 PUT    /portal/settings                  change them {"token_lifetime":"300s"}
-GET    /portal/stats                     count token requests and API calls
+GET    /portal/stats                     count token requests, API calls and TLS connections
+GET    /portal/faults                    list the faults in the order in which they are tried
+PUT    /portal/faults                    add one {"kind":"status","status":503,"client_id":"a","requests":2}
+DELETE /portal/faults                    clear them all, and answer the requests that wait for one
+GET    /portal/ca                        get the certificate that HTTPS clients must trust
+
+A fault is what goes wrong at ` + TokenPath + `. A request meets one at most: one
+with its client_id before one without, and of these the newest. A fault counts
+for the next requests, as many as it says, or until it is cleared. A delay is
+like "1.5s"; retry_after is the header as it is, and retry_after_date is like
+"30s" for the HTTP date in 30 seconds.
+
 `
 
 // Options are the settings of a new Simulator. The zero value is useful.
@@ -71,11 +83,15 @@ type Simulator struct {
 	beforeToken func(ctx context.Context, clientID string)
 	handler     http.Handler
 
+	certificates func() (certificates, error) // made when first called
+
 	mu            sync.Mutex
 	tokenLifetime time.Duration
 	clients       map[string]*Client // by client id
 	tokens        map[string]token   // by access token
 	stats         Stats
+	faults        []Fault       // those of a client first, then the newest first
+	faultsCleared chan struct{} // closed when faults that are set now are cleared
 }
 
 // New returns a Simulator without any clients. It panics if the token lifetime
@@ -98,6 +114,8 @@ func New(options Options) *Simulator {
 		clients:       map[string]*Client{},
 		tokens:        map[string]token{},
 		stats:         Stats{ByClient: map[string]RequestCounts{}},
+		faultsCleared: make(chan struct{}),
+		certificates:  sync.OnceValues(newCertificates),
 	}
 
 	mux := http.NewServeMux()
@@ -117,5 +135,5 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func serveHelp(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, help)
+	_, _ = io.WriteString(w, help+helpOnFaults())
 }

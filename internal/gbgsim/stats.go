@@ -14,21 +14,37 @@ type Stats struct {
 
 	// APICalls are the calls to [APIPath].
 	APICalls CallCounts `json:"api_calls"`
+
+	// TLSConnections are the connections to servers with the settings of
+	// [Simulator.TLSConfig]. A client that does not like the certificate sends
+	// no request, so that this is the only count of it.
+	TLSConnections ConnectionCounts `json:"tls_connections"`
 }
 
 // RequestCounts counts token requests. Total counts them as they arrive, Issued
 // and Refused as they are answered: what is missing is being held by
-// [Options.BeforeToken], or was given up by its sender meanwhile.
+// [Options.BeforeToken] or a fault, was given up by its sender meanwhile, or was
+// answered by a fault alone. Faulted counts all that met a fault, as they meet
+// it: those that the fault delayed, or whose answer it changed, are in Issued
+// or Refused as well.
 type RequestCounts struct {
 	Total   int `json:"total"`
 	Issued  int `json:"issued"`
 	Refused int `json:"refused"`
+	Faulted int `json:"faulted"`
 }
 
 // CallCounts counts calls to the protected API.
 type CallCounts struct {
 	Accepted int `json:"accepted"`
 	Refused  int `json:"refused"`
+}
+
+// ConnectionCounts counts TLS connections as they begin. Faulted are those that
+// were shown a certificate not to be accepted.
+type ConnectionCounts struct {
+	Total   int `json:"total"`
+	Faulted int `json:"faulted"`
 }
 
 // Stats returns the counts of this moment. A request that its sender has got
@@ -44,10 +60,16 @@ func (s *Simulator) Stats() Stats {
 }
 
 func (s *Simulator) countTokenRequest(clientID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
 	s.countToken(clientID, RequestCounts{Total: 1})
 }
 
 func (s *Simulator) countTokenAnswer(clientID string, issued bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
 	if issued {
 		s.countToken(clientID, RequestCounts{Issued: 1})
 	} else {
@@ -55,10 +77,8 @@ func (s *Simulator) countTokenAnswer(clientID string, issued bool) {
 	}
 }
 
+// countToken must be called with the lock held.
 func (s *Simulator) countToken(clientID string, more RequestCounts) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
 	s.stats.TokenRequests = s.stats.TokenRequests.plus(more)
 	if clientID != "" {
 		s.stats.ByClient[clientID] = s.stats.ByClient[clientID].plus(more)
@@ -70,5 +90,6 @@ func (c RequestCounts) plus(more RequestCounts) RequestCounts {
 		Total:   c.Total + more.Total,
 		Issued:  c.Issued + more.Issued,
 		Refused: c.Refused + more.Refused,
+		Faulted: c.Faulted + more.Faulted,
 	}
 }

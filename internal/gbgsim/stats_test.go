@@ -16,9 +16,10 @@ func TestStats(t *testing.T) {
 	simulator := gbgsim.New(gbgsim.Options{})
 	got := send(t, simulator, http.MethodGet, "/portal/stats", "")
 	require.JSONEq(t, `{
-		"token_requests": {"total": 0, "issued": 0, "refused": 0},
+		"token_requests": {"total": 0, "issued": 0, "refused": 0, "faulted": 0},
 		"token_requests_by_client": {},
-		"api_calls": {"accepted": 0, "refused": 0}
+		"api_calls": {"accepted": 0, "refused": 0},
+		"tls_connections": {"total": 0, "faulted": 0}
 	}`, got.body)
 
 	client := createClient(t, simulator, "client-a")
@@ -28,16 +29,19 @@ func TestStats(t *testing.T) {
 	do(t, simulator, tokenRequest(t, goodForm("", "")))
 	callAPI(t, simulator, "Bearer "+granted.AccessToken)
 	callAPI(t, simulator, "")
+	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Requests: 1}))
+	do(t, simulator, tokenRequest(t, goodForm("nobody", "wrong")))
 
 	got = send(t, simulator, http.MethodGet, "/portal/stats", "")
 	require.Equal(t, http.StatusOK, got.status)
 	require.JSONEq(t, `{
-		"token_requests": {"total": 4, "issued": 1, "refused": 3},
+		"token_requests": {"total": 5, "issued": 1, "refused": 3, "faulted": 1},
 		"token_requests_by_client": {
-			"client-a": {"total": 2, "issued": 1, "refused": 1},
-			"nobody": {"total": 1, "issued": 0, "refused": 1}
+			"client-a": {"total": 2, "issued": 1, "refused": 1, "faulted": 0},
+			"nobody": {"total": 2, "issued": 0, "refused": 1, "faulted": 1}
 		},
-		"api_calls": {"accepted": 1, "refused": 1}
+		"api_calls": {"accepted": 1, "refused": 1},
+		"tls_connections": {"total": 0, "faulted": 0}
 	}`, got.body)
 }
 

@@ -2,9 +2,11 @@ package gbgsim
 
 import (
 	"crypto/subtle"
+	"encoding/json"
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -13,18 +15,20 @@ import (
 const Scope = "gbg.token"
 
 // tokenAnswer is a successful answer (RFC 6749, section 5.1) with the members
-// that GBG documents.
+// that GBG documents. ExpiresIn is a number of seconds, and Scope is left out,
+// unless there is a fault.
 type tokenAnswer struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"` // seconds
+	AccessToken string          `json:"access_token"`
+	TokenType   string          `json:"token_type"`
+	ExpiresIn   json.RawMessage `json:"expires_in,omitempty"`
+	Scope       string          `json:"scope,omitempty"`
 }
 
 // refusal is an error answer (RFC 6749, section 5.2).
 type refusal struct {
 	status      int
 	Code        string `json:"error"`
-	Description string `json:"error_description"`
+	Description string `json:"error_description,omitempty"`
 }
 
 func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request) {
@@ -37,14 +41,22 @@ func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request) {
 
 	if s.beforeToken != nil {
 		s.beforeToken(r.Context(), clientID)
-		if r.Context().Err() != nil {
-			writeJSON(w, http.StatusServiceUnavailable, refusal{
-				Code:        "temporarily_unavailable",
-				Description: "The request ended before it was answered.",
-			})
-
+		if ended(w, r) {
 			return
 		}
+	}
+
+	fault, cleared := s.takeRequestFault(clientID)
+	if fault.Kind != "" {
+		if !fault.hold(w, r, cleared) {
+			fault = Fault{}
+		}
+		if ended(w, r) {
+			return
+		}
+	}
+	if s.answerFault(w, fault) {
+		return
 	}
 
 	var answer tokenAnswer
@@ -57,11 +69,25 @@ func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request) {
 		if _, _, basic := r.BasicAuth(); basic && refused.status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", `Basic realm="gbg-simulator"`)
 		}
-		writeJSON(w, refused.status, refused)
+		fault.send(w, refused.status, refused)
 
 		return
 	}
-	writeJSON(w, http.StatusOK, answer)
+	fault.send(w, http.StatusOK, fault.grant(answer))
+}
+
+// ended says whether a request that was held has ended meanwhile, and then
+// answers it in case that anyone listens.
+func ended(w http.ResponseWriter, r *http.Request) bool {
+	if r.Context().Err() == nil {
+		return false
+	}
+	writeJSON(w, http.StatusServiceUnavailable, refusal{
+		Code:        "temporarily_unavailable",
+		Description: "The request ended before it was answered.",
+	})
+
+	return true
 }
 
 // tokenForm reads a token request and refuses what is malformed in itself
@@ -126,7 +152,7 @@ func (s *Simulator) grantToken(form url.Values) (tokenAnswer, *refusal) {
 	return tokenAnswer{
 		AccessToken: s.issueToken(client),
 		TokenType:   "Bearer",
-		ExpiresIn:   int64(s.tokenLifetime / time.Second),
+		ExpiresIn:   strconv.AppendInt(nil, int64(s.tokenLifetime/time.Second), 10),
 	}, nil
 }
 

@@ -1,0 +1,164 @@
+package gbgsim_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	invalid := func(reason x509.InvalidReason) func(*testing.T, error) {
+		return func(t *testing.T, err error) {
+			t.Helper()
+			var got x509.CertificateInvalidError
+			require.ErrorAs(t, err, &got)
+			require.Equal(t, reason, got.Reason)
+		}
+	}
+
+	tests := map[gbgsim.FaultKind]func(*testing.T, error){
+		gbgsim.FaultExpiredCertificate: invalid(x509.Expired),
+		gbgsim.FaultUntrustedCertificate: func(t *testing.T, err error) {
+			t.Helper()
+			require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
+		},
+	}
+	for kind, check := range tests {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			simulator := gbgsim.New(gbgsim.Options{})
+			client := createClient(t, simulator, "client-a")
+			address, web := start(t, simulator, true)
+			form := goodForm(client.ID, client.Secret)
+
+			got, err := post(t, web, address, form)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, got.status)
+
+			// The connection that is open stays good.
+			require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: kind, Requests: 2}))
+			_, err = post(t, web, address, form)
+			require.NoError(t, err)
+
+			web.CloseIdleConnections()
+			for range 2 {
+				_, err = post(t, web, address, form)
+				check(t, err)
+			}
+			_, err = post(t, web, address, form)
+			require.NoError(t, err)
+			require.Equal(t, gbgsim.ConnectionCounts{Total: 4, Faulted: 2}, simulator.Stats().TLSConnections)
+			require.Equal(t, gbgsim.RequestCounts{Total: 3, Issued: 3}, simulator.Stats().TokenRequests)
+		})
+	}
+}
+
+// A client that remembers sessions must be shown the certificate all the same.
+func TestSessionsAreNotResumed(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+	address, web := start(t, simulator, true)
+	web.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+	_, err := post(t, web, address, goodForm("client-a", "any"))
+	require.NoError(t, err)
+	web.CloseIdleConnections()
+
+	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultUntrustedCertificate}))
+	_, err = post(t, web, address, goodForm("client-a", "any"))
+
+	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
+}
+
+func TestCertificatesAndRequestsFailApart(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+	address, web := start(t, simulator, true)
+	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Requests: 1}))
+	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultExpiredCertificate, Requests: 1}))
+
+	_, err := post(t, web, address, goodForm("client-a", "any"))
+	require.Error(t, err)
+	got, err := post(t, web, address, goodForm("client-a", "any"))
+
+	require.NoError(t, err)
+	require.Equal(t, http.StatusInternalServerError, got.status)
+	require.Empty(t, simulator.Faults())
+}
+
+func TestCAPEM(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+
+	first, err := simulator.CAPEM()
+	require.NoError(t, err)
+	block, rest := pem.Decode(first)
+	require.Equal(t, "CERTIFICATE", block.Type)
+	require.Empty(t, rest)
+	authority, err := x509.ParseCertificate(block.Bytes)
+	require.NoError(t, err)
+	require.True(t, authority.IsCA)
+
+	again, err := simulator.CAPEM()
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	got := send(t, simulator, http.MethodGet, "/portal/ca", "")
+	require.Equal(t, http.StatusOK, got.status)
+	require.Equal(t, "application/x-pem-file", got.header.Get("Content-Type"))
+	require.Equal(t, string(first), got.body)
+	other, err := gbgsim.New(gbgsim.Options{}).CAPEM()
+	require.NoError(t, err)
+	require.NotEqual(t, first, other)
+}
+
+func TestTheCertificateIsForLoopback(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+	config, err := simulator.TLSConfig()
+	require.NoError(t, err)
+	shown, err := x509.ParseCertificate(config.Certificates[0].Certificate[0])
+	require.NoError(t, err)
+
+	for _, host := range []string{"127.0.0.1", "::1", "localhost"} {
+		for _, year := range []int{1984, 2026, 2099} {
+			_, err := shown.Verify(x509.VerifyOptions{
+				DNSName:     host,
+				Roots:       roots(t, simulator),
+				CurrentTime: time.Date(year, time.June, 1, 0, 0, 0, 0, time.UTC),
+			})
+			require.NoError(t, err, "%s %d", host, year)
+		}
+	}
+	require.Error(t, shown.VerifyHostname("gbg.test"))
+}
+
+func TestListenTLSServes(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+	listener, err := simulator.ListenTLS("127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- simulator.Serve(ctx, listener) }()
+
+	got, err := post(t, newWebClient(t, simulator), "https://"+listener.Addr().String(), goodForm("client-a", "any"))
+
+	require.NoError(t, err)
+	require.Equal(t, http.StatusUnauthorized, got.status)
+	cancel()
+	require.NoError(t, <-served)
+
+	_, err = simulator.ListenTLS("0.0.0.0:0")
+	require.ErrorContains(t, err, "is not a loopback address")
+	_, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", listener.Addr().String())
+	require.Error(t, err)
+}

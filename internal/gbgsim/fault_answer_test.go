@@ -1,0 +1,253 @@
+package gbgsim_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+// The clock of these tests.
+var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+// How a request may be counted that meets a fault.
+var (
+	faultedOnly    = gbgsim.RequestCounts{Total: 1, Faulted: 1}
+	faultedIssued  = gbgsim.RequestCounts{Total: 1, Faulted: 1, Issued: 1}
+	faultedRefused = gbgsim.RequestCounts{Total: 1, Faulted: 1, Refused: 1}
+)
+
+func TestFaultsAsAClientSeesThem(t *testing.T) {
+	t.Parallel()
+
+	gbgError := gbgsim.GBGError{Code: "5001", Name: "DOWN", Location: "Service", Problem: "It is down.", Action: "Wait."}
+	type check = func(t *testing.T, got answer, err error)
+	header := func(name, value string, next check) check {
+		return func(t *testing.T, got answer, err error) {
+			t.Helper()
+			require.Equal(t, value, got.header.Get(name), name)
+			next(t, got, err)
+		}
+	}
+	status := func(status int, contentType, body string) check {
+		return func(t *testing.T, got answer, err error) {
+			t.Helper()
+			require.NoError(t, err)
+			require.Equal(t, status, got.status)
+			require.Equal(t, contentType, got.header.Get("Content-Type"))
+			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+			require.Equal(t, body, strings.TrimSpace(got.body))
+		}
+	}
+	failure := func(want error) check {
+		return func(t *testing.T, _ answer, err error) {
+			t.Helper()
+			require.ErrorIs(t, err, want)
+		}
+	}
+	// token checks the members of an answer with a token, expires_in and scope
+	// as JSON; empty is absent.
+	token := func(expiresIn, scope string) check {
+		return func(t *testing.T, got answer, err error) {
+			t.Helper()
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, got.status)
+			var members map[string]json.RawMessage
+			got.decode(t, &members)
+			require.Contains(t, string(members["access_token"]), gbgsim.TokenPrefix)
+			require.Equal(t, `"Bearer"`, string(members["token_type"]))
+			require.Equal(t, expiresIn, string(members["expires_in"]))
+			require.Equal(t, scope, string(members["scope"]))
+		}
+	}
+	size := func(size int) check {
+		return func(t *testing.T, got answer, err error) {
+			t.Helper()
+			require.Len(t, got.body, size)
+			token("3600", "")(t, got, err)
+		}
+	}
+	const (
+		html   = "text/html; charset=utf-8"
+		plain  = "text/plain; charset=utf-8"
+		asJSON = "application/json"
+		login  = "<!DOCTYPE html><title>Sign in</title>"
+	)
+
+	tests := map[string]struct {
+		fault gbgsim.Fault
+		// secret is sent instead of the right one.
+		secret string
+		counts gbgsim.RequestCounts
+		check  check
+	}{
+		"500 in HTML": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500},
+			counts: faultedOnly,
+			check:  status(500, html, "<html><body><h1>500 Internal Server Error</h1></body></html>"),
+		},
+		"503 with Retry-After as a date": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, RetryAfterDate: 90 * time.Second},
+			counts: faultedOnly,
+			check: header("Retry-After", "Sun, 01 Mar 2026 12:01:30 GMT",
+				status(503, html, "<html><body><h1>503 Service Unavailable</h1></body></html>")),
+		},
+		"429 with Retry-After in the past": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 429, RetryAfterDate: -time.Minute},
+			counts: faultedOnly,
+			check: header("Retry-After", "Sun, 01 Mar 2026 11:59:00 GMT",
+				status(429, html, "<html><body><h1>429 Too Many Requests</h1></body></html>")),
+		},
+		"429 with Retry-After in seconds": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 429, RetryAfter: "30", Error: "slow_down"},
+			counts: faultedOnly,
+			check:  header("Retry-After", "30", status(429, asJSON, `{"error":"slow_down"}`)),
+		},
+		"401 invalid_client": {
+			fault: gbgsim.Fault{
+				Kind: gbgsim.FaultStatus, Status: 401, Error: "invalid_client", ErrorDescription: "Locked.", RequestID: "r-1",
+			},
+			counts: faultedOnly,
+			check:  header("X-Request-ID", "r-1", status(401, asJSON, `{"error":"invalid_client","error_description":"Locked."}`)),
+		},
+		"400 invalid_scope": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 400, Error: "invalid_scope"},
+			counts: faultedOnly,
+			check:  header("X-Request-ID", "", status(400, asJSON, `{"error":"invalid_scope"}`)),
+		},
+		"GBG's own error form": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, GBGError: gbgError, RequestID: "r-2"},
+			counts: faultedOnly,
+			check: header("X-Request-ID", "r-2", status(503, asJSON, `{"errors":[{"code":"5001","name":"DOWN",`+
+				`"location":"Service","problem":"It is down.","action":"Wait."}]}`)),
+		},
+		"GBG's own error form with a request id of its own": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, GBGError: gbgError},
+			counts: faultedOnly,
+			check: func(t *testing.T, got answer, err error) {
+				t.Helper()
+				require.NoError(t, err)
+				require.NotEmpty(t, got.header.Get("X-Request-ID"))
+			},
+		},
+		"HTML instead of JSON": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultBody, Body: login},
+			counts: faultedOnly,
+			check:  status(200, html, login),
+		},
+		"empty": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultBody},
+			counts: faultedOnly,
+			check:  status(200, "", ""),
+		},
+		"a body that nobody foresaw": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultBody, Status: 400, Body: `{"error":5}`, ContentType: asJSON},
+			counts: faultedOnly,
+			check:  status(400, asJSON, `{"error":5}`),
+		},
+		"plain text": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultBody, Status: 502, Body: "upstream"},
+			counts: faultedOnly,
+			check:  status(502, plain, "upstream"),
+		},
+		"null token": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultNullToken},
+			counts: faultedOnly,
+			check:  status(200, asJSON, `{"access_token":null,"expires_in":null,"token_type":null}`),
+		},
+		"redirect": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultRedirect, Location: "https://192.0.2.1/login?a=b"},
+			counts: faultedOnly,
+			check:  header("Location", "https://192.0.2.1/login?a=b", status(302, "", "")),
+		},
+		"redirect that keeps the method": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultRedirect, Status: 307, Location: "/elsewhere"},
+			counts: faultedOnly,
+			check:  header("Location", "/elsewhere", status(307, "", "")),
+		},
+		"closed":                   {fault: gbgsim.Fault{Kind: gbgsim.FaultClose}, counts: faultedOnly, check: failure(io.EOF)},
+		"reset":                    {fault: gbgsim.Fault{Kind: gbgsim.FaultReset}, counts: faultedOnly, check: failure(syscall.ECONNRESET)},
+		"truncated":                {fault: gbgsim.Fault{Kind: gbgsim.FaultTruncate}, counts: faultedIssued, check: failure(io.ErrUnexpectedEOF)},
+		"a truncated refusal":      {fault: gbgsim.Fault{Kind: gbgsim.FaultTruncate}, secret: "wrong", counts: faultedRefused, check: failure(io.ErrUnexpectedEOF)},
+		"oversize":                 {fault: gbgsim.Fault{Kind: gbgsim.FaultOversize}, counts: faultedIssued, check: size(1<<20 + 1)},
+		"as large as may be":       {fault: gbgsim.Fault{Kind: gbgsim.FaultOversize, Size: 1 << 20}, counts: faultedIssued, check: size(1 << 20)},
+		"expires_in is missing":    {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn}, counts: faultedIssued, check: token("", "")},
+		"expires_in is null":       {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "null"}, counts: faultedIssued, check: token("null", "")},
+		"expires_in is zero":       {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "0"}, counts: faultedIssued, check: token("0", "")},
+		"expires_in is negative":   {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "-1"}, counts: faultedIssued, check: token("-1", "")},
+		"expires_in is no number":  {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: `"soon"`}, counts: faultedIssued, check: token(`"soon"`, "")},
+		"expires_in is a string":   {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: `"300"`}, counts: faultedIssued, check: token(`"300"`, "")},
+		"expires_in is absurd":     {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "1e400"}, counts: faultedIssued, check: token("1e400", "")},
+		"expires_in is any number": {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "42"}, counts: faultedIssued, check: token("42", "")},
+		"scope":                    {fault: gbgsim.Fault{Kind: gbgsim.FaultScope, Scope: "gbg.less"}, counts: faultedIssued, check: token("3600", `"gbg.less"`)},
+		"late":                     {fault: gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: time.Millisecond}, counts: faultedIssued, check: token("3600", "")},
+		"a refusal with a fault for tokens": {
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultExpiresIn},
+			secret: "wrong",
+			counts: faultedRefused,
+			check:  status(401, asJSON, `{"error":"invalid_client","error_description":"Invalid client or client credentials."}`),
+		},
+	}
+	for name, test := range tests {
+		for _, secure := range []bool{false, true} {
+			t.Run(name+map[bool]string{true: " over TLS"}[secure], func(t *testing.T) {
+				t.Parallel()
+				simulator := gbgsim.New(gbgsim.Options{Clock: clockwork.NewFakeClockAt(noon)})
+				client := createClient(t, simulator, "client-a")
+				address, web := start(t, simulator, secure)
+				form := goodForm(client.ID, client.Secret)
+				if test.secret != "" {
+					form.Set("client_secret", test.secret)
+				}
+				fault := test.fault
+				fault.Requests = 1
+				require.NoError(t, simulator.SetFault(fault))
+
+				got, err := post(t, web, address, form)
+
+				test.check(t, got, err)
+				require.Equal(t, test.counts, simulator.Stats().TokenRequests)
+				require.Equal(t, test.counts, simulator.Stats().ByClient[client.ID])
+				require.Empty(t, simulator.Faults())
+				got, err = post(t, web, address, goodForm(client.ID, client.Secret))
+				token("3600", "")(t, got, err)
+			})
+		}
+	}
+}
+
+// What GBG said is not what it did: the token that was announced with another
+// lifetime lives as long as every token.
+func TestExpiresInChangesNoLifetime(t *testing.T) {
+	t.Parallel()
+	clock := clockwork.NewFakeClockAt(noon)
+	simulator := gbgsim.New(gbgsim.Options{Clock: clock})
+	client := createClient(t, simulator, "client-a")
+	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: strconv.Itoa(24 * 3600)}))
+	granted := getToken(t, simulator, client.ID, client.Secret)
+	require.Equal(t, 24*3600, granted.ExpiresIn)
+
+	require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+	clock.Advance(time.Hour)
+	require.Equal(t, http.StatusUnauthorized, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+}
+
+// A writer without a connection behind it can only be aborted.
+func TestResetWithoutAConnection(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultReset}))
+
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
+		do(t, simulator, tokenRequest(t, goodForm("client-a", "any")))
+	})
+}

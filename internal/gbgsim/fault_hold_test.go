@@ -1,0 +1,228 @@
+package gbgsim_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+func TestDelayComesBeforeTheRest(t *testing.T) {
+	t.Parallel()
+
+	for name, test := range map[string]struct {
+		fault  gbgsim.Fault
+		status int
+	}{
+		"the right answer": {gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: 1500 * time.Millisecond}, http.StatusOK},
+		"another fault":    {gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, Delay: 1500 * time.Millisecond}, 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				simulator := gbgsim.New(gbgsim.Options{})
+				client := createClient(t, simulator, "client-a")
+				require.NoError(t, simulator.SetFault(test.fault))
+				begun := time.Now()
+
+				got := do(t, simulator, tokenRequest(t, goodForm(client.ID, client.Secret)))
+
+				require.Equal(t, test.status, got.status)
+				require.Equal(t, test.fault.Delay, time.Since(begun))
+			})
+		})
+	}
+}
+
+// What is decided is decided after the wait.
+func TestAWaitHoldsNoLock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		simulator := gbgsim.New(gbgsim.Options{})
+		client := createClient(t, simulator, "client-a")
+		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: time.Hour, Requests: 1}))
+		answered := ask(t, t.Context(), simulator, client)
+		synctest.Wait()
+
+		require.Equal(t, faultedOnly, simulator.Stats().TokenRequests)
+		_, err := simulator.Regenerate(client.ID)
+		require.NoError(t, err)
+
+		require.Equal(t, http.StatusUnauthorized, <-answered)
+		require.Equal(t, faultedRefused, simulator.Stats().TokenRequests)
+	})
+}
+
+func TestClearFaultsAnswersThoseThatWait(t *testing.T) {
+	t.Parallel()
+
+	for name, fault := range map[string]gbgsim.Fault{
+		"hang":                {Kind: gbgsim.FaultHang},
+		"hang that is used":   {Kind: gbgsim.FaultHang, Requests: 1},
+		"delay":               {Kind: gbgsim.FaultDelay, Delay: 24 * time.Hour},
+		"delay and then more": {Kind: gbgsim.FaultStatus, Status: 500, Delay: 24 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				simulator := gbgsim.New(gbgsim.Options{})
+				client := createClient(t, simulator, "client-a")
+				require.NoError(t, simulator.SetFault(fault))
+				begun := time.Now()
+				answered := ask(t, t.Context(), simulator, client)
+				time.Sleep(time.Hour) // not a real one
+
+				require.Empty(t, answered)
+				require.Equal(t, faultedOnly, simulator.Stats().TokenRequests)
+				simulator.ClearFaults()
+
+				require.Equal(t, http.StatusOK, <-answered)
+				require.Equal(t, time.Hour, time.Since(begun))
+				require.Equal(t, faultedIssued, simulator.Stats().TokenRequests)
+				require.Empty(t, simulator.Faults())
+			})
+		})
+	}
+}
+
+// A later fault is none of the requests that wait for an earlier one, and
+// clearing the earlier one does not touch later ones.
+func TestFaultsSetAfterClearingCountAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		simulator := gbgsim.New(gbgsim.Options{})
+		client := createClient(t, simulator, "client-a")
+		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang}))
+		simulator.ClearFaults()
+		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang}))
+		answered := ask(t, t.Context(), simulator, client)
+		synctest.Wait()
+		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultClose}))
+		synctest.Wait()
+
+		require.Empty(t, answered)
+		simulator.ClearFaults()
+		require.Equal(t, http.StatusOK, <-answered)
+	})
+}
+
+func TestAWaitEndsWithItsRequest(t *testing.T) {
+	t.Parallel()
+
+	for name, fault := range map[string]gbgsim.Fault{
+		"hang":                {Kind: gbgsim.FaultHang},
+		"delay":               {Kind: gbgsim.FaultDelay, Delay: time.Hour},
+		"delay and then more": {Kind: gbgsim.FaultClose, Delay: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				simulator := gbgsim.New(gbgsim.Options{})
+				client := createClient(t, simulator, "client-a")
+				require.NoError(t, simulator.SetFault(fault))
+				ctx, cancel := context.WithCancel(t.Context())
+				begun := time.Now()
+				answered := ask(t, ctx, simulator, client)
+				synctest.Wait()
+				cancel()
+
+				require.Equal(t, http.StatusServiceUnavailable, <-answered)
+				require.Zero(t, time.Since(begun))
+				require.Equal(t, faultedOnly, simulator.Stats().TokenRequests)
+			})
+		})
+	}
+}
+
+// The server only notices a client that leaves when it has read the body, which
+// the token endpoint does not do if it is not a form.
+func TestAHangEndsWhenTheClientGivesUp(t *testing.T) {
+	t.Parallel()
+
+	for _, contentType := range []string{"application/x-www-form-urlencoded", "application/json"} {
+		t.Run(contentType, func(t *testing.T) {
+			t.Parallel()
+			arrived, ended := make(chan struct{}), make(chan struct{})
+			simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(context.Context, string) { close(arrived) }})
+			require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang}))
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				simulator.ServeHTTP(w, r)
+				close(ended)
+			}))
+			t.Cleanup(server.Close)
+			ctx, cancel := context.WithCancel(t.Context())
+			request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+gbgsim.TokenPath,
+				strings.NewReader(goodForm("client-a", "any").Encode()))
+			require.NoError(t, err)
+			request.Header.Set("Content-Type", contentType)
+			go func() {
+				<-arrived
+				cancel()
+			}()
+
+			response, err := server.Client().Do(request)
+			if err == nil {
+				_ = response.Body.Close()
+			}
+
+			require.ErrorIs(t, err, context.Canceled)
+			<-ended
+			require.Equal(t, 1, simulator.Stats().TokenRequests.Total)
+			require.Zero(t, simulator.Stats().TokenRequests.Issued)
+		})
+	}
+}
+
+// Serve would end a request that waits when it has had its time for reading.
+func TestAWaitLiftsTheServersTimeouts(t *testing.T) {
+	t.Parallel()
+	simulator := gbgsim.New(gbgsim.Options{})
+	client := createClient(t, simulator, "client-a")
+	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: time.Nanosecond}))
+	writer := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+
+	simulator.ServeHTTP(writer, tokenRequest(t, goodForm(client.ID, client.Secret)))
+
+	require.Equal(t, http.StatusOK, writer.Code)
+	require.Equal(t, []time.Time{{}}, writer.read)
+	require.Equal(t, []time.Time{{}}, writer.write)
+}
+
+type deadlineRecorder struct {
+	*httptest.ResponseRecorder
+
+	read, write []time.Time
+}
+
+func (r *deadlineRecorder) SetReadDeadline(deadline time.Time) error {
+	r.read = append(r.read, deadline)
+
+	return nil
+}
+
+func (r *deadlineRecorder) SetWriteDeadline(deadline time.Time) error {
+	r.write = append(r.write, deadline)
+
+	return nil
+}
+
+// ask asks for a token in the background; the status of the answer follows.
+func ask(t *testing.T, ctx context.Context, simulator *gbgsim.Simulator, client gbgsim.Client) <-chan int {
+	t.Helper()
+	request := tokenRequest(t, goodForm(client.ID, client.Secret)).WithContext(ctx)
+	answered := make(chan int, 1)
+	go func() {
+		recorder := httptest.NewRecorder()
+		simulator.ServeHTTP(recorder, request)
+		answered <- recorder.Code
+	}()
+
+	return answered
+}

@@ -1,0 +1,75 @@
+package gbgsim_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+// start serves over a network, with TLS if secure, until the test ends.
+func start(t *testing.T, simulator *gbgsim.Simulator, secure bool) (address string, web *http.Client) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(simulator)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if secure {
+		config, err := simulator.TLSConfig()
+		require.NoError(t, err)
+		server.TLS = config
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+
+	return server.URL, newWebClient(t, simulator)
+}
+
+// newWebClient returns a client with connections of its own that trusts the
+// simulator's authority and follows no redirect.
+func newWebClient(t *testing.T, simulator *gbgsim.Simulator) *http.Client {
+	t.Helper()
+	web := &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots(t, simulator)}, ForceAttemptHTTP2: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	t.Cleanup(web.CloseIdleConnections)
+
+	return web
+}
+
+func roots(t *testing.T, simulator *gbgsim.Simulator) *x509.CertPool {
+	t.Helper()
+	caPEM, err := simulator.CAPEM()
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	require.True(t, pool.AppendCertsFromPEM(caPEM))
+
+	return pool
+}
+
+// post asks for a token. The error is of the request or of reading the answer.
+func post(t *testing.T, web *http.Client, address string, form url.Values) (answer, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+gbgsim.TokenPath,
+		strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	response, err := web.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, response.Body.Close())
+
+	return answer{status: response.StatusCode, header: response.Header, body: string(body)}, err
+}
