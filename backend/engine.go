@@ -110,17 +110,17 @@ func (e *Engine) startChange(ctx context.Context, name string) (_ context.Contex
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	detach := context.AfterFunc(e.ctx, func() { cancel(ErrClosed) })
-	unlock, err := e.changes.lock(ctx, name)
-	end = func() {
+	leave := func() {
 		detach()
 		cancel(nil)
 		done()
 	}
+	unlock, err := e.changes.lock(ctx, name)
 	if err != nil {
-		end()
+		leave()
 		return nil, nil, context.Cause(ctx)
 	}
-	return ctx, func() { unlock(); end() }, nil
+	return ctx, func() { unlock(); leave() }, nil
 }
 
 // begin reserves the engine's life for a piece of work. If ok, done must be

@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -107,41 +105,18 @@ func TestRotateUnderLoad(t *testing.T) {
 	g := newGBG(t, time.Hour)
 	m := configured(t, g)
 
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	// The active client alternates: these count its turns.
-	var started, answered atomic.Int64
+	var started, answered, stale atomic.Int64
 	active := func(rotations int64) string { return [2]string{"client-a", "client-b"}[rotations%2] }
-
-	var reads, stale, refused atomic.Int64
-	failures := make(chan error, readers)
-	var group sync.WaitGroup
-	for range readers {
-		client, err := suite.server.Client("")
-		require.NoError(t, err)
-		group.Go(func() {
-			for ctx.Err() == nil {
-				before := answered.Load()
-				s, err := client.Logical().ReadWithContext(ctx, m.path+"/creds")
-				after := started.Load()
-				if ctx.Err() != nil {
-					return
-				}
-				if err != nil {
-					failures <- fmt.Errorf("read %d: %w", reads.Load(), err)
-					return
-				}
-				reads.Add(1)
-				// With a rotation under way meanwhile, either client is right.
-				if before == after && s.Data["client_id"] != active(before) {
-					stale.Add(1)
-				}
-				if ok, err := g.call(ctx, s.Data["access_token"].(string)); ctx.Err() == nil && (err != nil || !ok) {
-					refused.Add(1)
-				}
+	load := startLoad(t, m, "creds", g, readers, func() func(*api.Secret) {
+		before := answered.Load()
+		return func(s *api.Secret) {
+			// With a rotation under way meanwhile, either client is right.
+			if before == started.Load() && s.Data["client_id"] != active(before) {
+				stale.Add(1)
 			}
-		})
-	}
+		}
+	})
 	for i := range int64(rotations) {
 		secret := g.regenerate(t, active(i+1))
 		started.Store(i + 1)
@@ -150,14 +125,10 @@ func TestRotateUnderLoad(t *testing.T) {
 		// Nobody who asks now gets the old client's token.
 		require.Equal(t, active(i+1), m.read("creds").Data["client_id"])
 	}
-	cancel()
-	group.Wait()
-	close(failures)
-	for err := range failures {
-		assert.NoError(t, err)
-	}
+	r := load.stop()
+	t.Log(r, "; rotations:", rotations)
+	assert.Empty(t, r.failures)
+	assert.Empty(t, r.refused)
 	assert.Zero(t, stale.Load(), "reads of a client that had left before they were asked")
-	assert.Zero(t, refused.Load(), "tokens that GBG's API refused")
-	t.Logf("%d reads beside %d rotations", reads.Load(), rotations)
-	assert.Greater(t, reads.Load(), int64(rotations), "the readers did read")
+	assert.Greater(t, r.reads, rotations, "the readers did read")
 }
