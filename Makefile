@@ -33,6 +33,15 @@ test: vault ## run every test: unit, engine, and end to end on a real Vault
 	$(GO) test $(RACE) $$($(GO) list ./... | grep -v /e2e)
 	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -count=1 -timeout 20m ./e2e
 
+# LENGTH=0.1 is a short run, LENGTH=3 a long one.
+LENGTH ?= 1
+
+.PHONY: bench
+bench: build vault bin/hey ## measure it on a real Vault and print the tables of docs/performance.md (5 minutes)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/floor ./scripts/bench/floor
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./scripts/bench
+	@bin/bench -vault "$(VAULT)" -plugin $(PLUGIN) -go "$(GO)" -length $(LENGTH)
+
 .PHONY: build
 build: ## build the plugin into bin/plugins, the simulator and the demo into bin
 	@mkdir -p bin/plugins
@@ -64,3 +73,7 @@ bin/vault: scripts/vault/go.mod scripts/vault/go.sum
 bin/golangci-lint: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building golangci-lint, once."
 	cd scripts/tools && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/hey: scripts/tools/go.mod scripts/tools/go.sum
+	@echo "Building the load generator hey, once."
+	cd scripts/tools && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/hey github.com/rakyll/hey

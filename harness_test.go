@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -66,6 +67,7 @@ type hookedClock struct {
 	clockwork.Clock
 
 	onNow *atomic.Pointer[func()]
+	rests chan<- time.Duration
 }
 
 func (c hookedClock) Now() time.Time {
@@ -73,6 +75,14 @@ func (c hookedClock) Now() time.Time {
 		(*f)()
 	}
 	return c.Clock.Now()
+}
+
+// NewTimer tells of a rest: the engine waits by such a timer between two tries,
+// and for nothing else.
+func (c hookedClock) NewTimer(d time.Duration) clockwork.Timer {
+	timer := c.Clock.NewTimer(d)
+	c.rests <- d
+	return timer
 }
 
 // world is a mount of the plugin with everything around it: storage, a clock,
@@ -91,6 +101,8 @@ type world struct {
 	// onNow, if it holds something, is called once, when a backend next asks for
 	// the time.
 	onNow atomic.Pointer[func()]
+	// rests are the pauses between tries that backends have begun.
+	rests chan time.Duration
 }
 
 func newWorld(t *testing.T, options worldOptions) *world {
@@ -102,6 +114,7 @@ func newWorld(t *testing.T, options worldOptions) *world {
 		storage: &storage{},
 		gate:    newGate(),
 		heard:   &transcript{},
+		rests:   make(chan time.Duration, 1000),
 	}
 	w.sim = gbgsim.New(gbgsim.Options{Clock: w.clock, TokenLifetime: options.lifetime, BeforeToken: w.gate.before})
 	var handler http.Handler = w.sim
@@ -125,7 +138,7 @@ func (w *world) newMount() *mount {
 	}
 	backend, err := gbg.NewFactory(gbg.Options{
 		Version: "v0.0.0-test",
-		Clock:   hookedClock{w.clock, &w.onNow},
+		Clock:   hookedClock{w.clock, &w.onNow, w.rests},
 		Random:  func() float64 { return w.options.random },
 	})(w.t.Context(), &logical.BackendConfig{
 		StorageView: w.storage,
@@ -226,15 +239,59 @@ func (m *mount) handle(ctx context.Context, req *logical.Request) answer {
 	return answer{resp, err}
 }
 
-// try is send for the test's own goroutine: what succeeds fits the schema.
+// try is send for the test's own goroutine: what succeeds fits the schema. It
+// must not come to a rest: see carry.
 func (m *mount) try(op logical.Operation, path string, data fields) answer {
 	t := m.world.t
 	t.Helper()
-	a := m.send(t.Context(), op, path, data)
+	a := await(t, later(func() answer { return m.send(t.Context(), op, path, data) }), "an answer")
+	m.mustBeWell(op, path, a)
+	return a
+}
+
+// carry is try for a request that GBG gives trouble: whenever the engine rests
+// before it tries again, the clock goes on by that much. The rests are those.
+func (m *mount) carry(op logical.Operation, path string, data fields) (a answer, rests []time.Duration) {
+	t := m.world.t
+	t.Helper()
+	answered := later(func() answer { return m.send(t.Context(), op, path, data) })
+	a, rests = m.world.carryUntil(answered)
+	m.mustBeWell(op, path, a)
+	return a, rests
+}
+
+// carryUntil carries a request that is under way, like carry.
+func (w *world) carryUntil(answered <-chan answer) (a answer, rests []time.Duration) {
+	w.t.Helper()
+	patient := time.After(patience)
+	for {
+		select {
+		case a = <-answered:
+			return a, rests
+		case d := <-w.rests:
+			rests = append(rests, d)
+			w.clock.Advance(d)
+		case <-patient:
+			w.t.Fatalf("waited in vain for an answer, after rests of %v", rests)
+		}
+	}
+}
+
+// until waits for what happens in the background, a rest between two tries
+// aside: it must be told that the clock goes on.
+func (w *world) until(what string, happened func() bool) {
+	w.t.Helper()
+	for begun := time.Now(); !happened(); runtime.Gosched() {
+		require.Less(w.t, time.Since(begun), patience, "waited in vain for %s", what)
+	}
+}
+
+// mustBeWell checks that an answer fits the schema, if it is a success.
+func (m *mount) mustBeWell(op logical.Operation, path string, a answer) {
+	m.world.t.Helper()
 	if a.err == nil && a.resp != nil && !a.resp.IsError() {
 		m.mustFitSchema(op, path, a.resp)
 	}
-	return a
 }
 
 func (m *mount) mustFitSchema(op logical.Operation, path string, resp *logical.Response) {

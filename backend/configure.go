@@ -67,9 +67,7 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 	for _, t := range tokens {
 		next.Pair = next.Pair.Verified(t.clientID, t.fetched)
 		next.TokenLifetime = t.lifetime()
-		if missing := missingScopes(t.asked, t.scope); missing != "" {
-			warnings = append(warnings, scopeWarning(t.clientID, missing, t.scope))
-		}
+		warnings = append(warnings, t.warnings()...)
 	}
 	if err := e.commit(ctx, name, commitment{was: st, conn: next, http: client, tokens: tokens}); err != nil {
 		return nil, err

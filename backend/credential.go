@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -118,9 +117,7 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 		wait := max(ceilSecond(st.trouble.wait(now)), minRetryTTL)
 		c.TTL = max(min(wait, left.Truncate(time.Second)), time.Second)
 	}
-	if missing := missingScopes(t.asked, t.scope); missing != "" {
-		c.Warnings = append(c.Warnings, scopeWarning(t.clientID, missing, t.scope))
-	}
+	c.Warnings = append(c.Warnings, t.warnings()...)
 	if text := st.notice.take(); text != "" {
 		c.Warnings = append(c.Warnings, text)
 	}
@@ -129,8 +126,4 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 
 func ceilSecond(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
-}
-
-func scopeWarning(clientID, missing, granted string) string {
-	return fmt.Sprintf("GBG granted client %q less than was asked for: %q is missing (granted: %q)", clientID, missing, granted)
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/jonboulle/clockwork"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -51,7 +50,7 @@ func (e *Engine) fetch(name string, st *state) error {
 		err = e.failOver(ctx, name, st, refused)
 	}
 	switch {
-	case err == nil, errors.Is(err, errSuperseded), errors.Is(err, logical.ErrReadOnly):
+	case err == nil, errors.Is(err, errSuperseded):
 		return err
 	case e.ctx.Err() != nil:
 		return ErrClosed
@@ -103,8 +102,8 @@ func (e *Engine) askOnce(ctx context.Context, name string, conn *Connection, cli
 		return nil, &ClientError{Connection: name, ClientID: client.ID, Cause: late}
 	}
 	log.Debug("token fetched", "expire_time", t.expires)
-	if missing := missingScopes(t.asked, t.scope); missing != "" {
-		log.Warn("token lacks scopes that were asked for", "missing", missing)
+	if t.missing != "" {
+		log.Warn("token lacks scopes that were asked for", "missing", t.missing)
 	}
 	if t.lifetimeAssumed {
 		log.Warn("token came without expires_in", "assumed", t.lifetime())

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -13,8 +14,8 @@ type token struct {
 	typ      string
 	clientID string
 	// tokenURL is where it came from; scope is what was granted, asked what was
-	// asked for.
-	tokenURL, scope, asked string
+	// asked for, missing what of that was not granted.
+	tokenURL, scope, asked, missing string
 	// fetched is when its request was sent, expires when GBG lets it end.
 	fetched, expires time.Time
 	// overlap is how long before its end it has a successor. It is the token's own,
@@ -32,18 +33,28 @@ type token struct {
 
 // newToken counts a token's life from the moment its request was sent.
 func newToken(r gbgauth.ClientCredentials, t *gbgauth.Token, sent time.Time, s Settings) *token {
+	granted := orDefault(t.Scope, r.Scope)
 	return &token{
 		access:          t.AccessToken,
 		typ:             t.Type,
 		clientID:        r.ClientID,
 		tokenURL:        r.TokenURL,
-		scope:           orDefault(t.Scope, r.Scope),
+		scope:           granted,
 		asked:           r.Scope,
+		missing:         missingScopes(r.Scope, granted),
 		fetched:         sent,
 		expires:         sent.Add(t.Lifetime),
 		overlap:         overlap(t.Lifetime, s),
 		lifetimeAssumed: t.LifetimeAssumed,
 	}
+}
+
+// warnings are what to tell people about the token. Mostly nil.
+func (t *token) warnings() []string {
+	if t.missing == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("GBG granted client %q less than was asked for: %q is missing (granted: %q)", t.clientID, t.missing, t.scope)}
 }
 
 // answers says that the token is what a request would get.

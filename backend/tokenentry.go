@@ -97,6 +97,7 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) *
 		tokenURL:        entry.TokenURL,
 		scope:           entry.Scope,
 		asked:           entry.Asked,
+		missing:         missingScopes(entry.Asked, entry.Scope),
 		fetched:         entry.Fetched,
 		expires:         entry.Expires,
 		overlap:         entry.Overlap,
