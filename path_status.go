@@ -2,7 +2,6 @@ package gbg
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -95,7 +94,7 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 	}
 	if s.ConsecutiveErrors > 0 {
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
-		answer["next_step"] = fmt.Sprintf("Token requests fail: see last_error. If GBG refuses a client, write its current secret: %s", secretCommand(req, name))
+		answer["next_step"] = "Token requests fail: see last_error. If GBG refuses a client, write its current secret: " + secretCommand(req, name)
 	}
 	return &logical.Response{Data: answer, Warnings: s.Warnings}, nil
 }
