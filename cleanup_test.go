@@ -2,12 +2,17 @@ package gbg_test
 
 import (
 	"context"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // What a backend starts, its clean-up ends: goroutines, and the connections to
@@ -48,6 +53,53 @@ func TestCleanupWithAFetchInFlight(t *testing.T) {
 		w.coded(http.StatusServiceUnavailable, await(t, first, "the first reader")))
 	goleak.VerifyNone(t, before)
 	assert.Zero(t, w.sim.Stats().TokenRequests.Issued)
+}
+
+// Changes under way are part of what clean-up ends: they write nothing after it.
+func TestCleanupEndsARotation(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.pair())
+	content := w.storage.content(t)
+	release := w.gate.hold(clientB)
+	defer release()
+	rotating := later(func() answer { return w.send(t.Context(), logical.UpdateOperation, "rotate", nil) })
+	await(t, w.gate.arrived, "the proof")
+	w.backend.Cleanup(t.Context())
+	release()
+	assert.Error(t, await(t, rotating, "the rotation").err)
+	assert.Equal(t, content, w.storage.content(t))
+}
+
+// A connection with roots of its own has network connections of its own.
+func TestCleanupOfConnectionsWithRootsOfTheirOwn(t *testing.T) {
+	for name, last := range map[string]func(*mount){
+		"a config write":         func(*mount) {},
+		"an invalidation":        func(m *mount) { m.read("creds"); m.backend.InvalidateKey(t.Context(), "connection/default") },
+		"a refused config write": func(m *mount) { m.try(logical.UpdateOperation, "config", fields{"client_secret": wrongSecret}) },
+		"other roots": func(m *mount) {
+			a, _ := m.carry(logical.UpdateOperation, "config", fields{"ca_pem": testCA})
+			m.coded(http.StatusServiceUnavailable, a)
+		},
+		"other roots, unverified": func(m *mount) { m.write("config", fields{"ca_pem": testCA, "verify_connection": false}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{})
+			secret := w.client(clientA)
+			server := httptest.NewUnstartedServer(w.sim)
+			server.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshakes that fail
+			server.StartTLS()
+			defer server.Close()
+			before := goleak.IgnoreCurrent()
+			m := w.newMount()
+			m.write("config", fields{
+				"client_id": clientA, "client_secret": secret,
+				"token_url": server.URL + gbgsim.TokenPath, "ca_pem": pemOf("CERTIFICATE", server.Certificate().Raw),
+			})
+			last(m)
+			m.backend.Cleanup(t.Context())
+			goleak.VerifyNone(t, before)
+		})
+	}
 }
 
 func TestAfterCleanup(t *testing.T) {

@@ -110,6 +110,7 @@ func TestConfigRefusesBadInput(t *testing.T) {
 		{"refresh_before too long", fields{"refresh_before": 24*3600 + 1}, refreshBad},
 		{"request_timeout zero", fields{"request_timeout": "0s"}, timeoutBad},
 		{"request_timeout too long", fields{"request_timeout": 61}, timeoutBad},
+		{"max_secret_age too long", fields{"max_secret_age": 10*365*24*3600 + 1}, "max_secret_age must be between 0 (off) and 87600h0m0s"},
 
 		{"no PEM", fields{"ca_pem": "not a certificate"}, "ca_pem holds no PEM certificate"},
 		{"a private key", fields{"ca_pem": testCA + "\n" + pemOf("PRIVATE KEY", []byte(wrongSecret))}, `ca_pem holds a PEM block "PRIVATE KEY" where only CERTIFICATE is wanted`},
@@ -166,12 +167,31 @@ func TestConfigRefusedInputChangesNothing(t *testing.T) {
 // Vault itself refuses a value of the wrong type, as a user's error.
 func TestConfigRefusesValuesOfAnotherType(t *testing.T) {
 	w := newWorld(t, worldOptions{})
-	for field, value := range (fields{"refresh_before": "-5s", "request_timeout": "soon", "verify_connection": "perhaps"}) {
+	for field, value := range (fields{"refresh_before": "-5s", "request_timeout": "soon", "verify_connection": "perhaps", "failover": "perhaps", "max_secret_age": -1}) {
 		err := w.try(logical.UpdateOperation, "config", with(fields{"client_id": clientA}, fields{field: value})).err
 		require.Error(t, err, field)
 		assert.Contains(t, err.Error(), field)
 	}
 	assert.Empty(t, w.storage.content(t))
+}
+
+// The framework's own error for a value of the wrong type would quote the value.
+func TestConfigDoesNotQuoteASecretOfAnotherType(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	pair := w.pair()
+	for range 2 { // without a connection, and with one
+		content := w.storage.content(t)
+		for _, secret := range []any{fields{"value": wrongSecret}, []any{wrongSecret, "x"}, []string{wrongSecret}, 1, true} {
+			assert.Equal(t, "client_secret must be a string",
+				w.refused(w.try(logical.UpdateOperation, "config", with(pair, fields{"client_secret": secret}))))
+			assert.Equal(t, "paired_client_secret must be a string",
+				w.refused(w.try(logical.UpdateOperation, "config", with(pair, fields{"paired_client_secret": secret}))))
+			assert.Equal(t, "client_secret must be a string",
+				w.refused(w.try(logical.UpdateOperation, "rotate", fields{"client_secret": secret})))
+		}
+		assert.Equal(t, content, w.storage.content(t))
+		w.write("config", pair)
+	}
 }
 
 func TestConfigTakesLoopbackAddresses(t *testing.T) {
@@ -194,6 +214,7 @@ func TestConfigTakesTheLargestValues(t *testing.T) {
 		"scope":             long(4 << 10),
 		"refresh_before":    "24h",
 		"request_timeout":   "1m",
+		"max_secret_age":    "87600h",
 		"verify_connection": false,
 	})
 	assert.Equal(t, long(512), w.read("config")["client_id"])

@@ -2,7 +2,6 @@ package gbg_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +32,8 @@ func TestConfigReadShowsDefaultsAndNoSecret(t *testing.T) {
 		"refresh_before":   int64(300),
 		"request_timeout":  int64(10),
 		"ca_pem":           "",
+		"failover":         true,
+		"max_secret_age":   int64(0),
 	}, w.read("config"))
 }
 
@@ -44,6 +45,8 @@ func TestConfigReadShowsWhatWasWritten(t *testing.T) {
 		"refresh_before":  "2m",
 		"request_timeout": 30,
 		"ca_pem":          "\n" + testCA + "\n",
+		"failover":        false,
+		"max_secret_age":  "720h",
 	}))
 	assert.Equal(t, fields{
 		"client_id":        clientA,
@@ -55,6 +58,8 @@ func TestConfigReadShowsWhatWasWritten(t *testing.T) {
 		"refresh_before":   int64(120),
 		"request_timeout":  int64(30),
 		"ca_pem":           testCA,
+		"failover":         false,
+		"max_secret_age":   int64(30 * 24 * 3600),
 	}, w.read("config"))
 }
 
@@ -65,6 +70,8 @@ func TestConfigWritesArePartial(t *testing.T) {
 	for name, change := range map[string]fields{
 		"refresh_before":  {"refresh_before": int64(90)},
 		"request_timeout": {"request_timeout": int64(20)},
+		"failover":        {"failover": false},
+		"max_secret_age":  {"max_secret_age": int64(3600)},
 		"scope":           {"scope": ""},
 		"nothing":         {},
 	} {
@@ -77,6 +84,26 @@ func TestConfigWritesArePartial(t *testing.T) {
 	w.write("config", fields{"client_secret": w.regenerate(clientA)})
 	w.write("config", fields{"paired_client_secret": w.regenerate(clientB)})
 	assert.Equal(t, clientA, w.read("creds")["client_id"])
+}
+
+// JSON's null is a field that is not given, not an empty one.
+func TestConfigNullIsNotGiven(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	pair := with(w.pair(), fields{"refresh_before": 60, "request_timeout": 20, "failover": false, "max_secret_age": 3600, "ca_pem": testCA})
+	w.write("config", pair)
+	before := w.storage.content(t)
+	null := fields{"verify_connection": nil, "scope": nil, "grant_type": nil}
+	for name := range pair {
+		null[name] = nil
+	}
+	w.write("config", null)
+	assert.Equal(t, before, w.storage.content(t))
+
+	delete(null, "client_secret")
+	assert.Equal(t, w.refusal("default", clientA)+" Nothing has changed.",
+		w.refused(w.try(logical.UpdateOperation, "config", with(null, fields{"client_secret": wrongSecret}))),
+		"verification is on")
+	assert.Equal(t, before, w.storage.content(t))
 }
 
 // Where the contract gives a default, an empty text asks for it again.
@@ -202,7 +229,7 @@ func TestConfigDefaultIsConfig(t *testing.T) {
 	assert.Equal(t, w.read("creds"), w.read("creds/default"))
 	assert.Equal(t, w.read("status"), w.read("status/default"))
 	assert.Equal(t, []string{"default"}, w.list())
-	assert.Len(t, w.storage.content(t), 1, "one storage entry is one connection")
+	assert.Equal(t, []string{"connection/default", "token/default"}, w.storage.keys(t), "one storage entry is one connection, and one its token")
 }
 
 func TestConfigListAndDelete(t *testing.T) {
@@ -223,7 +250,7 @@ func TestConfigListAndDelete(t *testing.T) {
 	assert.Equal(t, answer{}, w.try(logical.DeleteOperation, "config/team-a", nil), "deleting nothing is no error")
 	assert.Equal(t, answer{}, w.try(logical.DeleteOperation, "config", nil))
 	assert.Equal(t, []string{"team_b.1"}, w.list())
-	assert.Len(t, w.storage.content(t), 1)
+	assert.Equal(t, []string{"connection/team_b.1", "token/team_b.1"}, w.storage.keys(t))
 }
 
 // list gives the names of the connections, which must not be none.
@@ -280,21 +307,22 @@ func TestConfigMisspeltFieldIsWarnedOf(t *testing.T) {
 	assert.EqualValues(t, 300, w.read("config")["refresh_before"])
 }
 
+// Whatever holds a secret or a token is seal-wrapped, and a token stays in its
+// cluster.
 func TestConfigIsSealWrapped(t *testing.T) {
 	w := newWorld(t, worldOptions{})
-	var wrapped []bool
+	wrapped := map[string]bool{}
 	w.storage.failPut(func(ctx context.Context, entry *logical.StorageEntry) error {
-		wrapped = append(wrapped, entry.SealWrap)
+		wrapped[entry.Key] = entry.SealWrap
 		return w.storage.InmemStorage.Put(ctx, entry)
 	})
 	w.write("config", w.pair())
 	w.write("config/team-a", fields{"client_id": clientA, "client_secret": wrongSecret, "verify_connection": false})
 	w.rotate(nil)
-	assert.Equal(t, []bool{true, true, true}, wrapped)
+	assert.Equal(t, map[string]bool{"connection/default": true, "token/default": true, "connection/team-a": true}, wrapped)
+	assert.Len(t, w.storage.content(t), len(wrapped))
 
-	prefixes := w.backend.SpecialPaths().SealWrapStorage
-	require.Len(t, prefixes, 1)
-	for key := range w.storage.content(t) {
-		assert.True(t, strings.HasPrefix(key, prefixes[0]), key)
-	}
+	special := w.backend.SpecialPaths()
+	assert.Equal(t, []string{"connection/", "token/"}, special.SealWrapStorage)
+	assert.Equal(t, []string{"token/"}, special.LocalStorage)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
@@ -79,12 +80,15 @@ func TestConfigVerificationThatGBGCannotAnswer(t *testing.T) {
 	content, creds := w.storage.content(t), w.read("creds")
 	w.gbg.Close()
 
-	got := w.coded(http.StatusServiceUnavailable, w.try(logical.UpdateOperation, "config", fields{"client_secret": w.regenerate(clientA)}))
-	assert.Regexp(t, `^connection "default": no token for client "client-a": .+ \(`+w.tokenURL()+`\)\. Nothing has changed\.$`, got)
+	a, rests := w.carry(logical.UpdateOperation, "config", fields{"client_secret": w.regenerate(clientA)})
+	assert.Regexp(t, `^connection "default": no token for client "client-a": .+ \(`+w.tokenURL()+`\)\. Nothing has changed\.$`,
+		w.coded(http.StatusServiceUnavailable, a))
+	assert.Equal(t, restsInTenSeconds, rests)
 	assert.Equal(t, content, w.storage.content(t), "stored byte for byte")
-	assert.Equal(t, creds, w.read("creds"))
+	assert.Equal(t, without(creds, "ttl"), without(w.read("creds"), "ttl"))
 
-	w.coded(http.StatusServiceUnavailable, w.try(logical.UpdateOperation, "config/team-a", pair))
+	a, _ = w.carry(logical.UpdateOperation, "config/team-a", pair)
+	w.coded(http.StatusServiceUnavailable, a)
 	assert.Equal(t, content, w.storage.content(t))
 }
 
@@ -118,6 +122,20 @@ func TestConfigVerifiesOnlyWhatAWriteSets(t *testing.T) {
 		w.write("config", c.change)
 		assert.Equal(t, []int{c.a, c.b}, []int{w.askedBy(clientA) - a, w.askedBy(clientB) - b}, c.name)
 	}
+}
+
+// GBG that is back in time makes a write succeed.
+func TestConfigVerificationIsRetried(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	pair := w.pair()
+	for _, client := range []string{clientA, clientB} {
+		w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusServiceUnavailable, ClientID: client, Requests: 2})
+	}
+	a, rests := w.carry(logical.UpdateOperation, "config", pair)
+	w.ok(a)
+	const first, second = 250 * time.Millisecond, 500 * time.Millisecond
+	assert.Equal(t, []time.Duration{first, second, first, second}, rests)
+	assert.Equal(t, 6, w.asked())
 }
 
 // A standby that a write makes the only client proves itself first.

@@ -111,7 +111,7 @@ func TestCredsReadsOfOneTokenDifferInTTLOnly(t *testing.T) {
 		{time.Millisecond, 3338},
 		{500 * time.Millisecond, 3337},
 		{1000*time.Second - 501*time.Millisecond, 2338},
-		{2299 * time.Second, 39},
+		{2296 * time.Second, 42},
 	} {
 		w.clock.Advance(c.after)
 		again := w.read("creds")
@@ -131,7 +131,7 @@ func TestCredsNewTokenWhenTheTTLHasPassed(t *testing.T) {
 				w.write("config", w.single())
 				old := w.read("creds")
 				for range 5 {
-					w.clock.Advance(time.Duration(old["ttl"].(int64)) * time.Second)
+					w.pass(time.Duration(old["ttl"].(int64)) * time.Second)
 					assert.Equal(t, http.StatusOK, w.callAPI(old), "the old token has ended")
 					next := w.read("creds")
 					assert.NotEqual(t, old["access_token"], next["access_token"])
@@ -156,16 +156,27 @@ func (w *world) callAPI(creds fields) int {
 	return resp.StatusCode
 }
 
+// The next token is fetched a little before it is promised, and nobody waits for
+// it.
 func TestCredsTokenIsSharedUntilItIsAboutToEnd(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.write("config", w.single())
 	first := w.read("creds")
-	w.clock.Advance(55*time.Minute - 1)
-	assert.Equal(t, first["access_token"], w.read("creds")["access_token"])
+	w.clock.Advance(55*time.Minute - 5*time.Second - 1)
+	assert.Equal(t, with(first, fields{"ttl": int64(6)}), w.read("creds"))
+	assert.Equal(t, 1, w.asked())
+
+	release := w.gate.hold(clientA)
+	defer release()
 	w.clock.Advance(1)
+	await(t, w.gate.arrived, "the request for the next token")
+	assert.Equal(t, with(first, fields{"ttl": int64(5)}), w.read("creds"))
+	release()
+	w.pass(0)
 	second := w.read("creds")
 	assert.NotEqual(t, first["access_token"], second["access_token"])
-	assert.Equal(t, "2026-03-01T12:55:00.250000000Z", second["last_vault_rotation"])
+	assert.Equal(t, "2026-03-01T12:54:55.250000000Z", second["last_vault_rotation"])
+	assert.EqualValues(t, 3300, second["ttl"])
 	assert.Equal(t, 2, w.asked())
 }
 
@@ -173,8 +184,8 @@ func TestCredsIdleConnectionIsLeftToLapse(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.write("config", w.single())
 	w.clock.Advance(24 * time.Hour)
-	assert.Equal(t, 1, w.asked())
 	assert.Equal(t, "2026-03-02T13:00:00Z", w.read("creds")["expire_time"])
+	assert.Equal(t, 2, w.asked())
 }
 
 // A token's life counts from the moment its request was sent.
@@ -194,28 +205,62 @@ func TestCredsLifeCountsFromTheRequest(t *testing.T) {
 	assert.EqualValues(t, 3300, got["rotation_period"])
 }
 
+// While refreshing fails ttl leads to the next try: in three seconds at least,
+// and never beyond the token's end.
 func TestCredsOldTokenIsServedWhileRefreshingFails(t *testing.T) {
-	w := newWorld(t, worldOptions{random: 0.5})
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.single())
+	old := w.read("creds")
+	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusBadRequest, Error: "invalid_scope"})
+	pause := 55*time.Minute - 5*time.Second // when the next token is due
+	for i, c := range []struct {
+		next time.Duration // until the next try
+		ttl  int           // zero is before the next token was promised
+	}{
+		{1 * time.Second, 0},
+		{2 * time.Second, 0},
+		{4 * time.Second, 0}, // from 12:54:58.25 to 12:55:02.25
+		{8 * time.Second, 8},
+		{16 * time.Second, 16},
+		{32 * time.Second, 32},
+		{time.Minute, 60},
+		{time.Minute, 60},
+		{time.Minute, 60},
+		{time.Minute, 60},
+		{time.Minute, 2}, // 12:59:58.25
+	} {
+		assert.Empty(t, w.pass(pause))
+		status := w.read("status")
+		assert.EqualValues(t, i+1, status["consecutive_errors"])
+		assert.Equal(t, timestamp(w.clock.Now().Add(c.next)), status["next_try_time"])
+		got := w.read("creds")
+		assert.Equal(t, without(old, "ttl"), without(got, "ttl"))
+		if c.ttl != 0 {
+			assert.EqualValues(t, c.ttl, got["ttl"], w.clock.Now())
+		}
+		pause = c.next
+	}
+	assert.Equal(t, 12, w.asked())
+	w.clock.Advance(2*time.Second - 1)
+	assert.Equal(t, with(old, fields{"ttl": int64(1)}), w.read("creds"))
+	w.clock.Advance(1)
+	assert.Contains(t, w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil)), `GBG refused client "client-a": invalid_scope`)
+	assert.Equal(t, 12, w.asked(), "GBG is left alone until its pause is over")
+}
+
+func TestCredsOldTokenIsServedWhileGBGIsGone(t *testing.T) {
+	w := newWorld(t, worldOptions{})
 	w.write("config", w.single())
 	old := w.read("creds")
 	w.gbg.Close()
-	for _, c := range []struct {
-		at  time.Duration // since the token was fetched
-		ttl int
-	}{
-		{55 * time.Minute, 3},
-		{59 * time.Minute, 3},
-		{time.Hour - 2*time.Second, 2}, // never beyond the token's end
-		{time.Hour - 1, 1},
-	} {
-		w.clock.Advance(start.Add(c.at).Sub(w.clock.Now()))
-		got := w.read("creds")
-		assert.EqualValues(t, c.ttl, got["ttl"], c.at)
-		assert.Equal(t, without(old, "ttl"), without(got, "ttl"))
-	}
-	w.clock.Advance(1)
-	assert.Contains(t, w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil)),
-		`connection "default": no token for client "client-a": `)
+	rests := w.pass(55*time.Minute - 5*time.Second)
+	assert.Equal(t, restsInTenSeconds, rests)
+	assert.Equal(t, with(old, fields{"ttl": int64(3)}), w.read("creds"))
+
+	w.clock.Advance(start.Add(time.Hour).Sub(w.clock.Now()))
+	a, _ := w.carry(logical.ReadOperation, "creds", nil)
+	assert.Regexp(t, `^connection "default": no token for client "client-a": .+ Token requests fail since 2026-03-01T12:55:03Z; the next try is at 2026-03-01T13:`,
+		w.coded(http.StatusServiceUnavailable, a))
 }
 
 // Also when GBG says no: what was issued before is good until its end.
@@ -224,11 +269,28 @@ func TestCredsOldTokenIsServedWhileGBGRefuses(t *testing.T) {
 	w.write("config", w.single())
 	old := w.read("creds")
 	w.regenerate(clientA)
-	w.clock.Advance(55 * time.Minute)
-	assert.Equal(t, old["access_token"], w.read("creds")["access_token"])
-	w.clock.Advance(5 * time.Minute)
-	assert.Equal(t, w.refusal("default", clientA)+" If its secret was regenerated at GBG, write the new one to gbg/config, or rotate with gbg/rotate.",
+	w.pass(55*time.Minute - 5*time.Second)
+	assert.Equal(t, with(old, fields{"ttl": int64(5)}), w.read("creds"))
+	w.clock.Advance(5*time.Minute + 5*time.Second)
+	assert.Equal(t, w.refusal("default", clientA)+failing(start.Add(55*time.Minute-5*time.Second), w.clock.Now().Add(2*time.Second))+newSecret,
 		w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil)))
+}
+
+// A token whose life ended on its way here is no answer to a reader.
+func TestCredsTokenThatEndedOnItsWay(t *testing.T) {
+	w := newWorld(t, worldOptions{lifetime: 5 * time.Second})
+	w.write("config", with(w.single(), fields{"verify_connection": false}))
+	release := w.gate.hold(clientA)
+	reading := later(func() answer { return w.send(t.Context(), logical.ReadOperation, "creds", nil) })
+	await(t, w.gate.arrived, "the token request")
+	w.clock.Advance(5 * time.Second)
+	release()
+	rests := w.until("the answer", func() bool { return len(reading) == 1 })
+	got := w.ok(<-reading).Data
+	assert.Len(t, rests, 1)
+	assert.Equal(t, "2026-03-01T12:00:05.500000000Z", got["last_vault_rotation"])
+	assert.Equal(t, "2026-03-01T12:00:10Z", got["expire_time"])
+	assert.Equal(t, 2, w.asked())
 }
 
 // says is a GBG that answers every token request with one JSON text.
@@ -284,14 +346,18 @@ func TestCredsTokenOutlivesConfigWrites(t *testing.T) {
 	w.write("config", fields{"client_secret": w.regenerate(clientA), "verify_connection": false})
 	assert.Equal(t, first, w.read("creds"))
 
+	// Two answers with the same token differ in nothing but ttl: refresh_before is
+	// for the next one.
 	w.write("config", fields{"refresh_before": 60})
-	got := w.read("creds")
-	assert.Equal(t, first["access_token"], got["access_token"])
-	assert.EqualValues(t, 3540, got["ttl"])
+	assert.Equal(t, first, w.read("creds"))
+	w.pass(55 * time.Minute)
+	next := w.read("creds")
+	assert.NotEqual(t, first["access_token"], next["access_token"])
+	assert.EqualValues(t, 3540, next["rotation_period"])
 
 	// Another address or scope is another token.
 	w.write("config", fields{"scope": "gbg.token gbg.token", "verify_connection": false})
-	assert.NotEqual(t, first["access_token"], w.read("creds")["access_token"])
+	assert.NotEqual(t, next["access_token"], w.read("creds")["access_token"])
 }
 
 // The factory that the plugin binary uses has no clock and no dice of a test's.

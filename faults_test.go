@@ -2,6 +2,9 @@ package gbg_test
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -15,6 +18,9 @@ type storage struct {
 	logical.InmemStorage
 
 	puts atomic.Int64
+	// written are the keys of these Puts.
+	mu      sync.Mutex
+	written []string
 	// onPut and onGet, if set, do a Put or Get in the storage's place.
 	onPut atomic.Pointer[func(context.Context, *logical.StorageEntry) error]
 	onGet atomic.Pointer[func(context.Context, string) (*logical.StorageEntry, error)]
@@ -22,6 +28,9 @@ type storage struct {
 
 func (s *storage) Put(ctx context.Context, entry *logical.StorageEntry) error {
 	s.puts.Add(1)
+	s.mu.Lock()
+	s.written = append(s.written, entry.Key)
+	s.mu.Unlock()
 	if f := s.onPut.Load(); f != nil {
 		return (*f)(ctx, entry)
 	}
@@ -50,6 +59,17 @@ func (s *storage) heal() {
 	s.onGet.Store(nil)
 }
 
+// writes gives the keys that f writes, in order.
+func (s *storage) writes(f func()) []string {
+	s.mu.Lock()
+	before := len(s.written)
+	s.mu.Unlock()
+	f()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.written[before:])
+}
+
 // content is everything stored, by key.
 func (s *storage) content(t *testing.T) map[string]logical.StorageEntry {
 	t.Helper()
@@ -62,4 +82,10 @@ func (s *storage) content(t *testing.T) map[string]logical.StorageEntry {
 		content[key] = *entry
 	}
 	return content
+}
+
+// keys are the keys of everything stored, in order.
+func (s *storage) keys(t *testing.T) []string {
+	t.Helper()
+	return slices.Sorted(maps.Keys(s.content(t)))
 }

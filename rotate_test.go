@@ -39,9 +39,10 @@ func TestRotateKeyByKey(t *testing.T) {
 	w.write("config/team-a", w.pair())
 	old := w.read("creds/team-a")
 	w.clock.Advance(10 * time.Minute)
-	asked, puts := w.asked(), w.storage.puts.Load()
+	asked := w.asked()
 
-	resp := w.ok(w.try(logical.UpdateOperation, "rotate/team-a", nil))
+	var resp *logical.Response
+	writes := w.storage.writes(func() { resp = w.ok(w.try(logical.UpdateOperation, "rotate/team-a", nil)) })
 	assert.Equal(t, fields{
 		"rotated":           true,
 		"active_client_id":  clientB,
@@ -52,7 +53,7 @@ func TestRotateKeyByKey(t *testing.T) {
 	}, resp.Data)
 	assert.Empty(t, resp.Warnings)
 	assert.Equal(t, asked+1, w.asked(), "the standby proves itself once")
-	assert.Equal(t, puts+1, w.storage.puts.Load(), "one storage write")
+	assert.Equal(t, []string{"connection/team-a", "token/team-a"}, writes, "one storage write, and one for the token")
 
 	got := w.read("creds/team-a")
 	assert.Equal(t, clientB, got["client_id"])
@@ -163,6 +164,37 @@ func TestRotateRefusesBadSecrets(t *testing.T) {
 	assert.Equal(t, asked, w.asked())
 }
 
+// client_secret=@empty-file or client_secret=$UNSET is a mistake, not "the
+// stored one"; client_id=$UNSET is not "whichever is not active".
+func TestRotateRefusesEmptyValues(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.pair())
+	content, asked := w.storage.content(t), w.asked()
+	const noSecret = "client_secret is empty; leave it out to rotate with the secret that is stored"
+	const noID = "client_id is empty; leave it out to rotate to the standby"
+	for _, c := range []struct {
+		request fields
+		want    string
+	}{
+		{fields{"client_secret": ""}, noSecret},
+		{fields{"client_secret": "\n"}, noSecret},
+		{fields{"client_id": clientB, "client_secret": " "}, noSecret},
+		{fields{"client_id": ""}, noID},
+		{fields{"client_id": " \n"}, noID},
+	} {
+		assert.Equal(t, c.want, w.refused(w.try(logical.UpdateOperation, "rotate", c.request)), c.request)
+	}
+	assert.Equal(t, content, w.storage.content(t))
+	assert.Equal(t, asked, w.asked())
+}
+
+// JSON's null is a field that is not given.
+func TestRotateTakesNullForNotGiven(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.pair())
+	assert.Equal(t, clientB, w.rotate(fields{"client_id": nil, "client_secret": nil}).Data["active_client_id"])
+}
+
 func TestRotateThatFailsChangesNothing(t *testing.T) {
 	const closing = " Nothing has changed."
 	for _, c := range []struct {
@@ -208,10 +240,11 @@ func TestRotateThatFailsChangesNothing(t *testing.T) {
 			if c.before != nil {
 				c.before(w)
 			}
-			c.check(w, w.try(logical.UpdateOperation, "rotate", c.request))
+			a, _ := w.carry(logical.UpdateOperation, "rotate", c.request)
+			c.check(w, a)
 			assert.Equal(t, content, w.storage.content(t), "stored byte for byte")
 			assert.Equal(t, config, w.read("config"))
-			assert.Equal(t, creds, w.read("creds"))
+			assert.Equal(t, without(creds, "ttl"), without(w.read("creds"), "ttl"))
 			assert.Equal(t, status, w.read("status"))
 		})
 	}
@@ -239,8 +272,8 @@ func TestRotateGivenUpChangesNothing(t *testing.T) {
 func TestRotateRegenerateAfter(t *testing.T) {
 	w := newWorld(t, worldOptions{lifetime: 30 * time.Minute})
 	w.write("config", w.pair())
-	w.clock.Advance(25 * time.Minute)
-	w.read("creds") // until 12:55:00.25
+	w.read("creds")
+	w.pass(25 * time.Minute) // until 12:55:00.25
 	w.clock.Advance(20 * time.Minute)
 
 	first := w.rotate(nil).Data // 12:45, and B until 13:15:00.25
@@ -267,13 +300,23 @@ func TestRotateRegenerateAfterWithNoTokenLeft(t *testing.T) {
 	assert.Equal(t, "2026-03-02T12:00:01Z", w.rotate(nil).Data["regenerate_after"], "client B's have ended")
 }
 
-// After a restart nobody knows which tokens are out: as many as could be.
+// After a restart the stored token tells what is out; without it nobody knows,
+// and as much counts as could be.
 func TestRotateRegenerateAfterARestart(t *testing.T) {
-	w := newWorld(t, worldOptions{lifetime: 30 * time.Minute})
+	w := newWorld(t, worldOptions{lifetime: 5 * time.Minute})
+	w.write("config", w.pair())
+	require.NoError(t, w.sim.SetTokenLifetime(time.Hour)) // more than the connection's entry tells
+	w.clock.Advance(5 * time.Minute)
+	w.read("creds") // until 13:05:00.25
+	w.mount = w.newMount()
+	assert.Equal(t, "2026-03-01T13:05:01Z", w.rotate(nil).Data["regenerate_after"])
+
+	w = newWorld(t, worldOptions{lifetime: 30 * time.Minute})
 	w.write("config", w.pair())
 	w.clock.Advance(10 * time.Minute)
+	require.NoError(t, w.storage.Delete(t.Context(), "token/default"))
 	w.mount = w.newMount()
-	assert.Equal(t, "2026-03-01T12:40:01Z", w.rotate(nil).Data["regenerate_after"])
+	assert.Equal(t, "2026-03-01T12:40:01Z", w.rotate(nil).Data["regenerate_after"], "as the last token that the entry tells of")
 
 	w = newWorld(t, worldOptions{})
 	w.write("config", with(w.pair(), fields{"verify_connection": false}))

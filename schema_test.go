@@ -1,11 +1,14 @@
 package gbg_test
 
 import (
+	"context"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/helper/consts"
@@ -31,7 +34,7 @@ var routes = map[string][]logical.Operation{
 
 func frameworkOf(t *testing.T, w *world) *framework.Backend {
 	t.Helper()
-	b, ok := w.backend.(*framework.Backend)
+	b, ok := reflect.ValueOf(w.backend).FieldByName("Backend").Interface().(*framework.Backend)
 	require.True(t, ok)
 	return b
 }
@@ -114,9 +117,15 @@ func TestSchemaDefaults(t *testing.T) {
 	got := w.read("config")
 	for name, field := range frameworkOf(t, w).Route("config").Fields {
 		if field.Default != nil && name != "verify_connection" {
-			assert.Equal(t, field.Default, got[name], name)
+			assert.EqualValues(t, field.Default, got[name], name)
 		}
 	}
+}
+
+// An empty list has no keys, and an answer without keys does not fit the schema.
+func TestSchemaOfAnEmptyList(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.ok(w.try(logical.ListOperation, "config/", nil))
 }
 
 func TestSchemaForwarding(t *testing.T) {
@@ -153,11 +162,17 @@ func TestSchemaNodesThatForward(t *testing.T) {
 			} {
 				assert.Equal(t, answer{err: logical.ErrReadOnly}, change)
 			}
-			assert.Equal(t, asked, w.asked())
+			content := w.storage.content(t)
+			w.storage.failPut(func(context.Context, *logical.StorageEntry) error { return logical.ErrReadOnly })
 			for _, path := range []string{"config", "creds", "status"} {
 				node.read(path)
 			}
+			assert.Equal(t, asked, w.asked(), "the stored token is served")
+
+			w.clock.Advance(time.Hour)
+			assert.Equal(t, clientA, node.read("creds")["client_id"], "a token that cannot be stored is served all the same")
 			assert.Equal(t, asked+1, w.asked())
+			assert.Equal(t, content, w.storage.content(t))
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Some moments of a test's day, as answers write them.
@@ -80,7 +81,10 @@ func TestStatusOfAPairThroughARotation(t *testing.T) {
 	})
 	assert.Equal(t, want, w.read("status/team-a"))
 
-	// A restart forgets the token and nothing else.
+	// A restart forgets nothing, and without the token nothing but the token.
+	w.mount = w.newMount()
+	assert.Equal(t, want, w.read("status/team-a"))
+	require.NoError(t, w.storage.Delete(t.Context(), "token/team-a"))
 	w.mount = w.newMount()
 	assert.Equal(t, without(want, "token_expire_time", "token_refresh_time"), w.read("status/team-a"))
 	w.read("creds/team-a")
@@ -111,20 +115,21 @@ func TestStatusOfErrors(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.write("config", with(w.single(), fields{"client_secret": wrongSecret, "verify_connection": false}))
 	refusal := w.refusal("default", clientA)
-	for count := range int64(3) {
+	for i, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
 		w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil))
 		got := w.read("status")
 		assert.Equal(t, refusal[:len(refusal)-1], got["last_error"])
 		assert.Equal(t, timestamp(w.clock.Now()), got["last_error_time"])
-		assert.Equal(t, count+1, got["consecutive_errors"])
-		assert.Equal(t, `Token requests fail: see last_error. If GBG refuses client "client-a", write its current secret to gbg/config or rotate with: vault write -f gbg/rotate`, got["next_step"])
+		assert.Equal(t, timestamp(w.clock.Now().Add(pause*time.Second)), got["next_try_time"])
+		assert.Equal(t, int64(i+1), got["consecutive_errors"])
+		assert.Equal(t, `Token requests fail: see last_error. If GBG refuses a client, write its current secret: vault write gbg/config client_secret=@FILE (paired_client_secret for the paired client)`, got["next_step"])
 		assert.NotContains(t, got, "token_expire_time")
-		w.clock.Advance(15 * time.Minute)
+		w.clock.Advance(pause * time.Second)
 	}
 	w.write("config", fields{"client_secret": w.regenerate(clientA), "verify_connection": false})
 	w.read("creds")
 	got := w.read("status")
-	for _, key := range []string{"last_error", "last_error_time", "consecutive_errors"} {
+	for _, key := range []string{"last_error", "last_error_time", "consecutive_errors", "next_try_time"} {
 		assert.NotContains(t, got, key, "it went well")
 	}
 }
@@ -133,12 +138,13 @@ func TestStatusOfErrors(t *testing.T) {
 func TestStatusOfAFailedRefresh(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.write("config", w.single())
-	w.gbg.Close()
-	w.clock.Advance(55 * time.Minute)
 	w.read("creds")
+	w.gbg.Close()
+	w.pass(55*time.Minute - 5*time.Second)
 	got := w.read("status")
 	assert.Regexp(t, `^connection "default": no token for client "client-a": `, got["last_error"])
-	assert.Equal(t, "2026-03-01T12:55:00Z", got["last_error_time"])
+	assert.Equal(t, "2026-03-01T12:55:03Z", got["last_error_time"]) // after 7.75 s of tries
+	assert.Equal(t, "2026-03-01T12:55:04Z", got["next_try_time"])
 	assert.Equal(t, int64(1), got["consecutive_errors"])
 	assert.Equal(t, "2026-03-01T13:00:00Z", got["token_expire_time"])
 }

@@ -28,7 +28,7 @@ func TestStorageRefusesAWrite(t *testing.T) {
 	} {
 		w := newWorld(t, worldOptions{})
 		w.write("config", w.pair())
-		content, config, status := w.storage.content(t), w.read("config"), w.read("status")
+		content, config, status, creds := w.storage.content(t), w.read("config"), w.read("status"), w.read("creds")
 		request := c.request(w)
 
 		w.storage.failPut(refusePut)
@@ -39,6 +39,7 @@ func TestStorageRefusesAWrite(t *testing.T) {
 		w.storage.heal()
 		assert.Equal(t, content, w.storage.content(t), "stored byte for byte")
 		assert.Equal(t, config, w.read("config"))
+		assert.Equal(t, creds, w.read("creds"), "the token of before is served on")
 		for _, key := range []string{"active_client_id", "standby_client_id", "active_secret_set_time", "standby_secret_set_time", "last_rotation_time"} {
 			assert.Equal(t, status[key], w.read("status")[key], key)
 		}
@@ -132,7 +133,7 @@ func TestRestartKeepsThePairAndTheActiveSide(t *testing.T) {
 
 	restarted := w.newMount()
 	assert.Equal(t, config, restarted.read("config"))
-	assert.Equal(t, without(status, "token_expire_time", "token_refresh_time"), restarted.read("status"))
+	assert.Equal(t, status, restarted.read("status"))
 	assert.Equal(t, clientB, restarted.read("creds")["client_id"])
 	assert.Equal(t, clientA, restarted.read("creds/team-a")["client_id"])
 	assert.Equal(t, w.list(), restarted.list())
@@ -194,11 +195,12 @@ func TestStoredEntryThatCannotBeUnderstood(t *testing.T) {
 func TestStorageRefusesADelete(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.write("config", w.pair())
-	content := w.storage.content(t)
+	content, creds := w.storage.content(t), w.read("creds")
 	w.storage.FailDelete(true)
 	assert.Error(t, w.try(logical.DeleteOperation, "config", nil).err)
 	w.storage.FailDelete(false)
 	assert.Equal(t, content, w.storage.content(t))
+	assert.Equal(t, creds, w.read("creds"), "the token of before is served on")
 	w.mustAgree(clientA)
 
 	w.storage.FailList(true)

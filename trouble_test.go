@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
@@ -25,28 +26,51 @@ func unverified(t *testing.T, gbg http.Handler) *world {
 	return w
 }
 
+// failing is what the answer to a reader adds to an error.
+func failing(since, next time.Time) string {
+	return fmt.Sprintf(" Token requests fail since %s; the next try is at %s.", timestamp(since), timestamp(next))
+}
+
+// newSecret is what it adds if GBG refused a client.
+const newSecret = " If its secret was regenerated at GBG, write the new one: vault write gbg/config client_secret=@FILE (paired_client_secret for the paired client)."
+
 func TestTroubleGBGUnreachable(t *testing.T) {
 	w := unverified(t, nil)
 	w.gbg.Close()
-	got := w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil))
+	a, rests := w.carry(logical.ReadOperation, "creds", nil)
 	address := strings.TrimPrefix(w.gbg.URL, "http://")
-	assert.Equal(t, fmt.Sprintf(`connection "default": no token for client "client-a": dial tcp %s: connect: connection refused (%s). Try again.`, address, w.tokenURL()), got)
+	assert.Equal(t, fmt.Sprintf(`connection "default": no token for client "client-a": dial tcp %s: connect: connection refused (%s).`, address, w.tokenURL())+
+		failing(w.clock.Now(), w.clock.Now().Add(time.Second)), w.coded(http.StatusServiceUnavailable, a))
+	assert.Equal(t, restsInTenSeconds, rests)
+	assert.Equal(t, start.Add(7750*time.Millisecond), w.clock.Now())
 }
 
-// GBG that never answers costs a reader request_timeout, here the least one.
+// GBG that never answers costs a reader request_timeout.
 func TestTroubleGBGSilent(t *testing.T) {
 	w := unverified(t, nil)
 	defer w.gate.hold(clientA)()
-	w.write("config", fields{"request_timeout": 1})
-	assert.Equal(t, fmt.Sprintf(`connection "default": no token for client "client-a": no answer in the time allowed (%s). Try again.`, w.tokenURL()),
-		w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil)))
+	reading := later(func() answer { return w.send(t.Context(), logical.ReadOperation, "creds", nil) })
+	await(t, w.gate.arrived, "the token request")
+	w.clock.Advance(10 * time.Second)
+	assert.Equal(t, fmt.Sprintf(`connection "default": no token for client "client-a": no answer in the time allowed (%s).`, w.tokenURL())+
+		failing(w.clock.Now(), w.clock.Now().Add(time.Second)), w.coded(http.StatusServiceUnavailable, await(t, reading, "an answer")))
+	assert.Equal(t, 1, w.asked())
 }
 
 func TestTroubleGBGRefusesTheClient(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.write("config/team-a", with(w.single(), fields{"client_secret": wrongSecret, "verify_connection": false}))
-	assert.Equal(t, w.refusal("team-a", clientA)+" If its secret was regenerated at GBG, write the new one to gbg/config/team-a, or rotate with gbg/rotate/team-a.",
+	assert.Equal(t, w.refusal("team-a", clientA)+failing(start, start.Add(time.Second))+strings.Replace(newSecret, "config", "config/team-a", 1),
 		w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds/team-a", nil)))
+	assert.Equal(t, 1, w.asked(), "it does not help to ask again")
+}
+
+// Without a standby there is nothing to rotate to.
+func TestTroubleNoAdviceToRotateWithoutAPair(t *testing.T) {
+	w := unverified(t, nil)
+	w.regenerate(clientA)
+	assert.NotContains(t, w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil)), "rotate")
+	assert.NotContains(t, w.read("status")["next_step"], "rotate")
 }
 
 func TestTroubleWhatGBGSays(t *testing.T) {
@@ -81,20 +105,23 @@ func TestTroubleWhatGBGSays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := unverified(t, c.gbg)
-			a := w.try(logical.ReadOperation, "creds", nil)
-			got := w.coded(c.code, a)
-			assert.Equal(t, about+c.want+` from `+w.tokenURL()+`)`, got[:strings.LastIndex(got, "). ")+1])
-			if c.code == http.StatusServiceUnavailable {
-				assert.True(t, strings.HasSuffix(got, "). Try again."), got)
+			wantRests, closing := restsInTenSeconds, ""
+			if c.code == http.StatusBadGateway {
+				wantRests, closing = nil, newSecret
 			}
+			a, rests := w.carry(logical.ReadOperation, "creds", nil)
+			assert.Equal(t, about+c.want+` from `+w.tokenURL()+`).`+failing(w.clock.Now(), w.clock.Now().Add(time.Second))+closing, w.coded(c.code, a))
+			assert.Equal(t, wantRests, rests)
 
 			// Whoever configures is told the same, as 400 or 503.
-			a = w.try(logical.UpdateOperation, "config", fields{"client_secret": wrongSecret})
+			a, rests = w.carry(logical.UpdateOperation, "config", fields{"client_secret": wrongSecret})
+			var got string
 			if c.code == http.StatusServiceUnavailable {
 				got = w.coded(c.code, a)
 			} else {
 				got = w.refused(a)
 			}
+			assert.Equal(t, wantRests, rests)
 			assert.Equal(t, about+c.want+` from `+w.tokenURL()+`). Nothing has changed.`, got)
 		})
 	}
@@ -115,8 +142,8 @@ func TestTroubleRedirectIsNotFollowed(t *testing.T) {
 	defer elsewhere.Close()
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
 		w := unverified(t, http.RedirectHandler(elsewhere.URL, status))
-		assert.Contains(t, w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil)),
-			"the endpoint answered with a redirect, which is never followed")
+		a, _ := w.carry(logical.ReadOperation, "creds", nil)
+		assert.Contains(t, w.coded(http.StatusServiceUnavailable, a), "the endpoint answered with a redirect, which is never followed")
 	}
 	assert.Empty(t, followed)
 }
@@ -131,10 +158,10 @@ func TestTroubleUnknownCertificate(t *testing.T) {
 	defer server.Close()
 	single := fields{"client_id": clientA, "client_secret": secret, "token_url": server.URL + gbgsim.TokenPath}
 
-	got := w.coded(http.StatusServiceUnavailable, w.try(logical.UpdateOperation, "config", single))
-	assert.Contains(t, got, "if the endpoint's certificate comes from a private CA, set ca_pem")
-	got = w.coded(http.StatusServiceUnavailable, w.try(logical.UpdateOperation, "config", with(single, fields{"ca_pem": testCA})))
-	assert.Contains(t, got, "certificate")
+	a, _ := w.carry(logical.UpdateOperation, "config", single)
+	assert.Contains(t, w.coded(http.StatusServiceUnavailable, a), "if the endpoint's certificate comes from a private CA, set ca_pem")
+	a, _ = w.carry(logical.UpdateOperation, "config", with(single, fields{"ca_pem": testCA}))
+	assert.Contains(t, w.coded(http.StatusServiceUnavailable, a), "certificate")
 	assert.Zero(t, w.asked(), "the secret was sent")
 
 	w.write("config", with(single, fields{"ca_pem": pemOf("CERTIFICATE", server.Certificate().Raw)}))
@@ -172,7 +199,8 @@ func TestTroubleLogTellsWhatHappened(t *testing.T) {
 		"[DEBUG] token fetched: client_id=client-a connection=default",
 		"[INFO]  connection configured: connection=default active_client_id=client-a",
 		"[INFO]  rotated: connection=default cause=rotate active_client_id=client-b standby_client_id=client-a",
-		"[WARN]  token request failed: client_id=client-a connection=default",
+		"[DEBUG] token request failed: client_id=client-a connection=default",
+		`[WARN]  no token: connection=default client_id=client-a kind="client refused" attempts=1`,
 		"[INFO]  connection deleted: connection=default",
 	} {
 		assert.Contains(t, said, line)

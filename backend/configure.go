@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/jonboulle/clockwork"
-
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -170,11 +168,11 @@ func (c *Connection) unproven(old *Connection) []Client {
 // verify gets a token with every one of the clients, all within one request
 // timeout.
 func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via *http.Client, clients []Client) ([]*token, error) {
-	ctx, cancel := clockwork.WithTimeout(ctx, e.clock, conn.Settings.withDefaults().RequestTimeout)
-	defer cancel()
+	limit, end := e.limit(ctx, conn)
+	defer end()
 	var tokens []*token
 	for _, client := range clients {
-		t, err := e.ask(ctx, name, conn, client, via)
+		t, err := e.ask(limit, name, conn, client, via)
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 )
@@ -23,11 +22,11 @@ func (n *notice) take() string {
 // failOver makes the standby active because GBG refuses the active client, if
 // the standby can prove itself. If it cannot, or must not, the state stays as
 // it is and the error is refused, with what GBG said of the standby.
-func (e *Engine) failOver(ctx context.Context, name string, st *state, refused *ClientError) error {
+func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *ClientError) error {
 	if _, ok := st.conn.Pair.Standby(); !ok || st.conn.Settings.NoFailover {
 		return refused
 	}
-	unlock, err := e.changes.lock(ctx, name)
+	unlock, err := e.changes.lock(limit.ctx, name)
 	if err != nil {
 		return refused
 	}
@@ -37,14 +36,14 @@ func (e *Engine) failOver(ctx context.Context, name string, st *state, refused *
 		return errSuperseded
 	}
 	standby, _ := now.conn.Pair.Standby()
-	proof, err := e.ask(ctx, name, now.conn, standby, now.http)
+	proof, err := e.ask(limit, name, now.conn, standby, now.http)
 	if err != nil {
 		return alsoFailed(refused, err)
 	}
 	next := *now.conn
 	warning := fmt.Sprintf("GBG refused client %q (%s), so client %q has taken over: write the refused client's current secret to config",
 		refused.ClientID, refused.Cause.Code, standby.ID)
-	if err := e.flip(ctx, name, now, &next, proof, CauseFailover, &notice{text: warning}); err != nil {
+	if err := e.flip(limit.ctx, name, now, &next, proof, CauseFailover, &notice{text: warning}); err != nil {
 		return err
 	}
 	e.logger.Warn("failed over", "connection", name, "active_client_id", standby.ID, "refused_client_id", refused.ClientID, "error", refused.Cause)

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jonboulle/clockwork"
-
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -38,16 +36,16 @@ func (e *Engine) fetch(name string, st *state) error {
 	if now := e.states.get(name); now != nil && now.revision == st.revision && now.token != st.token {
 		return nil
 	}
-	ctx, cancel := clockwork.WithTimeout(e.ctx, e.clock, st.conn.Settings.withDefaults().RequestTimeout)
-	defer cancel()
+	limit, end := e.limit(e.ctx, st.conn)
+	defer end()
 
-	t, err := e.ask(ctx, name, st.conn, st.conn.Pair.Active(), st.http)
+	t, err := e.ask(limit, name, st.conn, st.conn.Pair.Active(), st.http)
 	if err == nil {
-		return e.install(ctx, name, st.revision, t)
+		return e.install(limit.ctx, name, st.revision, t)
 	}
 	var refused *ClientError
 	if errors.As(err, &refused) && refused.Cause.Kind == gbgauth.RefusedClient {
-		err = e.failOver(ctx, name, st, refused)
+		err = e.failOver(limit, name, st, refused)
 	}
 	switch {
 	case err == nil, errors.Is(err, errSuperseded):
@@ -66,17 +64,17 @@ func (e *Engine) startFetch(name string, st *state) <-chan fetchResult {
 }
 
 // ask gets a token for one client of a connection, and tries again after
-// growing pauses while GBG does not say no and ctx has time. The error is a
-// *ClientError, or ctx's if it was cancelled.
-func (e *Engine) ask(ctx context.Context, name string, conn *Connection, client Client, via *http.Client) (*token, error) {
+// growing pauses while GBG does not say no and there is time. The error is a
+// *ClientError, or the context's if it was cancelled.
+func (e *Engine) ask(limit timeLimit, name string, conn *Connection, client Client, via *http.Client) (*token, error) {
 	for attempt := 1; ; attempt++ {
-		t, err := e.askOnce(ctx, name, conn, client, via)
+		t, err := e.askOnce(limit.ctx, name, conn, client, via)
 		var failed *ClientError
 		if err == nil || !errors.As(err, &failed) {
 			return t, err
 		}
 		pause := max(e.growing(attempt, firstRetryPause, maxRetryPause), failed.Cause.RetryAfter)
-		if !failed.Temporary() || !e.rest(ctx, pause) {
+		if !failed.Temporary() || !e.rest(limit, pause) {
 			e.logger.Warn("no token", "connection", name, "client_id", client.ID, "kind", failed.Cause.Kind, "attempts", attempt, "error", failed.Cause)
 			return nil, err
 		}
@@ -111,9 +109,26 @@ func (e *Engine) askOnce(ctx context.Context, name string, conn *Connection, cli
 	return t, nil
 }
 
-// rest waits, if ctx has more time than that. If not, it says so at once.
-func (e *Engine) rest(ctx context.Context, pause time.Duration) (rested bool) {
-	if deadline, ok := ctx.Deadline(); ok && deadline.Sub(e.clock.Now()) <= pause {
+// timeLimit is the time that one answer may take, by the engine's clock.
+type timeLimit struct {
+	ctx  context.Context // ends with it
+	ends time.Time
+}
+
+// limit begins a connection's request timeout. end must be called.
+func (e *Engine) limit(ctx context.Context, conn *Connection) (_ timeLimit, end func()) {
+	timeout := conn.Settings.withDefaults().RequestTimeout
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := e.clock.AfterFunc(timeout, func() { cancel(context.DeadlineExceeded) })
+	return timeLimit{ctx: ctx, ends: e.clock.Now().Add(timeout)}, func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}
+
+// rest waits, if there is more time than that. If not, it says so at once.
+func (e *Engine) rest(limit timeLimit, pause time.Duration) (rested bool) {
+	if limit.ends.Sub(e.clock.Now()) <= pause {
 		return false
 	}
 	timer := e.clock.NewTimer(pause)
@@ -121,7 +136,7 @@ func (e *Engine) rest(ctx context.Context, pause time.Duration) (rested bool) {
 	select {
 	case <-timer.Chan():
 		return true
-	case <-ctx.Done():
+	case <-limit.ctx.Done():
 		return false
 	}
 }

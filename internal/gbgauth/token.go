@@ -48,7 +48,8 @@ type Token struct {
 }
 
 // Fetch asks for a token, once. The error is an *Error, except when ctx was
-// cancelled: then it is ctx's own. A deadline that passes is an *Error.
+// cancelled: then it is ctx's cause. A deadline that passes, or that is the
+// cause of a cancellation, is an *Error.
 func (r ClientCredentials) Fetch(ctx context.Context, client *http.Client) (*Token, error) {
 	config := clientcredentials.Config{
 		ClientID:     r.ClientID,
@@ -96,8 +97,13 @@ func (a *answer) token(r ClientCredentials, t *oauth2.Token) (*Token, error) {
 
 // explain turns what x/oauth2 and the network said into an *Error.
 func (a *answer) explain(ctx context.Context, r ClientCredentials, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return ctx.Err()
+	gone := context.Cause(ctx)
+	late := errors.Is(gone, context.DeadlineExceeded)
+	if gone != nil && !late {
+		return gone
+	}
+	if late {
+		return a.fail(r, Unreachable, context.DeadlineExceeded)
 	}
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) {
