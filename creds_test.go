@@ -270,7 +270,7 @@ func TestCredsOldTokenIsServedWhileGBGRefuses(t *testing.T) {
 	old := w.read("creds")
 	w.regenerate(clientA)
 	w.pass(55*time.Minute - 5*time.Second)
-	assert.Equal(t, with(old, fields{"ttl": int64(5)}), w.read("creds"))
+	assert.Equal(t, with(old, fields{"ttl": int64(3)}), w.read("creds"))
 	w.clock.Advance(5*time.Minute + 5*time.Second)
 	assert.Equal(t, w.refusal("default", clientA)+failing(start.Add(55*time.Minute-5*time.Second), w.clock.Now().Add(2*time.Second))+newSecret,
 		w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil)))

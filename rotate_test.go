@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -346,4 +347,22 @@ func TestRotateOnAReadOnlyStorage(t *testing.T) {
 	})
 	assert.Equal(t, logical.ErrReadOnly, w.try(logical.UpdateOperation, "rotate", nil).err)
 	assert.Equal(t, clientA, w.read("creds")["client_id"])
+}
+
+// A token that could be served but not stored counts after a restart too.
+func TestRotateRegenerateAfterATokenThatWasNotStored(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.pair())
+	w.read("creds")
+	w.storage.failPut(func(ctx context.Context, e *logical.StorageEntry) error {
+		if strings.HasPrefix(e.Key, "token/") {
+			return errDisk
+		}
+		return w.storage.InmemStorage.Put(ctx, e)
+	})
+	w.pass(55 * time.Minute)
+	expires := w.read("creds")["expire_time"]
+	w.storage.heal()
+	w.mount = w.newMount()
+	assert.GreaterOrEqual(t, w.rotate(nil).Data["regenerate_after"], expires)
 }

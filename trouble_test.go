@@ -216,3 +216,16 @@ func TestTroubleCancelledIsNoTrouble(t *testing.T) {
 	assert.ErrorIs(t, a.err, context.Canceled)
 	assert.NotContains(t, w.read("status"), "last_error")
 }
+
+// The time to the next try stands in ttl as soon as refreshing fails, also before
+// the moment that was promised.
+func TestTroubleTTLBeforeThePromise(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.single())
+	w.read("creds")
+	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusBadRequest, Error: "invalid_scope"})
+	w.pass(55*time.Minute - 5*time.Second)
+	w.pass(time.Second)
+	w.pass(2 * time.Second)
+	assert.EqualValues(t, 4, w.read("creds")["ttl"])
+}

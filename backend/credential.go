@@ -105,13 +105,13 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	}
 	c.Warnings = st.conn.warnings(now)
 	left := t.left(now)
-	if untilNext := left - t.overlap; untilNext > 0 {
+	if untilNext := left - t.overlap; untilNext > 0 && st.trouble == nil {
 		// A random share of the overlap keeps a crowd of consumers from coming
 		// back in the same second; always late, when the next token is there.
 		c.TTL = ceilSecond(untilNext + time.Duration(e.random()*float64(t.overlap)/4))
 	} else {
 		// It was not in use when its time came, or refreshing it fails.
-		if !st.trouble.forbids(now) {
+		if untilNext <= 0 && !st.trouble.forbids(now) {
 			e.succeed(name, st)
 		}
 		wait := max(ceilSecond(st.trouble.wait(now)), minRetryTTL)

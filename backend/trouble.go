@@ -61,6 +61,7 @@ func (e *Engine) noteTrouble(name string, st *state, err error) error {
 		next := was.withTrouble(err, e.clock.Now(), e.growing)
 		failing = next.trouble.failing(next.trouble.last)
 		if next.token != nil {
+			next.token.succeeding.Store(false) // or the planned try would pass
 			e.plan(name, next, next.trouble.next)
 		}
 		return next
