@@ -91,13 +91,10 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
 	}
 	st := &state{conn: conn, http: client, revision: e.states.nextRevision()}
-	t := e.keptToken(ctx, name, conn)
-	// A successor may have been served that could not be stored.
-	if t == nil || !e.clock.Now().Before(t.refresh().Add(-maxLead)) {
-		st.seen = e.unknownPast(conn)
-	}
-	if t != nil {
+	if t := e.keptToken(ctx, name, conn); t != nil {
 		st = st.withToken(t)
+	} else {
+		st.seen = e.unknownPast(conn)
 	}
 	e.states.put(name, st)
 	e.planRefresh(name, st)

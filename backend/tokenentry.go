@@ -45,10 +45,12 @@ type tokenEntry struct {
 // and no more. The entry's lock is held.
 func (e *Engine) keepToken(ctx context.Context, name string, t *token) {
 	var err error
-	if t == nil {
-		err = e.storage.Delete(ctx, TokenPrefix+name)
-	} else {
+	if t != nil {
 		err = e.putToken(ctx, name, t)
+	}
+	if t == nil || err != nil {
+		// Better none than one that looks like the last that was served.
+		err = errors.Join(err, e.storage.Delete(ctx, TokenPrefix+name))
 	}
 	if err != nil && !errors.Is(err, logical.ErrReadOnly) {
 		e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
