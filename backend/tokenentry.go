@@ -49,11 +49,14 @@ func (e *Engine) keepToken(ctx context.Context, name string, t *token) {
 	if t != nil {
 		err = e.putToken(ctx, name, t)
 	}
+	if errors.Is(err, logical.ErrReadOnly) {
+		return // this node serves from memory, another one writes
+	}
 	if t == nil || err != nil {
 		// Better none than one that looks like the last that was served.
 		err = errors.Join(err, e.storage.Delete(ctx, TokenPrefix+name))
 	}
-	if err != nil && !errors.Is(err, logical.ErrReadOnly) {
+	if err != nil {
 		e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
 	}
 }

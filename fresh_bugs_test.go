@@ -1,0 +1,140 @@
+//go:build bugs
+
+package gbg_test
+
+import (
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/jonboulle/clockwork"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+// The failure of a request that came early (min_ttl) takes the place of the
+// token's one timer. If nobody had read the token by then, it is never set again:
+// no refresh ahead for whoever reads it later.
+func TestFreshBugRefreshTimerIsLost(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	f.write("config", f.single())
+	f.pass(1000 * time.Second)
+	f.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, RetryAfter: "30", Requests: 1})
+	f.unavailable(f.tryCreds(fields{"min_ttl": 3000}))
+	f.pass(time.Minute)
+	old := f.read("creds")
+	f.pass(secondsOf(old["ttl"]) + 500*time.Millisecond)
+	assert.NotEqual(t, old["access_token"], f.read("creds")["access_token"], "ttl + 0.5 s later there must be a newer token")
+}
+
+// The same failure under a token that is read makes the engine ask GBG in the
+// background long before the token's time: for as long as GBG is out of order,
+// and once more when it is back.
+func TestFreshBugEarlyFailureStartsEarlyRefreshes(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	f.write("config", f.single())
+	f.read("creds")
+	f.pass(1000 * time.Second)
+	f.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, RetryAfter: "30"})
+	f.unavailable(f.tryCreds(fields{"min_ttl": 3000}))
+	f.pass(30 * time.Minute)
+	t.Logf("%d token requests in half an hour in which nobody needs one", f.asked()-2)
+	assert.Equal(t, 2, f.asked())
+}
+
+// A token that is read for the first time when its timer has fired, and before it
+// is due, promises a successor that nobody fetches.
+func TestFreshBugFirstReadJustBeforeTheRefreshTime(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	f.write("config", f.single())
+	f.passUntil(start.Add(3297 * time.Second))
+	old := f.read("creds")
+	f.pass(secondsOf(old["ttl"]) + 500*time.Millisecond)
+	assert.NotEqual(t, old["access_token"], f.read("creds")["access_token"], "ttl + 0.5 s later there must be a newer token")
+}
+
+// While refreshing fails, ttl is the time to the next try, at least 3; also in
+// the seconds in which it fails ahead of the refresh time.
+func TestFreshBugTTLWhileRefreshingFailsAhead(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	f.write("config", f.single())
+	f.read("creds")
+	f.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 400, Error: "invalid_scope"})
+	f.passUntil(start.Add(3299 * time.Second))
+	require.Contains(t, f.read("status"), "last_error")
+	assert.GreaterOrEqual(t, f.read("creds")["ttl"], int64(3))
+}
+
+// What the standby's GBG says of when to come back counts as well.
+func TestFreshBugRetryAfterOfTheStandby(t *testing.T) {
+	f := freshCold(t, nil)
+	f.fault(freshRefusal(clientA), gbgsim.Fault{Kind: gbgsim.FaultStatus, ClientID: clientB, Status: http.StatusTooManyRequests, RetryAfter: "30"})
+	_, retryAfter := f.unavailable(f.tryCreds())
+	assert.Equal(t, 30, retryAfter)
+}
+
+// regenerate_after is when the last token of the client has expired, which need
+// not be the newest one: GBG may have shortened its lifetimes. Memory knows; after
+// a restart nobody does.
+func TestFreshBugRegenerateAfterAShorterLifetimeAndARestart(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		f := newFresh(t, worldOptions{})
+		f.write("config", f.pair())
+		expires := f.read("creds")["expire_time"]
+		require.NoError(t, f.sim.SetTokenLifetime(time.Minute))
+		f.pass(3296 * time.Second) // 13:00:00 is the end of the first, 12:55:55 that of the second
+		require.Less(t, f.read("creds")["expire_time"], expires)
+		if restart {
+			f.restart()
+		}
+		assert.GreaterOrEqual(t, f.rotate(nil).Data["regenerate_after"], expires, "restart: %v", restart)
+	}
+}
+
+// succeedClock tells when a refresh that was superseded is about to be planned
+// anew.
+type succeedClock struct {
+	clockwork.Clock
+
+	planning func()
+}
+
+func (c *succeedClock) Now() time.Time {
+	var callers [8]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
+	if frame, _ := frames.Next(); strings.Contains(frame.Function, "(*Engine).succeed.func") && c.planning != nil {
+		c.planning()
+	}
+	return c.Clock.Now()
+}
+
+// A refresh that was superseded plans the next one without the entry's lock: if a
+// rotation comes between its look and its plan, it takes away the new token's
+// timer.
+func TestFreshBugSupersededRefreshTakesAwayTheTimer(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	clock := &succeedClock{Clock: f.clock}
+	f.backend.Cleanup(t.Context())
+	f.mount = f.mountAt(clock)
+	f.write("config", f.pair())
+	f.read("creds")
+	release := f.gate.hold(clientA)
+	f.pass(55 * time.Minute)
+	require.Equal(t, stillness{held: 1}, f.settle())
+	f.write("config", fields{"client_secret": f.regenerate(clientA), "verify_connection": false})
+	clock.planning = func() {
+		clock.planning = nil
+		assert.NoError(t, f.send(t.Context(), logical.UpdateOperation, "rotate", nil).err)
+	}
+	release()
+	f.settle()
+	old := f.read("creds")
+	require.Equal(t, clientB, old["client_id"])
+	f.pass(secondsOf(old["ttl"]) + 500*time.Millisecond)
+	assert.NotEqual(t, old["access_token"], f.read("creds")["access_token"], "ttl + 0.5 s later there must be a newer token")
+}
