@@ -2,6 +2,7 @@ package gbg
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -55,10 +56,16 @@ func pointer[T any](v T, ok bool) *T {
 // refuse anything else as well, but quotes it in its error.
 type guarded struct {
 	*framework.Backend
+
+	// reads answers reads of creds.
+	reads *framework.Backend
 }
 
 // HandleRequest implements logical.Backend.
 func (g guarded) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	if req.Operation == logical.ReadOperation && (req.Path == "creds" || strings.HasPrefix(req.Path, "creds/")) {
+		return g.reads.HandleRequest(ctx, req)
+	}
 	if field := oddSecret(req); field != "" {
 		return logical.ErrorResponse("%s must be a string", field), nil
 	}

@@ -430,6 +430,18 @@ func TestFreshTTLInTrouble(t *testing.T) {
 	}
 }
 
+// While refreshing fails, ttl is the time to the next try, at least 3; also in
+// the seconds in which it fails ahead of the refresh time.
+func TestFreshTTLWhileRefreshingFailsAhead(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	f.write("config", f.single())
+	f.read("creds")
+	f.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 400, Error: "invalid_scope"})
+	f.passUntil(start.Add(3299 * time.Second))
+	require.Contains(t, f.read("status"), "last_error")
+	assert.GreaterOrEqual(t, f.read("creds")["ttl"], int64(3))
+}
+
 // When GBG is back, the next try takes the trouble away, and readers see nothing
 // of all that.
 func TestFreshRecoveryWhileTheTokenIsValid(t *testing.T) {

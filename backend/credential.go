@@ -90,9 +90,7 @@ func (s *state) allows(minTTL time.Duration) error {
 // that a token in use gets its successor.
 func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	t := st.token
-	if !t.used.Load() {
-		t.used.Store(true)
-	}
+	firstUse := !t.used.Load() && t.used.CompareAndSwap(false, true)
 	c := Credential{
 		Connection:     name,
 		ClientID:       t.clientID,
@@ -105,17 +103,19 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	}
 	c.Warnings = st.conn.warnings(now)
 	left := t.left(now)
-	if untilNext := left - t.overlap; untilNext > 0 && st.trouble == nil {
+	untilNext := left - t.overlap
+	due := untilNext <= t.lead()
+	if untilNext > 0 && !(due && st.trouble != nil) {
 		// A random share of the overlap keeps a crowd of consumers from coming
 		// back in the same second; always late, when the next token is there.
 		c.TTL = ceilSecond(untilNext + time.Duration(e.random()*float64(t.overlap)/4))
 	} else {
-		// It was not in use when its time came, or refreshing it fails.
-		if untilNext <= 0 && !st.trouble.forbids(now) {
-			e.succeed(name, st)
-		}
 		wait := max(ceilSecond(st.trouble.wait(now)), minRetryTTL)
 		c.TTL = max(min(wait, left.Truncate(time.Second)), time.Second)
+	}
+	// Its time came while nobody used it, or refreshing it has failed.
+	if (untilNext <= 0 || due && firstUse) && !st.trouble.forbids(now) {
+		e.succeed(name, st)
 	}
 	c.Warnings = append(c.Warnings, t.warnings()...)
 	if text := st.notice.take(); text != "" {

@@ -95,3 +95,16 @@ func alsoFailed(active *ClientError, err error) error {
 	}
 	return &PairError{Active: active, Standby: standby}
 }
+
+// retryAfter is how long GBG asked to be left alone, for either client.
+func retryAfter(err error) time.Duration {
+	var pair *PairError
+	if errors.As(err, &pair) {
+		return max(pair.Active.Cause.RetryAfter, pair.Standby.Cause.RetryAfter)
+	}
+	var one *ClientError
+	if errors.As(err, &one) {
+		return one.Cause.RetryAfter
+	}
+	return 0
+}

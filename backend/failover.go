@@ -43,7 +43,7 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 	next := *now.conn
 	warning := fmt.Sprintf("GBG refused client %q (%s), so client %q has taken over: write the refused client's current secret to config",
 		refused.ClientID, refused.Cause.Code, standby.ID)
-	if err := e.flip(limit.ctx, name, now, &next, proof, CauseFailover, &notice{text: warning}); err != nil {
+	if err := e.flip(e.ctx, name, now, &next, proof, CauseFailover, &notice{text: warning}); err != nil {
 		return err
 	}
 	e.logger.Warn("failed over", "connection", name, "active_client_id", standby.ID, "refused_client_id", refused.ClientID, "error", refused.Cause)

@@ -9,10 +9,6 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// maxLead is the most that a successor is fetched ahead of the moment it is
-// promised for: time for GBG to answer.
-const maxLead = 5 * time.Second
-
 type fetchResult = singleflight.Result
 
 // timers holds one timer for each connection whose token is to be looked at
@@ -70,9 +66,8 @@ func (e *Engine) planRefresh(name string, st *state) {
 		e.timers.drop(name)
 		return
 	}
-	lead := min(t.overlap/10, maxLead)
-	lead -= time.Duration(e.random() * float64(lead) / 2)
-	e.plan(name, st, t.refresh().Add(-lead))
+	lead := t.lead()
+	e.plan(name, st, t.refresh().Add(time.Duration(e.random()*float64(lead)/2)-lead))
 }
 
 // plan makes a state's token get its successor at a time, if it is current then
@@ -107,8 +102,14 @@ func (e *Engine) succeed(name string, st *state) {
 		}
 		st.token.succeeding.Store(false)
 		// The token may have outlived a change of its connection: ask anew.
-		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil && now.token == st.token {
-			e.plan(name, now, e.clock.Now())
+		at := e.clock.Now()
+		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil {
+			e.update(name, now.revision, func(now *state) *state {
+				if now.token == st.token {
+					e.plan(name, now, at)
+				}
+				return now
+			})
 		}
 	}()
 }

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"bytes"
-	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -92,11 +91,7 @@ func (s *state) withTrouble(err error, now time.Time, pause func(nth int, first,
 		next.trouble.count += s.trouble.count
 	}
 	wait := pause(next.trouble.count, firstPause, maxPause)
-	var failed *ClientError
-	if errors.As(err, &failed) {
-		wait = max(wait, min(failed.Cause.RetryAfter, maxPause))
-	}
-	next.trouble.next = now.Add(wait)
+	next.trouble.next = now.Add(max(wait, min(retryAfter(err), maxPause)))
 	return &next
 }
 

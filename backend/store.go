@@ -91,7 +91,8 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
 	}
 	st := &state{conn: conn, http: client, revision: e.states.nextRevision()}
-	if t := e.keptToken(ctx, name, conn); t != nil {
+	if t, until := e.keptToken(ctx, name, conn); t != nil {
+		st.seen = map[string]seen{t.clientID: {tokensUntil: until}}
 		st = st.withToken(t)
 	} else {
 		st.seen = e.unknownPast(conn)
@@ -138,8 +139,8 @@ func (e *Engine) update(name string, revision uint64, f func(*state) *state) (ok
 // request has changed since, nothing happens and the error is errSuperseded.
 func (e *Engine) install(ctx context.Context, name string, revision uint64, t *token) error {
 	ok := e.update(name, revision, func(was *state) *state {
-		e.keepToken(ctx, name, t)
 		next := was.withToken(t)
+		e.keepToken(ctx, name, next)
 		e.planRefresh(name, next)
 		return next
 	})
@@ -197,7 +198,7 @@ func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	e.states.put(name, next)
 	e.planRefresh(name, next)
 	if was == nil || was.token != next.token {
-		e.keepToken(ctx, name, next.token)
+		e.keepToken(ctx, name, next)
 	}
 	if was != nil && was.http != next.http {
 		was.closeIdle(e.http)

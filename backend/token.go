@@ -31,6 +31,9 @@ type token struct {
 	succeeding atomic.Bool
 }
 
+// maxLead bounds token.lead.
+const maxLead = 5 * time.Second
+
 // newToken counts a token's life from the moment its request was sent.
 func newToken(r gbgauth.ClientCredentials, t *gbgauth.Token, sent time.Time, s Settings) *token {
 	granted := orDefault(t.Scope, r.Scope)
@@ -78,6 +81,10 @@ func (t *token) left(now time.Time) time.Duration {
 
 // refresh is when the token has its successor.
 func (t *token) refresh() time.Time { return t.expires.Add(-t.overlap) }
+
+// lead is how long before that, at most, the successor is asked for: time for
+// GBG to answer.
+func (t *token) lead() time.Duration { return min(t.overlap/10, maxLead) }
 
 // rotationPeriod is the time from this token to the next, in whole seconds, at
 // least one.

@@ -39,15 +39,19 @@ type tokenEntry struct {
 	// Overlap is in nanoseconds.
 	Overlap         time.Duration `json:"overlap"`
 	LifetimeAssumed bool          `json:"lifetime_assumed,omitempty"`
+	// TokensUntil is when the last token of this client has expired, which need not
+	// be this one.
+	TokensUntil time.Time `json:"tokens_until"`
 }
 
-// keepToken stores a connection's current token, or removes what is stored if
-// it is nil. A failure costs a token request after a restart, so it is logged
+// keepToken stores a state's current token, or removes what is stored if there
+// is none. A failure costs a token request after a restart, so it is logged
 // and no more. The entry's lock is held.
-func (e *Engine) keepToken(ctx context.Context, name string, t *token) {
+func (e *Engine) keepToken(ctx context.Context, name string, st *state) {
+	t := st.token
 	var err error
 	if t != nil {
-		err = e.putToken(ctx, name, t)
+		err = e.putToken(ctx, name, t, st.seen[t.clientID].tokensUntil)
 	}
 	if errors.Is(err, logical.ErrReadOnly) {
 		return // this node serves from memory, another one writes
@@ -61,7 +65,7 @@ func (e *Engine) keepToken(ctx context.Context, name string, t *token) {
 	}
 }
 
-func (e *Engine) putToken(ctx context.Context, name string, t *token) error {
+func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUntil time.Time) error {
 	encoded, err := json.Marshal(tokenEntry{
 		Version:         tokenEntryVersion,
 		AccessToken:     t.access.Reveal(),
@@ -74,6 +78,7 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token) error {
 		Expires:         t.expires.UTC(),
 		Overlap:         t.overlap,
 		LifetimeAssumed: t.lifetimeAssumed,
+		TokensUntil:     tokensUntil.UTC(),
 	})
 	if err != nil {
 		return err
@@ -88,20 +93,21 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token) error {
 	return err
 }
 
-// keptToken gives the stored token of a connection, expired or not; nil if there
-// is none, or none that its active client would get.
-func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) *token {
+// keptToken gives the stored token of a connection, expired or not, and when the
+// last one of its client has expired; nil if there is none, or none that the
+// active client would get.
+func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (_ *token, tokensUntil time.Time) {
 	stored, err := e.storage.Get(ctx, TokenPrefix+name)
 	if err != nil {
 		e.logger.Warn("the stored token could not be read; a new one will be fetched", "connection", name, "error", err)
-		return nil
+		return nil, time.Time{}
 	}
 	if stored == nil {
-		return nil
+		return nil, time.Time{}
 	}
 	var entry tokenEntry
 	if json.Unmarshal(stored.Value, &entry) != nil || entry.Version != tokenEntryVersion || entry.AccessToken == "" {
-		return nil
+		return nil, time.Time{}
 	}
 	t := &token{
 		access:          gbgauth.NewSecret(entry.AccessToken),
@@ -118,11 +124,11 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) *
 	}
 	if !t.answers(conn.request(conn.Pair.Active())) || t.lifetime() <= 0 || t.lifetime() > gbgauth.MaxLifetime ||
 		t.overlap < 0 || t.overlap > t.lifetime() {
-		return nil
+		return nil, time.Time{}
 	}
 	if t.fetched.After(e.clock.Now().Add(maxClockSkew)) {
 		e.logger.Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)
-		return nil
+		return nil, time.Time{}
 	}
-	return t
+	return t, entry.TokensUntil
 }

@@ -62,7 +62,8 @@ func (e *Engine) noteTrouble(name string, st *state, err error) error {
 		failing = next.trouble.failing(next.trouble.last)
 		if next.token != nil {
 			next.token.succeeding.Store(false) // or the planned try would pass
-			e.plan(name, next, next.trouble.next)
+			// Not before its time, if it was a reader's min_ttl that failed.
+			e.plan(name, next, later(next.trouble.next, next.token.refresh().Add(-next.token.lead())))
 		}
 		return next
 	})
@@ -70,6 +71,13 @@ func (e *Engine) noteTrouble(name string, st *state, err error) error {
 		return errSuperseded
 	}
 	return failing
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // endTrouble lets GBG be asked again at once.
