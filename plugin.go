@@ -82,7 +82,7 @@ func newFramework(engine *backend.Engine, version string) *framework.Backend {
 func readsOf(engine *backend.Engine) *framework.Backend {
 	paths := (&doors{engine: engine}).credsPaths()
 	for _, path := range paths {
-		path.Callbacks = map[logical.Operation]framework.OperationFunc{
+		path.Callbacks = map[logical.Operation]framework.OperationFunc{ //nolint:staticcheck // deprecated, and the only way around
 			logical.ReadOperation: path.Operations[logical.ReadOperation].Handler(),
 		}
 		path.Operations = nil

@@ -105,7 +105,7 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	left := t.left(now)
 	untilNext := left - t.overlap
 	due := untilNext <= t.lead()
-	if untilNext > 0 && !(due && st.trouble != nil) {
+	if untilNext > 0 && (!due || st.trouble == nil) {
 		// A random share of the overlap keeps a crowd of consumers from coming
 		// back in the same second; always late, when the next token is there.
 		c.TTL = ceilSecond(untilNext + time.Duration(e.random()*float64(t.overlap)/4))
