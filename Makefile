@@ -31,7 +31,7 @@ dev: build vault ## the same start, then stay up to be played with (Ctrl-C ends 
 test: vault ## run every test: unit, engine, and end to end on a real Vault
 	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
 	$(GO) test $(RACE) $$($(GO) list ./... | grep -v /e2e)
-	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -count=1 -timeout 20m ./e2e
+	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -timeout 20m ./e2e
 
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.
 LENGTH ?= 1
