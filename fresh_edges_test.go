@@ -3,13 +3,10 @@ package gbg_test
 import (
 	"context"
 	"net/http"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
-	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -83,52 +80,6 @@ func TestFreshRegenerateAfterAShorterLifetimeAndARestart(t *testing.T) {
 		}
 		assert.GreaterOrEqual(t, f.rotate(nil).Data["regenerate_after"], expires, "restart: %v", restart)
 	}
-}
-
-// succeedClock tells when a refresh that was superseded is about to be planned
-// anew.
-type succeedClock struct {
-	clockwork.Clock
-
-	planning func()
-}
-
-func (c *succeedClock) Now() time.Time {
-	var callers [8]uintptr
-	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
-	if frame, _ := frames.Next(); strings.Contains(frame.Function, "(*Engine).succeed.func") && c.planning != nil {
-		c.planning()
-	}
-	return c.Clock.Now()
-}
-
-// A refresh that was superseded plans the next one without the entry's lock: if a
-// rotation comes between its look and its plan, it takes away the new token's
-// timer.
-func TestFreshSupersededRefreshTakesAwayTheTimer(t *testing.T) {
-	f := newFresh(t, worldOptions{})
-	clock := &succeedClock{Clock: f.clock}
-	f.backend.Cleanup(t.Context())
-	f.mount = f.mountAt(clock)
-	f.write("config", f.pair())
-	f.read("creds")
-	release := f.gate.hold(clientA)
-	f.pass(55 * time.Minute)
-	require.Equal(t, stillness{held: 1}, f.settle())
-	f.write("config", fields{"client_secret": f.regenerate(clientA), "verify_connection": false})
-	clock.planning = func() {
-		clock.planning = nil
-		assert.NoError(t, f.send(t.Context(), logical.UpdateOperation, "rotate", nil).err)
-	}
-	release()
-	f.settle()
-	if clock.planning != nil { // nothing can come between any more
-		clock.planning()
-	}
-	old := f.read("creds")
-	require.Equal(t, clientB, old["client_id"])
-	f.pass(secondsOf(old["ttl"]) + 500*time.Millisecond)
-	assert.NotEqual(t, old["access_token"], f.read("creds")["access_token"], "ttl + 0.5 s later there must be a newer token")
 }
 
 // request_timeout is for GBG. Once GBG has answered, storage is not broken off

@@ -236,13 +236,20 @@ type stillness struct {
 // settle waits until nothing happens any more unless the clock moves, or GBG
 // lets go of a request that it holds: until every goroutine waits, and every
 // token request that is under way is held. It looks at all of them at one moment,
-// so nothing can hide between two looks.
+// several times.
 func (f *freshWorld) settle() stillness {
 	f.t.Helper()
 	var busy string
+	calm := 0
 	for end := time.Now().Add(patience); time.Now().Before(end); runtime.Gosched() {
 		var still stillness
-		if still, busy = lookAround(); busy == "" {
+		if still, busy = lookAround(); busy != "" {
+			calm = 0
+			continue
+		}
+		// More than one look: what the kernel has received wakes its goroutine a
+		// moment later.
+		if calm++; calm == 3 {
 			return still
 		}
 	}
