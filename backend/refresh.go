@@ -102,11 +102,10 @@ func (e *Engine) succeed(name string, st *state) {
 		}
 		st.token.succeeding.Store(false)
 		// The token may have outlived a change of its connection: ask anew.
-		at := e.clock.Now()
 		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil {
 			e.update(name, now.revision, func(now *state) *state {
 				if now.token == st.token {
-					e.plan(name, now, at)
+					e.plan(name, now, e.clock.Now())
 				}
 				return now
 			})
