@@ -311,9 +311,12 @@ func TestFreshNobodyWaitsForARefresh(t *testing.T) {
 	require.Equal(t, stillness{held: 1}, f.settle())
 
 	// Each of these would hang if it waited: the clock stands still.
+	goroutines := runtime.NumGoroutine()
 	for range 50 {
 		assert.Equal(t, without(old, "ttl"), without(f.read("creds"), "ttl"))
 	}
+	f.settle()
+	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines, "nobody leaves anything behind that waits")
 	assert.Equal(t, clientA, f.read("status")["active_client_id"])
 	f.write("config", fields{"request_timeout": 20})
 	f.write("config/team-a", pair2(f))

@@ -79,7 +79,7 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 				note(wrong, a.err.Error())
 			}
 			return
-		case a.err != nil && strings.Contains(a.err.Error(), "Vault's storage refused the write"):
+		case a.err != nil && strings.Contains(a.err.Error(), errFreshDisk.Error()):
 			note(counts, "failed reads")
 			return // a failover that could not be stored
 		case a.err != nil:

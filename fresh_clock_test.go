@@ -124,6 +124,7 @@ func TestFreshClockJumpsDuringARequest(t *testing.T) {
 	assert.True(t, f.live(got["access_token"]))
 	assert.Greater(t, got["expire_time"], timestamp(f.clock.Now()))
 	assert.Equal(t, 2, f.asked(), "the first token had ended on its way")
+	assert.Equal(t, freshPauses(30*time.Second+firstFreshPause), f.pauses(0), "which is trouble like any other")
 }
 
 // A timer that fires late, for the machine slept, refreshes what can still be

@@ -108,6 +108,19 @@ func TestFreshFailoverInTheBackground(t *testing.T) {
 	}
 }
 
+// What comes between a failover in the background and the next read does not
+// take the warning away, if it leaves the token.
+func TestFreshFailoverIsSaidAfterAConfigWrite(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	f.write("config", f.pair())
+	f.read("creds")
+	f.fault(freshRefusal(clientA))
+	f.pass(55 * time.Minute)
+	f.write("config", fields{"request_timeout": 20})
+	assert.Equal(t, takenOver("invalid_client"), f.creds().Warnings)
+	assert.Empty(t, f.creds().Warnings)
+}
+
 // The reader who started it may have gone; the next one hears of it.
 func TestFreshFailoverIsSaidToOneReader(t *testing.T) {
 	f := freshCold(t, nil)
@@ -423,4 +436,23 @@ func TestFreshConfigWriteDuringAFailover(t *testing.T) {
 	resp := f.rotate(nil)
 	assert.Equal(t, clientA, resp.Data["active_client_id"])
 	assert.NotContains(t, fmt.Sprint(resp.Warnings), "the secret it had the last time", "it has a new one")
+}
+
+// The tokens of a client that has left live on, also if it comes back, with
+// tokens of a shorter life, and leaves again; a restart does not forget them.
+func TestFreshRegenerateAfterOfAClientThatWasAway(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
+			f := newFresh(t, worldOptions{})
+			f.write("config", f.pair())
+			expires := f.read("creds")["expire_time"]
+			require.NoError(t, f.sim.SetTokenLifetime(time.Minute))
+			assert.GreaterOrEqual(t, f.rotate(nil).Data["regenerate_after"], expires)
+			if restart {
+				f.restart()
+			}
+			f.rotate(nil)
+			assert.GreaterOrEqual(t, f.rotate(nil).Data["regenerate_after"], expires)
+		})
+	}
 }

@@ -275,8 +275,8 @@ func lookAround() (still stillness, busy string) {
 		if i == 0 || head == nil || bytes.Contains(stack, []byte("runtime/pprof.")) {
 			continue // the one that looks
 		}
-		switch string(head[1]) {
-		case "select", "select (no cases)", "chan receive", "chan send", "IO wait", "semacquire",
+		switch string(head[1]) { // not semacquire: who wants the garbage collected waits for this look
+		case "select", "select (no cases)", "chan receive", "chan send", "IO wait",
 			"sync.Mutex.Lock", "sync.RWMutex.Lock", "sync.RWMutex.RLock", "sync.Cond.Wait", "sync.WaitGroup.Wait":
 		default:
 			return still, string(stack)

@@ -43,6 +43,26 @@ func TestFreshRestartServesTheStoredToken(t *testing.T) {
 	}
 }
 
+// And it is refreshed ahead like any other, once it has been read.
+func TestFreshRestartRefreshesTheStoredToken(t *testing.T) {
+	for _, at := range []time.Duration{0, 10 * time.Minute, 3294 * time.Second, 3297 * time.Second} {
+		t.Run(at.String(), func(t *testing.T) {
+			f := newFresh(t, worldOptions{})
+			f.write("config", f.single())
+			f.pass(at)
+			f.restart()
+			old := f.read("creds")
+			assert.Equal(t, start, f.moment(old["last_vault_rotation"]))
+			f.passUntil(start.Add(3300 * time.Second))
+			assert.Equal(t, 2, f.asked(), "ahead")
+			next := f.read("creds")
+			assert.NotEqual(t, old["access_token"], next["access_token"])
+			assert.True(t, f.live(old["access_token"]))
+			assert.Equal(t, 2, f.asked())
+		})
+	}
+}
+
 // A token that came from a refresh, a rotation or a failover is stored as well as
 // the first.
 func TestFreshRestartServesTheNewestToken(t *testing.T) {
@@ -307,6 +327,22 @@ func TestFreshStorageThatTakesNoTokens(t *testing.T) {
 			assert.Equal(t, 5, f.asked())
 		})
 	}
+}
+
+// If the new token cannot be stored, the one before does not pass for it after a
+// restart.
+func TestFreshStorageThatStopsTakingTokens(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	f.write("config", f.single())
+	old := f.read("creds")
+	f.refuseWrites("token/", errFreshDisk)
+	f.pass(55 * time.Minute)
+	next := f.read("creds")
+	require.NotEqual(t, old["access_token"], next["access_token"])
+	f.restart()
+	got := f.read("creds")
+	assert.NotEqual(t, old["access_token"], got["access_token"], "a token of the past")
+	assert.True(t, f.live(old["access_token"]), "it could have been")
 }
 
 func (f *freshWorld) logged(text string) bool {

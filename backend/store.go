@@ -90,12 +90,15 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
 	}
-	st := &state{conn: conn, http: client, revision: e.states.nextRevision()}
+	st := &state{conn: conn, http: client, revision: e.states.nextRevision(), seen: map[string]seen{}}
+	if standby, ok := conn.Pair.Standby(); ok {
+		st.seen[standby.ID] = seen{tokensUntil: conn.Rotation.RegenerateAfter}
+	}
 	if t, until := e.keptToken(ctx, name, conn); t != nil {
-		st.seen = map[string]seen{t.clientID: {tokensUntil: until}}
+		st.seen[t.clientID] = seen{tokensUntil: until}
 		st = st.withToken(t)
 	} else {
-		st.seen = e.unknownPast(conn)
+		st.seen[conn.Pair.Active().ID] = e.unknownPast(conn)
 	}
 	e.states.put(name, st)
 	e.planRefresh(name, st)
@@ -113,13 +116,11 @@ func (e *Engine) load(ctx context.Context, name string) (*Connection, error) {
 	return decode(name, stored.Value)
 }
 
-// unknownPast is what can be said of the clients of a connection that comes
-// from storage: whoever served it before may have fetched a token up to this
-// moment.
-func (e *Engine) unknownPast(conn *Connection) map[string]seen {
-	until := e.clock.Now().Add(orDefault(conn.TokenLifetime, gbgauth.MaxLifetime))
-	active := conn.Pair.Active().ID
-	return map[string]seen{active: {tokensUntil: until}}
+// unknownPast is what can be said of the active client of a connection that
+// comes from storage without its token: whoever served it before may have
+// fetched one up to this moment.
+func (e *Engine) unknownPast(conn *Connection) seen {
+	return seen{tokensUntil: e.clock.Now().Add(orDefault(conn.TokenLifetime, gbgauth.MaxLifetime))}
 }
 
 // update replaces the state of a connection by what f makes of it, unless its
