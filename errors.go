@@ -26,6 +26,7 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 	var input *backend.InputError
 	var failing *backend.FailingError
 	var refused refusal
+	var asked *backend.ClientError
 	switch {
 	case errors.Is(err, backend.ErrNotConfigured):
 		return logical.ErrorResponse("connection %q is not configured; configure it with: vault write %s client_id=ID client_secret=@FILE",
@@ -33,10 +34,14 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 	case errors.Is(err, backend.ErrNoPair):
 		return logical.ErrorResponse("connection %q has no paired client to rotate to; add one with: vault write %s paired_client_id=ID paired_client_secret=@FILE",
 			connection, pathFor(req, "config", connection)), nil
+	case errors.Is(err, backend.ErrNoClients):
+		return logical.ErrorResponse("connection %q has no clients of its own, it exchanges tokens that callers bring: %s", connection, exchangeCommand(req, connection)), nil
 	case errors.As(err, &input):
 		return logical.ErrorResponse(input.Error()), nil
 	case errors.As(err, &failing) && errors.As(failing.Cause, &refused):
 		return cannotServe(req, connection, failing, refused)
+	case errors.As(err, &asked) && asked.Step == backend.StepOwnExchange:
+		return cannotExchange(req, connection, asked)
 	case errors.As(err, &refused) && refused.Temporary():
 		return unavailable(sentences(refused.Error(), "Nothing has changed"), time.Second)
 	case errors.As(err, &refused):
@@ -49,14 +54,31 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 	return nil, err
 }
 
+// cannotExchange answers a caller whose own token was not exchanged. That is the
+// caller's affair, unless it was the exchange's own client that GBG refused.
+func cannotExchange(req *logical.Request, connection string, err *backend.ClientError) (*logical.Response, error) {
+	switch {
+	case err.Temporary():
+		return unavailable(sentences(err.Error()), time.Second)
+	case err.ClientRefused():
+		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error(),
+			fmt.Sprintf("GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at %s", pathFor(req, "config", connection))))
+	}
+	return logical.ErrorResponse(err.Error()), nil
+}
+
 // cannotServe answers a reader for whom there is no token.
 func cannotServe(req *logical.Request, connection string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
 	when := fmt.Sprintf("Token requests fail since %s; the next try is at %s", timestamp(failing.Since), timestamp(failing.NextTry))
 	if refused.Temporary() {
 		return unavailable(sentences(refused.Error(), when), failing.Wait)
 	}
-	return nil, logical.CodedError(http.StatusBadGateway, sentences(refused.Error(), when,
-		"If its secret was regenerated at GBG, write the new one: "+secretCommand(req, connection)))
+	todo := "If its secret was regenerated, write the new one: " + secretCommand(req, connection)
+	var asked *backend.ClientError
+	if errors.As(refused, &asked) && asked.Step == backend.StepExchange {
+		todo = "The identity provider's part went well: check scope, idp_scope and the exchange client at " + pathFor(req, "config", connection)
+	}
+	return nil, logical.CodedError(http.StatusBadGateway, sentences(refused.Error(), when, todo))
 }
 
 // secretCommand is how a person replaces the secret of a client.

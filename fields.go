@@ -83,7 +83,7 @@ func (g guarded) HandleExistenceCheck(ctx context.Context, req *logical.Request)
 
 // oddSecret names a secret field that was given and is no text.
 func oddSecret(req *logical.Request) string {
-	for _, field := range []backend.Setting{backend.ClientSecret, backend.PairedClientSecret} {
+	for _, field := range []backend.Setting{backend.ClientSecret, backend.PairedClientSecret, backend.ExchangeClientSecret, backend.IDToken} {
 		given, ok := req.Data[string(field)]
 		if _, isText := given.(string); ok && given != nil && !isText {
 			return string(field)

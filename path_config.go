@@ -11,9 +11,6 @@ import (
 	"vault-plugin-secrets-gbg/backend"
 )
 
-// verifyField is the one field of config that is not stored.
-const verifyField = "verify_connection"
-
 func (d *doors) configPaths() []*framework.Path {
 	return named("config", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		for name, schema := range configFields() {
@@ -70,101 +67,6 @@ func (d *doors) configPaths() []*framework.Path {
 	})
 }
 
-func configFields() map[string]*framework.FieldSchema {
-	return map[string]*framework.FieldSchema{
-		string(backend.ClientID): {
-			Type:         framework.TypeString,
-			Description:  "The first API client's id, as GBG's Account management portal shows it.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Client ID", Group: "Clients"},
-		},
-		string(backend.ClientSecret): {
-			Type:         framework.TypeString,
-			Description:  "The first client's secret. It is never shown again.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Client secret", Group: "Clients", Sensitive: true},
-		},
-		string(backend.PairedClientID): {
-			Type:         framework.TypeString,
-			Description:  "The second client's id. It may be added later; an empty text removes it.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Paired client ID", Group: "Clients"},
-		},
-		string(backend.PairedClientSecret): {
-			Type:         framework.TypeString,
-			Description:  "The second client's secret. It is never shown again.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Paired client secret", Group: "Clients", Sensitive: true},
-		},
-		string(backend.GrantType): {
-			Type:          framework.TypeString,
-			Description:   `How tokens are asked for: "client_credentials" (GBG GO), which is the default.`,
-			Default:       backend.GrantClientCredentials,
-			AllowedValues: []any{backend.GrantClientCredentials},
-			DisplayAttrs:  &framework.DisplayAttributes{Name: "Grant type", Group: "Endpoint"},
-		},
-		string(backend.TokenURL): {
-			Type:         framework.TypeString,
-			Description:  "The token endpoint: https, or http to a loopback address. The default is GBG GO's. A write that changes it must give the secrets of both clients again.",
-			Default:      backend.DefaultTokenURL,
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Token URL", Group: "Endpoint"},
-		},
-		string(backend.Scope): {
-			Type:         framework.TypeString,
-			Description:  `The scope to ask for, space-separated. The default is "gbg.token", which GBG GO requires.`,
-			Default:      backend.DefaultScope,
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Scope", Group: "Endpoint"},
-		},
-		string(backend.CAPEM): {
-			Type:         framework.TypeString,
-			Description:  "PEM certificates to trust for this connection instead of the system's.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "CA certificates", Group: "Endpoint", EditType: "textarea"},
-		},
-		string(backend.RefreshBefore): {
-			Type:         framework.TypeDurationSecond,
-			Description:  "How long before a token expires the next one is fetched; never more than a third of its lifetime.",
-			Default:      seconds(backend.DefaultRefreshBefore),
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Refresh before", Group: "Timing"},
-		},
-		string(backend.RequestTimeout): {
-			Type:         framework.TypeDurationSecond,
-			Description:  "How long one request may wait for GBG, up to a minute.",
-			Default:      seconds(backend.DefaultRequestTimeout),
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Request timeout", Group: "Timing"},
-		},
-		string(backend.Failover): {
-			Type:         framework.TypeBool,
-			Description:  "Whether the standby takes over by itself when GBG refuses the active client.",
-			Default:      true,
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Failover", Group: "Clients"},
-		},
-		string(backend.MaxSecretAge): {
-			Type:         framework.TypeDurationSecond,
-			Description:  "The age of the active client's secret from which on answers carry a warning. 0 is never.",
-			Default:      0,
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Greatest secret age", Group: "Clients"},
-		},
-		verifyField: {
-			Type:         framework.TypeBool,
-			Description:  "Get a token with every client that this write sets or changes, before storing anything. Not stored itself.",
-			Default:      true,
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Verify connection"},
-		},
-	}
-}
-
-func configAnswer() map[string]*framework.FieldSchema {
-	answer := configFields()
-	delete(answer, string(backend.ClientSecret))
-	delete(answer, string(backend.PairedClientSecret))
-	delete(answer, verifyField)
-	for _, schema := range answer {
-		schema.Required = true
-	}
-	answer["active_client_id"] = &framework.FieldSchema{
-		Type:        framework.TypeString,
-		Required:    true,
-		Description: "Which of the two clients tokens are issued to. Only a rotation changes it.",
-	}
-	return answer
-}
-
 func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	verify := true
@@ -173,14 +75,18 @@ func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *fra
 	}
 	warnings, err := d.engine.Configure(ctx, name, backend.Change{
 		Settings: backend.SettingsChange{
-			GrantType:      text(data, backend.GrantType),
-			TokenURL:       text(data, backend.TokenURL),
-			Scope:          text(data, backend.Scope),
-			RefreshBefore:  duration(data, backend.RefreshBefore),
-			RequestTimeout: duration(data, backend.RequestTimeout),
-			CAPEM:          text(data, backend.CAPEM),
-			Failover:       flag(data, backend.Failover),
-			MaxSecretAge:   duration(data, backend.MaxSecretAge),
+			GrantType:            text(data, backend.GrantType),
+			TokenURL:             text(data, backend.TokenURL),
+			Scope:                text(data, backend.Scope),
+			IDPTokenURL:          text(data, backend.IDPTokenURL),
+			IDPScope:             text(data, backend.IDPScope),
+			ExchangeClientID:     text(data, backend.ExchangeClientID),
+			ExchangeClientSecret: secret(data, backend.ExchangeClientSecret),
+			RefreshBefore:        duration(data, backend.RefreshBefore),
+			RequestTimeout:       duration(data, backend.RequestTimeout),
+			CAPEM:                text(data, backend.CAPEM),
+			Failover:             flag(data, backend.Failover),
+			MaxSecretAge:         duration(data, backend.MaxSecretAge),
 		},
 		Pair: backend.PairChange{
 			IDs:     [2]*string{text(data, backend.ClientID), text(data, backend.PairedClientID)},
@@ -218,10 +124,7 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 	if err != nil {
 		return failed(req, name, err)
 	}
-	return &logical.Response{Data: map[string]any{
-		string(backend.ClientID):       c.Pair.Clients[backend.First].ID,
-		string(backend.PairedClientID): c.Pair.Clients[backend.Paired].ID,
-		"active_client_id":             c.Pair.Active().ID,
+	answer := map[string]any{
 		string(backend.GrantType):      c.Settings.GrantType,
 		string(backend.TokenURL):       c.Settings.TokenURL,
 		string(backend.Scope):          c.Settings.Scope,
@@ -230,7 +133,18 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 		string(backend.CAPEM):          c.Settings.CAPEM,
 		string(backend.Failover):       !c.Settings.NoFailover,
 		string(backend.MaxSecretAge):   seconds(c.Settings.MaxSecretAge),
-	}}, nil
+	}
+	if active := c.Pair.Active().ID; active != "" {
+		answer[string(backend.ClientID)] = c.Pair.Clients[backend.First].ID
+		answer[string(backend.PairedClientID)] = c.Pair.Clients[backend.Paired].ID
+		answer["active_client_id"] = active
+	}
+	if c.Settings.GrantType == backend.GrantIDAuth {
+		answer[string(backend.IDPTokenURL)] = c.Settings.IDPTokenURL
+		answer[string(backend.IDPScope)] = c.Settings.IDPScope
+		answer[string(backend.ExchangeClientID)] = c.Settings.ExchangeClientID
+	}
+	return &logical.Response{Data: answer}, nil
 }
 
 func (d *doors) deleteConfig(ctx context.Context, _ *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -257,6 +171,14 @@ both the role "Go API Access", and write them here:
 Before anything is stored, the engine gets a token with each client, so a typo
 is found now. Later writes may give just what changes. Writing never changes
 which client is active: only gbg/rotate does. Repeating a write changes nothing.
+
+For GBG Identity Solution, give grant_type=id_auth. With idp_token_url the pair
+are clients of your identity provider, whose tokens are exchanged for GBG's:
+
+  $ vault write gbg/config/m2m grant_type=id_auth idp_token_url=URL \
+      client_id=ID-A client_secret=@secret-a
+
+Without it there are no clients: callers bring tokens of their own to exchange.
 
 Reading gives everything but the secrets. gbg/config is the connection
 "default"; gbg/config/NAME is any other.

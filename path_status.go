@@ -37,7 +37,8 @@ func statusAnswer() map[string]*framework.FieldSchema {
 		"connection":              text(true, "Name of the connection."),
 		"grant_type":              text(true, "How tokens are asked for."),
 		"token_url":               text(true, "Where tokens are asked for."),
-		"active_client_id":        text(true, "The client that tokens are issued to."),
+		"idp_token_url":           text(false, "Where the tokens are asked for that are exchanged at token_url."),
+		"active_client_id":        text(false, "The client that tokens are issued to. Left out if callers bring the tokens to exchange."),
 		"standby_client_id":       text(false, "The other client of the pair."),
 		"active_secret_set_time":  text(false, "When the active client's secret was stored (RFC 3339, UTC)."),
 		"standby_secret_set_time": text(false, "When the standby's secret was stored (RFC 3339, UTC)."),
@@ -66,12 +67,16 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 		return failed(req, name, err)
 	}
 	answer := map[string]any{
-		"connection":       s.Connection,
-		"grant_type":       s.GrantType,
-		"token_url":        s.TokenURL,
-		"active_client_id": s.Active.ID,
-		"next_step":        nextStep(req, name, s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
+		"connection": s.Connection,
+		"grant_type": s.GrantType,
+		"token_url":  s.TokenURL,
+		"next_step":  nextStep(req, name, s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
 	}
+	if s.Active.ID == "" {
+		answer["next_step"] = "Exchange an identity provider's token: " + exchangeCommand(req, name)
+	}
+	putText(answer, "idp_token_url", s.IDPTokenURL)
+	putText(answer, "active_client_id", s.Active.ID)
 	putText(answer, "standby_client_id", s.Standby.ID)
 	putTime(answer, "active_secret_set_time", s.Active.SecretSetTime)
 	putTime(answer, "standby_secret_set_time", s.Standby.SecretSetTime)
@@ -94,7 +99,10 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 	}
 	if s.ConsecutiveErrors > 0 {
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
-		answer["next_step"] = "Token requests fail: see last_error. If GBG refuses a client, write its current secret: " + secretCommand(req, name)
+		answer["next_step"] = "Token requests fail: see last_error."
+		if s.Active.ID != "" {
+			answer["next_step"] = "Token requests fail: see last_error. If a client is refused, write its current secret: " + secretCommand(req, name)
+		}
 	}
 	return &logical.Response{Data: answer, Warnings: s.Warnings}, nil
 }

@@ -2,6 +2,7 @@ package gbg
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -22,18 +23,31 @@ func (d *doors) credsPaths() []*framework.Path {
 			Description: "How long the token must be valid at least. A fresh one is fetched if need be. For those who come back on their own clock and not when ttl says.",
 			Query:       true,
 		}
+		fields[string(backend.IDToken)] = &framework.FieldSchema{
+			Type:         framework.TypeString,
+			Description:  `For grant_type "id_auth": the identity provider's token to exchange for GBG's. The answer is the caller's alone.`,
+			DisplayAttrs: &framework.DisplayAttributes{Name: "ID token", Sensitive: true},
+		}
+		answer := map[int][]framework.Response{
+			http.StatusOK: {{Description: "An access token that is valid now.", Fields: credsAnswer()}},
+		}
 		return &framework.Path{
 			Fields: fields,
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation: &framework.PathOperation{
-					Callback: d.readCreds,
-					Summary:  "Get a GBG access token.",
-					Responses: map[int][]framework.Response{
-						http.StatusOK: {{Description: "An access token that is valid now.", Fields: credsAnswer()}},
-					},
+					Callback:     d.readCreds,
+					Summary:      "Get a GBG access token.",
+					Responses:    answer,
+					DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "read"},
+				},
+				logical.UpdateOperation: &framework.PathOperation{
+					Callback:     d.exchange,
+					Summary:      "Exchange an identity provider's token for a GBG access token.",
+					Responses:    answer,
+					DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "exchange"},
 				},
 			},
-			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "credentials", OperationVerb: "read"},
+			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "credentials"},
 			HelpSynopsis:    "Get a short-lived GBG access token.",
 			HelpDescription: strings.TrimSpace(credsHelp),
 		}
@@ -56,6 +70,9 @@ func credsAnswer() map[string]*framework.FieldSchema {
 
 func (d *doors) readCreds(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
+	if _, given := req.Data[string(backend.IDToken)]; given {
+		return logical.ErrorResponse("id_token must not be in a read, where it is a part of the address; exchange it with: %s", exchangeCommand(req, name)), nil
+	}
 	var minTTL time.Duration
 	if given := duration(data, backend.MinTTL); given != nil {
 		minTTL = *given
@@ -67,7 +84,25 @@ func (d *doors) readCreds(ctx context.Context, req *logical.Request, data *frame
 	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
 }
 
-// credential is the answer to a read. ttl, rotation_period and
+func (d *doors) exchange(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := connectionName(data)
+	if duration(data, backend.MinTTL) != nil {
+		return logical.ErrorResponse("min_ttl is for reads; an exchange always gives a fresh token"), nil
+	}
+	plain, _ := value[string](data, backend.IDToken)
+	c, err := d.engine.Exchange(ctx, name, backend.NewSecret(plain))
+	if err != nil {
+		return failed(req, name, err)
+	}
+	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
+}
+
+// exchangeCommand is how a person exchanges a token of their own.
+func exchangeCommand(req *logical.Request, connection string) string {
+	return fmt.Sprintf("vault write %s id_token=@FILE", pathFor(req, "creds", connection))
+}
+
+// credential is the answer to a read or an exchange. ttl, rotation_period and
 // last_vault_rotation are Vault's convention for static credentials, by which
 // Vault Agent and Vault Secrets Operator know when to come back. No other key
 // may differ between two answers with the same token: they would take it for a
@@ -104,4 +139,10 @@ valid at least:
 
 There is no lease: a token that has been read cannot be taken back before it
 expires.
+
+On a connection with grant_type "id_auth" (GBG Identity Solution), a caller can
+also exchange a token of their own identity provider. The answer is theirs
+alone: it is neither kept nor shared.
+
+  $ vault write gbg/creds id_token=@token.jwt
 `

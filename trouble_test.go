@@ -32,7 +32,7 @@ func failing(since, next time.Time) string {
 }
 
 // newSecret is what it adds if GBG refused a client.
-const newSecret = " If its secret was regenerated at GBG, write the new one: vault write gbg/config client_secret=@FILE (paired_client_secret for the paired client)."
+const newSecret = " If its secret was regenerated, write the new one: vault write gbg/config client_secret=@FILE (paired_client_secret for the paired client)."
 
 func TestTroubleGBGUnreachable(t *testing.T) {
 	w := unverified(t, nil)

@@ -85,15 +85,27 @@ func (c *Connection) change(change Change, now time.Time) (*Connection, error) {
 	if next.Settings, err = next.Settings.change(change.Settings); err != nil {
 		return nil, err
 	}
+	if c != nil {
+		if err := c.Settings.allows(next.Settings); err != nil {
+			return nil, err
+		}
+	}
+	if err := next.Settings.checkGrant(); err != nil {
+		return nil, err
+	}
 	pair, err := change.Pair.cleaned()
 	if err != nil {
 		return nil, err
 	}
-	if next.Pair, err = next.Pair.Change(pair, now); err != nil {
+	if !next.Settings.hasPair() {
+		if err := pair.wantNone(); err != nil {
+			return nil, err
+		}
+	} else if next.Pair, err = next.Pair.Change(pair, now); err != nil {
 		return nil, err
 	}
-	if c != nil && c.Settings.withDefaults().TokenURL != next.Settings.withDefaults().TokenURL {
-		if err := wantSecretsAgain(TokenURL, next.Pair, pair); err != nil {
+	if c != nil {
+		if err := c.wantSecretsAgain(next, change.Settings, pair); err != nil {
 			return nil, err
 		}
 	}
@@ -122,13 +134,43 @@ func (p PairChange) cleaned() (PairChange, error) {
 	return p, nil
 }
 
+// wantNone refuses clients where there is no place for them.
+func (p PairChange) wantNone() error {
+	for slot := range p.IDs {
+		id, secret := settingsOf(Slot(slot))
+		if p.IDs[slot] != nil && *p.IDs[slot] != "" {
+			return invalid(id, "has no use without idp_token_url: callers bring the tokens to exchange")
+		}
+		if p.Secrets[slot] != nil && !p.Secrets[slot].IsEmpty() {
+			return invalid(secret, "has no use without idp_token_url: callers bring the tokens to exchange")
+		}
+	}
+	return nil
+}
+
 // wantSecretsAgain keeps a stored secret from going to a new address: whoever
 // changes where secrets are sent must know them.
-func wantSecretsAgain(changed Setting, pair Pair, change PairChange) error {
-	for slot, client := range pair.Clients {
-		if client.ID != "" && change.Secrets[slot] == nil {
-			_, secret := settingsOf(Slot(slot))
-			return invalid(secret, "is missing: a write that changes %s must give the secrets of both clients again, so that no stored secret is sent to a new address", changed)
+func (c *Connection) wantSecretsAgain(next *Connection, settings SettingsChange, pair PairChange) error {
+	was, now := c.Settings.withDefaults(), next.Settings.withDefaults()
+	const why = "is missing: a write that changes %s must give the secrets of both clients again, so that no stored secret is sent to a new address"
+	for _, url := range []struct {
+		setting Setting
+		changed bool
+	}{
+		{TokenURL, was.TokenURL != now.TokenURL},
+		{IDPTokenURL, was.IDPTokenURL != now.IDPTokenURL},
+	} {
+		if !url.changed {
+			continue
+		}
+		for slot, client := range next.Pair.Clients {
+			if client.ID != "" && pair.Secrets[slot] == nil {
+				_, secret := settingsOf(Slot(slot))
+				return invalid(secret, why, url.setting)
+			}
+		}
+		if url.setting == TokenURL && !next.Settings.ExchangeClientSecret.IsEmpty() && settings.ExchangeClientSecret == nil {
+			return invalid(ExchangeClientSecret, "is missing: a write that changes %s must give it again, so that it is not sent to a new address", url.setting)
 		}
 	}
 	return nil
@@ -147,7 +189,7 @@ func (c *Connection) equal(o *Connection) bool {
 // unproven lists the clients whose token requests are not those of the
 // connection before, and the active one if it was not active before.
 func (c *Connection) unproven(old *Connection) []Client {
-	known := map[gbgauth.ClientCredentials]bool{}
+	known := map[request]bool{}
 	if old != nil && old.Settings.CAPEM == c.Settings.CAPEM {
 		for _, client := range old.Pair.Clients {
 			known[old.request(client)] = true

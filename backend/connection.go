@@ -3,8 +3,6 @@ package backend
 import (
 	"fmt"
 	"time"
-
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // DefaultConnection is the name of the connection that paths without a name
@@ -16,7 +14,8 @@ const DefaultConnection = "default"
 type Connection struct {
 	// Settings are as they were set: empty ones follow the defaults.
 	Settings Settings
-	Pair     Pair
+	// Pair is its zero value if callers bring the tokens to exchange.
+	Pair Pair
 	// Rotation is the last change of the active client; its zero value means
 	// that there was none.
 	Rotation RotationRecord
@@ -43,29 +42,15 @@ const (
 	CauseFailover RotationCause = "failover"
 )
 
-// request is what is asked of GBG for a client of this connection.
-func (c *Connection) request(client Client) gbgauth.ClientCredentials {
-	s := c.Settings.withDefaults()
-	return gbgauth.ClientCredentials{
-		TokenURL:     s.TokenURL,
-		ClientID:     client.ID,
-		ClientSecret: client.Secret,
-		Scope:        s.Scope,
-	}
-}
-
 // sameRequest says that both connections ask GBG for the active client's token
 // in the same way, so that a request under way for one answers the other.
 func (c *Connection) sameRequest(o *Connection) bool {
 	return c.request(c.Pair.Active()) == o.request(o.Pair.Active()) && c.Settings.CAPEM == o.Settings.CAPEM
 }
 
-// sameToken says that a token of one connection is as good for the other: GBG
-// lets tokens outlive the secret they were got with.
+// sameToken says that a token of one connection is as good for the other.
 func (c *Connection) sameToken(o *Connection) bool {
-	a, b := c.request(c.Pair.Active()), o.request(o.Pair.Active())
-	a.ClientSecret, b.ClientSecret = Secret{}, Secret{}
-	return a == b
+	return c.request(c.Pair.Active()).source() == o.request(o.Pair.Active()).source()
 }
 
 // secretDue is when the active client's secret reaches its greatest age; zero if

@@ -44,6 +44,9 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 		if err != nil {
 			return Credential{}, err
 		}
+		if !st.conn.Settings.hasPair() {
+			return Credential{}, ErrNoClients
+		}
 		now := e.clock.Now()
 		if left := st.token.left(now); left > 0 && left >= minTTL {
 			return e.serve(name, st, now), nil
@@ -91,24 +94,13 @@ func (s *state) allows(minTTL time.Duration) error {
 func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	t := st.token
 	firstUse := !t.used.Load() && t.used.CompareAndSwap(false, true)
-	c := Credential{
-		Connection:     name,
-		ClientID:       t.clientID,
-		AccessToken:    t.access,
-		TokenType:      t.typ,
-		Scope:          t.scope,
-		ExpireTime:     t.expires.UTC().Truncate(time.Second),
-		FetchTime:      t.fetched.UTC(),
-		RotationPeriod: t.rotationPeriod(),
-	}
-	c.Warnings = st.conn.warnings(now)
+	c := t.credential(name)
+	c.Warnings = append(st.conn.warnings(now), c.Warnings...)
 	left := t.left(now)
 	untilNext := left - t.overlap
 	due := untilNext <= t.lead()
 	if untilNext > 0 && (!due || st.trouble == nil) {
-		// A random share of the overlap keeps a crowd of consumers from coming
-		// back in the same second; always late, when the next token is there.
-		c.TTL = ceilSecond(untilNext + time.Duration(e.random()*float64(t.overlap)/4))
+		c.TTL = e.untilNext(t, now)
 	} else {
 		wait := max(ceilSecond(st.trouble.wait(now)), minRetryTTL)
 		c.TTL = max(min(wait, left.Truncate(time.Second)), time.Second)
@@ -117,11 +109,32 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	if (untilNext <= 0 || due && firstUse) && !st.trouble.forbids(now) {
 		e.succeed(name, st)
 	}
-	c.Warnings = append(c.Warnings, t.warnings()...)
 	if text := st.notice.take(); text != "" {
 		c.Warnings = append(c.Warnings, text)
 	}
 	return c
+}
+
+// credential is the token as a reader gets it, TTL aside.
+func (t *token) credential(connection string) Credential {
+	return Credential{
+		Connection:     connection,
+		ClientID:       t.clientID,
+		AccessToken:    t.access,
+		TokenType:      t.typ,
+		Scope:          t.scope,
+		ExpireTime:     t.expires.UTC().Truncate(time.Second),
+		FetchTime:      t.fetched.UTC(),
+		RotationPeriod: t.rotationPeriod(),
+		Warnings:       t.warnings(),
+	}
+}
+
+// untilNext is when to come back for the token's successor. A random share of
+// the overlap keeps a crowd of consumers from coming back in the same second;
+// always late, when the next token is there.
+func (e *Engine) untilNext(t *token, now time.Time) time.Duration {
+	return ceilSecond(t.left(now) - t.overlap + time.Duration(e.random()*float64(t.overlap)/4))
 }
 
 func ceilSecond(d time.Duration) time.Duration {

@@ -104,16 +104,9 @@ func (e *Engine) Close() {
 // startChange begins a change of one connection, which waits for the one before.
 // The ctx it gives also ends with the engine. If err is nil, end must be called.
 func (e *Engine) startChange(ctx context.Context, name string) (_ context.Context, end func(), err error) {
-	done, ok := e.begin()
-	if !ok {
-		return nil, nil, ErrClosed
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	detach := context.AfterFunc(e.ctx, func() { cancel(ErrClosed) })
-	leave := func() {
-		detach()
-		cancel(nil)
-		done()
+	ctx, leave, err := e.join(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	unlock, err := e.changes.lock(ctx, name)
 	if err != nil {
@@ -121,6 +114,23 @@ func (e *Engine) startChange(ctx context.Context, name string) (_ context.Contex
 		return nil, nil, context.Cause(ctx)
 	}
 	return ctx, func() { unlock(); leave() }, nil
+}
+
+// join makes a request's work a part of the engine's life: the ctx it gives also
+// ends with the engine, which waits for leave. If err is nil, leave must be
+// called.
+func (e *Engine) join(ctx context.Context) (_ context.Context, leave func(), err error) {
+	done, ok := e.begin()
+	if !ok {
+		return nil, nil, ErrClosed
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(e.ctx, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		detach()
+		cancel(nil)
+		done()
+	}, nil
 }
 
 // begin reserves the engine's life for a piece of work. If ok, done must be

@@ -21,21 +21,25 @@ const entryVersion = 1
 // entry is a connection as it is stored. Secrets are in the clear here and only
 // here: Vault encrypts what it stores.
 type entry struct {
-	Version         int           `json:"version"`
-	GrantType       string        `json:"grant_type,omitempty"`
-	TokenURL        string        `json:"token_url,omitempty"`
-	Scope           string        `json:"scope,omitempty"`
-	RefreshBefore   time.Duration `json:"refresh_before,omitempty"`
-	RequestTimeout  time.Duration `json:"request_timeout,omitempty"`
-	CAPEM           string        `json:"ca_pem,omitempty"`
-	NoFailover      bool          `json:"no_failover,omitempty"`
-	MaxSecretAge    time.Duration `json:"max_secret_age,omitempty"`
-	Clients         []entryClient `json:"clients"`
-	ActiveSlot      Slot          `json:"active_slot"`
-	RotationTime    time.Time     `json:"rotation_time,omitzero"`
-	RotationCause   RotationCause `json:"rotation_cause,omitempty"`
-	RegenerateAfter time.Time     `json:"regenerate_after,omitzero"`
-	TokenLifetime   time.Duration `json:"token_lifetime,omitempty"`
+	Version              int           `json:"version"`
+	GrantType            string        `json:"grant_type,omitempty"`
+	TokenURL             string        `json:"token_url,omitempty"`
+	Scope                string        `json:"scope,omitempty"`
+	IDPTokenURL          string        `json:"idp_token_url,omitempty"`
+	IDPScope             string        `json:"idp_scope,omitempty"`
+	ExchangeClientID     string        `json:"exchange_client_id,omitempty"`
+	ExchangeClientSecret string        `json:"exchange_client_secret,omitempty"`
+	RefreshBefore        time.Duration `json:"refresh_before,omitempty"`
+	RequestTimeout       time.Duration `json:"request_timeout,omitempty"`
+	CAPEM                string        `json:"ca_pem,omitempty"`
+	NoFailover           bool          `json:"no_failover,omitempty"`
+	MaxSecretAge         time.Duration `json:"max_secret_age,omitempty"`
+	Clients              []entryClient `json:"clients,omitempty"`
+	ActiveSlot           Slot          `json:"active_slot"`
+	RotationTime         time.Time     `json:"rotation_time,omitzero"`
+	RotationCause        RotationCause `json:"rotation_cause,omitempty"`
+	RegenerateAfter      time.Time     `json:"regenerate_after,omitzero"`
+	TokenLifetime        time.Duration `json:"token_lifetime,omitempty"`
 }
 
 type entryClient struct {
@@ -49,20 +53,24 @@ type entryClient struct {
 // encode gives the stored form. Equal connections have equal forms.
 func (c *Connection) encode() ([]byte, error) {
 	e := entry{
-		Version:         entryVersion,
-		GrantType:       c.Settings.GrantType,
-		TokenURL:        c.Settings.TokenURL,
-		Scope:           c.Settings.Scope,
-		RefreshBefore:   c.Settings.RefreshBefore,
-		RequestTimeout:  c.Settings.RequestTimeout,
-		CAPEM:           c.Settings.CAPEM,
-		NoFailover:      c.Settings.NoFailover,
-		MaxSecretAge:    c.Settings.MaxSecretAge,
-		ActiveSlot:      c.Pair.ActiveSlot,
-		RotationTime:    c.Rotation.Time,
-		RotationCause:   c.Rotation.Cause,
-		RegenerateAfter: c.Rotation.RegenerateAfter,
-		TokenLifetime:   c.TokenLifetime,
+		Version:              entryVersion,
+		GrantType:            c.Settings.GrantType,
+		TokenURL:             c.Settings.TokenURL,
+		Scope:                c.Settings.Scope,
+		IDPTokenURL:          c.Settings.IDPTokenURL,
+		IDPScope:             c.Settings.IDPScope,
+		ExchangeClientID:     c.Settings.ExchangeClientID,
+		ExchangeClientSecret: c.Settings.ExchangeClientSecret.Reveal(),
+		RefreshBefore:        c.Settings.RefreshBefore,
+		RequestTimeout:       c.Settings.RequestTimeout,
+		CAPEM:                c.Settings.CAPEM,
+		NoFailover:           c.Settings.NoFailover,
+		MaxSecretAge:         c.Settings.MaxSecretAge,
+		ActiveSlot:           c.Pair.ActiveSlot,
+		RotationTime:         c.Rotation.Time,
+		RotationCause:        c.Rotation.Cause,
+		RegenerateAfter:      c.Rotation.RegenerateAfter,
+		TokenLifetime:        c.TokenLifetime,
 	}
 	for _, client := range c.Pair.Clients {
 		if client.ID == "" {
@@ -95,14 +103,18 @@ func decode(name string, stored []byte) (*Connection, error) {
 	}
 	c := &Connection{
 		Settings: Settings{
-			GrantType:      e.GrantType,
-			TokenURL:       e.TokenURL,
-			Scope:          e.Scope,
-			RefreshBefore:  e.RefreshBefore,
-			RequestTimeout: e.RequestTimeout,
-			CAPEM:          e.CAPEM,
-			NoFailover:     e.NoFailover,
-			MaxSecretAge:   e.MaxSecretAge,
+			GrantType:            e.GrantType,
+			TokenURL:             e.TokenURL,
+			Scope:                e.Scope,
+			IDPTokenURL:          e.IDPTokenURL,
+			IDPScope:             e.IDPScope,
+			ExchangeClientID:     e.ExchangeClientID,
+			ExchangeClientSecret: gbgauth.NewSecret(e.ExchangeClientSecret),
+			RefreshBefore:        e.RefreshBefore,
+			RequestTimeout:       e.RequestTimeout,
+			CAPEM:                e.CAPEM,
+			NoFailover:           e.NoFailover,
+			MaxSecretAge:         e.MaxSecretAge,
 		},
 		Pair:          Pair{ActiveSlot: e.ActiveSlot},
 		Rotation:      RotationRecord{Time: e.RotationTime, Cause: e.RotationCause, RegenerateAfter: e.RegenerateAfter},
@@ -121,10 +133,17 @@ func decode(name string, stored []byte) (*Connection, error) {
 }
 
 // whole says that the entry holds what every connection has: one client or two
-// different ones, each with a secret, of which one is active.
+// different ones, each with a secret, of which one is active; none if callers
+// bring the tokens to exchange.
 func (e *entry) whole() bool {
 	n := len(e.Clients)
-	if e.Version < 1 || n < 1 || n > 2 || e.ActiveSlot < First || int(e.ActiveSlot) >= n {
+	if e.Version < 1 || n > 2 {
+		return false
+	}
+	if s := (Settings{GrantType: e.GrantType, IDPTokenURL: e.IDPTokenURL}); !s.hasPair() {
+		return n == 0 && e.ActiveSlot == First
+	}
+	if n < 1 || e.ActiveSlot < First || int(e.ActiveSlot) >= n {
 		return false
 	}
 	for _, client := range e.Clients {

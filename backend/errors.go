@@ -13,6 +13,9 @@ var (
 	ErrNotConfigured = errors.New("not configured")
 	// ErrNoPair says that the connection has one client only, so nothing to rotate to.
 	ErrNoPair = errors.New("there is no paired client to rotate to")
+	// ErrNoClients says that the connection has no clients of its own: callers bring
+	// the tokens to exchange.
+	ErrNoClients = errors.New("the connection has no clients of its own")
 	// ErrClosed says that the engine has been shut down.
 	ErrClosed = errors.New("the secrets engine is shutting down")
 )
@@ -65,20 +68,63 @@ func invalid(setting Setting, format string, args ...any) error {
 	return &InputError{Setting: setting, Problem: fmt.Sprintf(format, args...)}
 }
 
+// Step says which part of getting a token it was.
+type Step int
+
+const (
+	// StepToken is the one request to GBG GO.
+	StepToken Step = iota
+	// StepIDP is the request to the identity provider, whose token is then
+	// exchanged.
+	StepIDP
+	// StepExchange is the exchange at GBG Identity Solution, for a client of the
+	// connection.
+	StepExchange
+	// StepOwnExchange is the exchange of a caller's own token.
+	StepOwnExchange
+)
+
 // ClientError is a token request that failed, with the client it was for.
 type ClientError struct {
 	Connection string
-	ClientID   string
+	// ClientID is empty for a caller's own token.
+	ClientID string
+	Step     Step
 	// Cause is what the token endpoint did.
 	Cause *gbgauth.Error
 }
 
 // Error implements error.
 func (e *ClientError) Error() string {
-	if e.Cause.Temporary() {
-		return fmt.Sprintf("connection %q: no token for client %q: %s", e.Connection, e.ClientID, e.Cause)
+	return fmt.Sprintf("connection %q: %s: %s", e.Connection, e.outcome(), e.Cause)
+}
+
+// outcome says who did not do what for whom.
+func (e *ClientError) outcome() string {
+	temporary := e.Temporary()
+	switch {
+	case e.Step == StepIDP && temporary:
+		return fmt.Sprintf("no token for client %q from the identity provider", e.ClientID)
+	case e.Step == StepExchange && temporary:
+		return fmt.Sprintf("no token from GBG in exchange for the identity provider's of client %q", e.ClientID)
+	case e.Step == StepExchange:
+		return fmt.Sprintf("GBG refused to exchange the identity provider's token of client %q", e.ClientID)
+	case e.Step == StepOwnExchange && temporary:
+		return "no token from GBG in exchange for the id_token"
+	case e.Step == StepOwnExchange:
+		return "GBG refused to exchange the id_token"
+	case temporary:
+		return fmt.Sprintf("no token for client %q", e.ClientID)
 	}
-	return fmt.Sprintf("connection %q: GBG refused client %q: %s", e.Connection, e.ClientID, e.Cause)
+	return fmt.Sprintf("%s refused client %q", e.Step.asked(), e.ClientID)
+}
+
+// asked is who was asked.
+func (s Step) asked() string {
+	if s == StepIDP {
+		return "the identity provider"
+	}
+	return "GBG"
 }
 
 // Unwrap gives the cause.
@@ -86,6 +132,9 @@ func (e *ClientError) Unwrap() error { return e.Cause }
 
 // Temporary says that GBG did not say no: the same request may succeed later.
 func (e *ClientError) Temporary() bool { return e.Cause.Temporary() }
+
+// ClientRefused says that GBG refused who asked, not what was asked.
+func (e *ClientError) ClientRefused() bool { return e.Cause.Kind == gbgauth.RefusedClient }
 
 // alsoFailed is what GBG said of both clients, if it said anything of the second.
 func alsoFailed(active *ClientError, err error) error {

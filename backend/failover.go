@@ -41,8 +41,11 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 		return alsoFailed(refused, err)
 	}
 	next := *now.conn
-	warning := fmt.Sprintf("GBG refused client %q (%s), so client %q has taken over: write the refused client's current secret to config",
-		refused.ClientID, refused.Cause.Code, standby.ID)
+	todo := "write the refused client's current secret to config"
+	if refused.Step == StepExchange {
+		todo = "ask GBG what that client's tokens lack"
+	}
+	warning := fmt.Sprintf("%s (%s), so client %q has taken over: %s", refused.outcome(), refused.Cause.Code, standby.ID, todo)
 	if err := e.flip(e.ctx, name, now, &next, proof, CauseFailover, &notice{text: warning}); err != nil {
 		return err
 	}

@@ -59,8 +59,8 @@ type Rotation struct {
 
 // Rotate makes the standby active: it proves itself with a token, one storage
 // write flips the pair, and that token is what readers get from then on. If any
-// of it fails nothing has changed. The errors are ErrNotConfigured, ErrNoPair,
-// *InputError, *ClientError, ctx's and the storage's.
+// of it fails nothing has changed. The errors are ErrNotConfigured, ErrNoClients,
+// ErrNoPair, *InputError, *ClientError, ctx's and the storage's.
 func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	r, err := r.cleaned()
 	if err != nil {
@@ -75,6 +75,9 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	st, err := e.state(ctx, name)
 	if err != nil {
 		return Rotation{}, err
+	}
+	if !st.conn.Settings.hasPair() {
+		return Rotation{}, ErrNoClients
 	}
 	pair := st.conn.Pair
 	standby, ok := pair.Standby()

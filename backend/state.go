@@ -23,6 +23,9 @@ type state struct {
 	seen map[string]seen
 	// trouble is the failures since the last token; nil if there were none.
 	trouble *trouble
+	// exchangeTrouble is the failures to reach GBG since the last exchange of a
+	// caller's own token; nil if there were none.
+	exchangeTrouble *trouble
 	// notice is for the next reader; nil if there is none.
 	notice *notice
 }
@@ -81,17 +84,17 @@ func (s *state) withToken(t *token) *state {
 	return next
 }
 
-// withTrouble gives a copy in which one more token request has failed. pause
-// gives how long GBG is then left alone, unless it asked for more.
-func (s *state) withTrouble(err error, now time.Time, pause func(nth int, first, most time.Duration) time.Duration) *state {
+// withTrouble gives a copy in which one more token request has failed.
+func (s *state) withTrouble(err error, now time.Time, pause growth) *state {
 	next := *s
-	next.trouble = &trouble{err: err, since: now, last: now, count: 1}
-	if s.trouble != nil {
-		next.trouble.since = s.trouble.since
-		next.trouble.count += s.trouble.count
-	}
-	wait := pause(next.trouble.count, firstPause, maxPause)
-	next.trouble.next = now.Add(max(wait, min(retryAfter(err), maxPause)))
+	next.trouble = s.trouble.followedBy(err, now, pause)
+	return &next
+}
+
+// withExchangeTrouble gives a copy with that replaced.
+func (s *state) withExchangeTrouble(t *trouble) *state {
+	next := *s
+	next.exchangeTrouble = t
 	return &next
 }
 

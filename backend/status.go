@@ -11,8 +11,10 @@ type Status struct {
 	Connection string
 	GrantType  string
 	TokenURL   string
-	// Active and Standby are without their secrets; Standby.ID is empty if there
-	// is no pair.
+	// IDPTokenURL is empty if no identity provider is asked.
+	IDPTokenURL string
+	// Active and Standby are without their secrets; the ids are empty if there is
+	// no such client.
 	Active, Standby ClientStatus
 	LastRotation    RotationRecord
 	// TokenExpireTime and TokenRefreshTime are of the token being served.
@@ -54,6 +56,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		Connection:   name,
 		GrantType:    settings.GrantType,
 		TokenURL:     settings.TokenURL,
+		IDPTokenURL:  settings.IDPTokenURL,
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
 		MaxSecretAge: settings.MaxSecretAge, SecretDueTime: st.conn.secretDue(),
@@ -68,7 +71,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 			s.TokenLifetimeAssumed = t.lifetime()
 		}
 	}
-	if tr := st.trouble; tr != nil {
+	if tr := orDefault(st.trouble, st.exchangeTrouble); tr != nil {
 		s.LastError, s.LastErrorTime, s.ConsecutiveErrors, s.NextTryTime = tr.err.Error(), tr.last, tr.count, tr.next
 	}
 	return s, nil

@@ -97,7 +97,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if t, until := e.keptToken(ctx, name, conn); t != nil {
 		st.seen[t.clientID] = seen{tokensUntil: until}
 		st = st.withToken(t)
-	} else {
+	} else if conn.Settings.hasPair() {
 		st.seen[conn.Pair.Active().ID] = e.unknownPast(conn)
 	}
 	e.states.put(name, st)

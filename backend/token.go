@@ -13,9 +13,10 @@ type token struct {
 	access   Secret
 	typ      string
 	clientID string
-	// tokenURL is where it came from; scope is what was granted, asked what was
-	// asked for, missing what of that was not granted.
-	tokenURL, scope, asked, missing string
+	// source is where it came from.
+	source request
+	// scope is what was granted, missing what was asked for and was not.
+	scope, missing string
 	// fetched is when its request was sent, expires when GBG lets it end.
 	fetched, expires time.Time
 	// overlap is how long before its end it has a successor. It is the token's own,
@@ -35,16 +36,15 @@ type token struct {
 const maxLead = 5 * time.Second
 
 // newToken counts a token's life from the moment its request was sent.
-func newToken(r gbgauth.ClientCredentials, t *gbgauth.Token, sent time.Time, s Settings) *token {
-	granted := orDefault(t.Scope, r.Scope)
+func newToken(r request, t *gbgauth.Token, sent time.Time, s Settings) *token {
+	granted := orDefault(t.Scope, r.scope())
 	return &token{
 		access:          t.AccessToken,
 		typ:             t.Type,
-		clientID:        r.ClientID,
-		tokenURL:        r.TokenURL,
+		clientID:        orDefault(r.clients.ClientID, r.exchange.ClientID),
+		source:          r.source(),
 		scope:           granted,
-		asked:           r.Scope,
-		missing:         missingScopes(r.Scope, granted),
+		missing:         missingScopes(r.scope(), granted),
 		fetched:         sent,
 		expires:         sent.Add(t.Lifetime),
 		overlap:         overlap(t.Lifetime, s),
@@ -58,11 +58,6 @@ func (t *token) warnings() []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("GBG granted client %q less than was asked for: %q is missing (granted: %q)", t.clientID, t.missing, t.scope)}
-}
-
-// answers says that the token is what a request would get.
-func (t *token) answers(r gbgauth.ClientCredentials) bool {
-	return t.clientID == r.ClientID && t.tokenURL == r.TokenURL && t.asked == r.Scope
 }
 
 // lifetime is how long GBG lets the token live.

@@ -27,21 +27,40 @@ const maxClockSkew = time.Minute
 
 // tokenEntry is a token as it is stored.
 type tokenEntry struct {
-	Version     int       `json:"version"`
-	AccessToken string    `json:"access_token"`
-	Type        string    `json:"type"`
-	ClientID    string    `json:"client_id"`
-	TokenURL    string    `json:"token_url"`
-	Scope       string    `json:"scope,omitempty"`
-	Asked       string    `json:"asked,omitempty"`
-	Fetched     time.Time `json:"fetched"`
-	Expires     time.Time `json:"expires"`
+	Version     int    `json:"version"`
+	AccessToken string `json:"access_token"`
+	Type        string `json:"type"`
+	entrySource
+	Scope   string    `json:"scope,omitempty"`
+	Fetched time.Time `json:"fetched"`
+	Expires time.Time `json:"expires"`
 	// Overlap is in nanoseconds.
 	Overlap         time.Duration `json:"overlap"`
 	LifetimeAssumed bool          `json:"lifetime_assumed,omitempty"`
 	// TokensUntil is when the last token of this client has expired, which need not
 	// be this one.
 	TokensUntil time.Time `json:"tokens_until"`
+}
+
+// entrySource is a token's source as it is stored: TokenURL and Asked are of the
+// last step, the IDP ones of the first if there are two.
+type entrySource struct {
+	ClientID         string `json:"client_id"`
+	TokenURL         string `json:"token_url"`
+	Asked            string `json:"asked,omitempty"`
+	IDPTokenURL      string `json:"idp_token_url,omitempty"`
+	IDPScope         string `json:"idp_scope,omitempty"`
+	ExchangeClientID string `json:"exchange_client_id,omitempty"`
+}
+
+func sourceOf(r request) entrySource {
+	if !r.exchanges() {
+		return entrySource{ClientID: r.clients.ClientID, TokenURL: r.clients.TokenURL, Asked: r.clients.Scope}
+	}
+	return entrySource{
+		ClientID: r.clients.ClientID, IDPTokenURL: r.clients.TokenURL, IDPScope: r.clients.Scope,
+		ExchangeClientID: r.exchange.ClientID, TokenURL: r.exchange.TokenURL, Asked: r.exchange.Scope,
+	}
 }
 
 // keepToken stores a state's current token, or removes what is stored if there
@@ -70,10 +89,8 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 		Version:         tokenEntryVersion,
 		AccessToken:     t.access.Reveal(),
 		Type:            t.typ,
-		ClientID:        t.clientID,
-		TokenURL:        t.tokenURL,
+		entrySource:     sourceOf(t.source),
 		Scope:           t.scope,
-		Asked:           t.asked,
 		Fetched:         t.fetched.UTC(),
 		Expires:         t.expires.UTC(),
 		Overlap:         t.overlap,
@@ -109,21 +126,23 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 	if json.Unmarshal(stored.Value, &entry) != nil || entry.Version != tokenEntryVersion || entry.AccessToken == "" {
 		return nil, time.Time{}
 	}
+	source := conn.request(conn.Pair.Active()).source()
+	if entry.entrySource != sourceOf(source) {
+		return nil, time.Time{}
+	}
 	t := &token{
 		access:          gbgauth.NewSecret(entry.AccessToken),
 		typ:             entry.Type,
 		clientID:        entry.ClientID,
-		tokenURL:        entry.TokenURL,
+		source:          source,
 		scope:           entry.Scope,
-		asked:           entry.Asked,
 		missing:         missingScopes(entry.Asked, entry.Scope),
 		fetched:         entry.Fetched,
 		expires:         entry.Expires,
 		overlap:         entry.Overlap,
 		lifetimeAssumed: entry.LifetimeAssumed,
 	}
-	if !t.answers(conn.request(conn.Pair.Active())) || t.lifetime() <= 0 || t.lifetime() > gbgauth.MaxLifetime ||
-		t.overlap < 0 || t.overlap > t.lifetime() {
+	if t.lifetime() <= 0 || t.lifetime() > gbgauth.MaxLifetime || t.overlap < 0 || t.overlap > t.lifetime() {
 		return nil, time.Time{}
 	}
 	if t.fetched.After(e.clock.Now().Add(maxClockSkew)) {

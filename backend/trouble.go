@@ -27,6 +27,22 @@ type trouble struct {
 	next time.Time
 }
 
+// growth gives the pause after the nth failure in a row.
+type growth func(nth int, first, most time.Duration) time.Duration
+
+// followedBy is the trouble after one more failure. pause gives how long GBG is
+// then left alone, unless it asked for more.
+func (t *trouble) followedBy(err error, now time.Time, pause growth) *trouble {
+	next := &trouble{err: err, since: now, last: now, count: 1}
+	if t != nil {
+		next.since = t.since
+		next.count += t.count
+	}
+	wait := pause(next.count, firstPause, maxPause)
+	next.next = now.Add(max(wait, min(retryAfter(err), maxPause)))
+	return next
+}
+
 // forbids says that GBG is to be left alone for now.
 func (t *trouble) forbids(now time.Time) bool { return t != nil && now.Before(t.next) }
 
@@ -84,7 +100,7 @@ func later(a, b time.Time) time.Time {
 func (e *Engine) endTrouble(name string, st *state) {
 	e.update(name, st.revision, func(was *state) *state {
 		next := *was
-		next.trouble = nil
+		next.trouble, next.exchangeTrouble = nil, nil
 		return &next
 	})
 }

@@ -27,7 +27,10 @@ const (
 // library drops or is stricter about: expires_in as it stands, the status and
 // the request id.
 type answer struct {
-	base      http.RoundTripper
+	base http.RoundTripper
+	// url is the token endpoint; secrets are what no error may show.
+	url       string
+	secrets   []Secret
 	status    int
 	requestID string
 	// retryAfter is the answer's Retry-After.

@@ -51,34 +51,38 @@ type Token struct {
 // cancelled: then it is ctx's cause. A deadline that passes, or that is the
 // cause of a cancellation, is an *Error.
 func (r ClientCredentials) Fetch(ctx context.Context, client *http.Client) (*Token, error) {
-	config := clientcredentials.Config{
+	return fetch(ctx, client, clientcredentials.Config{
 		ClientID:     r.ClientID,
 		ClientSecret: r.ClientSecret.Reveal(),
 		TokenURL:     r.TokenURL,
 		Scopes:       strings.Fields(r.Scope),
-		AuthStyle:    oauth2.AuthStyleInParams,
-	}
-	got := &answer{base: client.Transport}
+	}, r.ClientSecret)
+}
+
+// fetch does a token request that has these secrets in it.
+func fetch(ctx context.Context, client *http.Client, config clientcredentials.Config, secrets ...Secret) (*Token, error) {
+	config.AuthStyle = oauth2.AuthStyleInParams
+	got := &answer{base: client.Transport, url: config.TokenURL, secrets: secrets}
 	if got.base == nil {
 		got.base = http.DefaultTransport
 	}
 	once := &http.Client{Transport: got, CheckRedirect: client.CheckRedirect}
 	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, once))
 	if err != nil {
-		return nil, got.explain(ctx, r, err)
+		return nil, got.explain(ctx, err)
 	}
-	return got.token(r, token)
+	return got.token(token)
 }
 
 // token checks what x/oauth2 took for a token.
-func (a *answer) token(r ClientCredentials, t *oauth2.Token) (*Token, error) {
+func (a *answer) token(t *oauth2.Token) (*Token, error) {
 	lifetime, assumed, err := a.lifetime()
 	if err != nil {
-		return nil, a.fail(r, NotAToken, err)
+		return nil, a.fail(NotAToken, err)
 	}
 	for _, c := range []byte(t.AccessToken) {
 		if c < 0x20 || c > 0x7e {
-			return nil, a.fail(r, NotAToken, answerError("access_token has characters that no token may have"))
+			return nil, a.fail(NotAToken, answerError("access_token has characters that no token may have"))
 		}
 	}
 	typ := t.TokenType
@@ -96,32 +100,32 @@ func (a *answer) token(r ClientCredentials, t *oauth2.Token) (*Token, error) {
 }
 
 // explain turns what x/oauth2 and the network said into an *Error.
-func (a *answer) explain(ctx context.Context, r ClientCredentials, err error) error {
+func (a *answer) explain(ctx context.Context, err error) error {
 	gone := context.Cause(ctx)
 	late := errors.Is(gone, context.DeadlineExceeded)
 	if gone != nil && !late {
 		return gone
 	}
 	if late {
-		return a.fail(r, Unreachable, context.DeadlineExceeded)
+		return a.fail(Unreachable, context.DeadlineExceeded)
 	}
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) {
-		return a.refusal(r)
+		return a.refusal()
 	}
 	var notToken answerError
 	if errors.As(err, &notToken) {
-		return a.fail(r, NotAToken, notToken)
+		return a.fail(NotAToken, notToken)
 	}
 	if a.status != 0 && a.body != nil {
 		// A 2xx whose JSON x/oauth2 could not use; its own text may quote the body.
-		return a.fail(r, NotAToken, answerError("the answer has no usable access_token"))
+		return a.fail(NotAToken, answerError("the answer has no usable access_token"))
 	}
-	return a.fail(r, Unreachable, err)
+	return a.fail(Unreachable, err)
 }
 
 // fail is an *Error for an answer, or the lack of one, that is no refusal.
-func (a *answer) fail(r ClientCredentials, kind Kind, err error) *Error {
+func (a *answer) fail(kind Kind, err error) *Error {
 	text := err.Error()
 	var urlErr *url.Error
 	var badCert *tls.CertificateVerificationError
@@ -140,10 +144,10 @@ func (a *answer) fail(r ClientCredentials, kind Kind, err error) *Error {
 	}
 	return &Error{
 		Kind:        kind,
-		URL:         r.TokenURL,
+		URL:         a.url,
 		Status:      a.status,
-		Description: clean(text, r.ClientSecret),
-		RequestID:   clean(a.requestID, r.ClientSecret),
+		Description: clean(text, a.secrets...),
+		RequestID:   clean(a.requestID, a.secrets...),
 		RetryAfter:  a.retryAfter,
 		cause:       err,
 	}
@@ -151,7 +155,7 @@ func (a *answer) fail(r ClientCredentials, kind Kind, err error) *Error {
 
 // refusal reads an error answer: RFC 6749 section 5.2 first, then GBG GO's own
 // form, else only the status is known.
-func (a *answer) refusal(r ClientCredentials) *Error {
+func (a *answer) refusal() *Error {
 	// x/oauth2 drops the code if any other field has a type it does not expect.
 	var fields map[string]json.RawMessage
 	var code, description string
@@ -161,15 +165,15 @@ func (a *answer) refusal(r ClientCredentials) *Error {
 	}
 	e := &Error{
 		Kind:        RefusedRequest,
-		URL:         r.TokenURL,
+		URL:         a.url,
 		Status:      a.status,
-		Code:        clean(code, r.ClientSecret),
-		Description: clean(description, r.ClientSecret),
-		RequestID:   clean(a.requestID, r.ClientSecret),
+		Code:        clean(code, a.secrets...),
+		Description: clean(description, a.secrets...),
+		RequestID:   clean(a.requestID, a.secrets...),
 		RetryAfter:  a.retryAfter,
 	}
 	if e.Code == "" && e.Description == "" {
-		e.Code, e.Description = gbgError(a.body, r.ClientSecret)
+		e.Code, e.Description = gbgError(a.body, a.secrets...)
 	}
 	if e.Code == "" && e.Description == "" {
 		e.Description = "an error without an explanation that could be read"
@@ -185,7 +189,7 @@ func (a *answer) refusal(r ClientCredentials) *Error {
 
 // gbgError reads the error form of GBG GO's API: a list of errors of which the
 // first is shown.
-func gbgError(body []byte, secret Secret) (name, problem string) {
+func gbgError(body []byte, secrets ...Secret) (name, problem string) {
 	var form struct {
 		Errors []struct {
 			Name    string `json:"name"`
@@ -195,5 +199,5 @@ func gbgError(body []byte, secret Secret) (name, problem string) {
 	if json.Unmarshal(body, &form) != nil || len(form.Errors) == 0 {
 		return "", ""
 	}
-	return clean(form.Errors[0].Name, secret), clean(form.Errors[0].Problem, secret)
+	return clean(form.Errors[0].Name, secrets...), clean(form.Errors[0].Problem, secrets...)
 }

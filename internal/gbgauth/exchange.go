@@ -1,0 +1,71 @@
+package gbgauth
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+// GrantIDAuth is the grant_type of GBG Identity Solution's token endpoint.
+const GrantIDAuth = "id_auth"
+
+// DefaultExchangeClientID and DefaultExchangeClientSecret are what GBG documents
+// for everybody to send, so the second is no secret.
+const (
+	DefaultExchangeClientID     = "ro.client"
+	DefaultExchangeClientSecret = "secret"
+)
+
+// minTokenPart is the length from which on a part of a token is not shown: a
+// JWT's header is short and says nothing, its claims and signature are long.
+const minTokenPart = 24
+
+// Exchange is a request for a GBG token in exchange for an identity provider's,
+// as GBG Identity Solution documents it. Two requests that compare equal ask the
+// same thing.
+type Exchange struct {
+	// TokenURL is the endpoint.
+	TokenURL string
+	// ClientID and ClientSecret are sent in the form body. GBG documents constants:
+	// DefaultExchangeClientID and DefaultExchangeClientSecret.
+	ClientID     string
+	ClientSecret Secret
+	// IDToken is the identity provider's token: a person's id_token, or the access
+	// token of a machine.
+	IDToken Secret
+	// Scope is a space-separated list. Empty sends no scope at all: GBG then grants
+	// all that is allowed.
+	Scope string
+}
+
+// Fetch asks for a token, once. Its errors are those of [ClientCredentials.Fetch].
+func (r Exchange) Fetch(ctx context.Context, client *http.Client) (*Token, error) {
+	return fetch(ctx, client, clientcredentials.Config{
+		ClientID:     r.ClientID,
+		ClientSecret: r.ClientSecret.Reveal(),
+		TokenURL:     r.TokenURL,
+		Scopes:       strings.Fields(r.Scope),
+		EndpointParams: url.Values{
+			"grant_type": {GrantIDAuth},
+			"id_token":   {r.IDToken.Reveal()},
+		},
+	}, r.secrets()...)
+}
+
+// secrets are what no error may show: the token's parts as well, which somebody
+// who explains what is wrong with one might quote.
+func (r Exchange) secrets() []Secret {
+	secrets := []Secret{r.IDToken}
+	for part := range strings.SplitSeq(r.IDToken.Reveal(), ".") {
+		if len(part) >= minTokenPart {
+			secrets = append(secrets, NewSecret(part))
+		}
+	}
+	if r.ClientSecret.Reveal() != DefaultExchangeClientSecret {
+		secrets = append(secrets, r.ClientSecret)
+	}
+	return secrets
+}
