@@ -122,7 +122,7 @@ func TestStatusOfErrors(t *testing.T) {
 		assert.Equal(t, timestamp(w.clock.Now()), got["last_error_time"])
 		assert.Equal(t, timestamp(w.clock.Now().Add(pause*time.Second)), got["next_try_time"])
 		assert.Equal(t, int64(i+1), got["consecutive_errors"])
-		assert.Equal(t, `Token requests fail: see last_error. If GBG refuses a client, write its current secret: vault write gbg/config client_secret=@FILE (paired_client_secret for the paired client)`, got["next_step"])
+		assert.Equal(t, `Token requests fail: see last_error. If a client is refused, write its current secret: vault write gbg/config client_secret=@FILE (paired_client_secret for the paired client)`, got["next_step"])
 		assert.NotContains(t, got, "token_expire_time")
 		w.clock.Advance(pause * time.Second)
 	}

@@ -79,6 +79,11 @@ func goldenMinimalConnection() *Connection {
 // after it.
 func fullConnection() *Connection {
 	c := goldenFullConnection()
+	c.Settings.GrantType = GrantIDAuth
+	c.Settings.IDPTokenURL = "https://idp.test/token"
+	c.Settings.IDPScope = "gbg/.default"
+	c.Settings.ExchangeClientID = "id-x"
+	c.Settings.ExchangeClientSecret = NewSecret(entrySecret + "-x")
 	c.Settings.NoFailover = true
 	c.Settings.MaxSecretAge = 90 * 24 * time.Hour
 	return c
