@@ -1,0 +1,116 @@
+package gbgauth_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// fakeJWT has the form of a JWT and says nothing.
+var fakeJWT = strings.Join([]string{"ZmFrZS1oZWFkZXI", strings.Repeat("ZmFrZS1jbGFpbXMt", 4), strings.Repeat("ZmFrZS1zaWduYXR1cmUt", 2)}, ".")
+
+// exchange is a request as GBG Identity Solution documents it.
+func exchange(tokenURL string) gbgauth.Exchange {
+	return gbgauth.Exchange{
+		TokenURL:     tokenURL,
+		ClientID:     gbgauth.DefaultExchangeClientID,
+		ClientSecret: gbgauth.NewSecret(gbgauth.DefaultExchangeClientSecret),
+		IDToken:      gbgauth.NewSecret(fakeJWT),
+	}
+}
+
+func TestExchangeOnTheWire(t *testing.T) {
+	t.Parallel()
+	documented := url.Values{
+		"grant_type":    {"id_auth"},
+		"client_id":     {"ro.client"},
+		"client_secret": {"secret"},
+		"id_token":      {fakeJWT},
+	}
+	withScope := url.Values{"scope": {"journey documents"}}
+	for name, values := range documented {
+		withScope[name] = values
+	}
+	for _, c := range []struct {
+		name, scope string
+		want        url.Values
+	}{
+		{"as documented", "", documented},
+		{"a scope", " journey  documents", withScope},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			requests := make(chan sent, 10)
+			request := exchange(serve(t, record(requests)))
+			request.Scope = c.scope
+			token, err := request.Fetch(t.Context(), newClient(t, ""))
+			require.NoError(t, err)
+			require.Equal(t, fakeToken, token.AccessToken.Reveal())
+
+			require.Len(t, requests, 1, "one request, no probing")
+			got := <-requests
+			require.NoError(t, got.err)
+			require.Equal(t, http.MethodPost, got.method)
+			require.Equal(t, "application/x-www-form-urlencoded", got.header.Get("Content-Type"))
+			require.Empty(t, got.header.Get("Authorization"))
+			form, err := url.ParseQuery(got.body)
+			require.NoError(t, err)
+			require.Equal(t, c.want, form)
+		})
+	}
+}
+
+// The example in GBG's documentation has null for everything.
+func TestExchangeForNothing(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"null":    `{"access_token":null,"expires_in":null,"token_type":null}`,
+		"empty":   `{"access_token":"","expires_in":3600,"token_type":"Bearer"}`,
+		"nothing": `{}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := exchange(serve(t, reply(http.StatusOK, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
+			failed := asError(t, err)
+			require.Equal(t, gbgauth.NotAToken, failed.Kind)
+		})
+	}
+}
+
+// Whoever explains what is wrong with a token may quote it, or a part of it.
+func TestExchangeShowsNoToken(t *testing.T) {
+	t.Parallel()
+	parts := strings.Split(fakeJWT, ".")
+	for _, quoted := range append([]string{fakeJWT, url.QueryEscape(fakeJWT)}, parts[1:]...) {
+		body := fmt.Sprintf(`{"error":"invalid_grant","error_description":"The token %s has expired."}`, quoted)
+		_, err := exchange(serve(t, reply(http.StatusBadRequest, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
+		failed := asError(t, err)
+		require.Equal(t, gbgauth.RefusedRequest, failed.Kind)
+		require.Equal(t, "invalid_grant", failed.Code)
+		require.Equal(t, "The token [redacted] has expired.", failed.Description)
+	}
+}
+
+// The constant that GBG documents is a word like any other; a secret of one's own
+// is not.
+func TestExchangeSecretInAnError(t *testing.T) {
+	t.Parallel()
+	for secret, want := range map[string]string{
+		gbgauth.DefaultExchangeClientSecret: "Wrong secret.",
+		"fake-exchange-secret":              "Wrong [redacted].",
+	} {
+		request := exchange(serve(t, reply(http.StatusUnauthorized, "application/json",
+			`{"error":"invalid_client","error_description":"Wrong `+secret+`."}`)))
+		request.ClientSecret = gbgauth.NewSecret(secret)
+		_, err := request.Fetch(t.Context(), newClient(t, ""))
+		failed := asError(t, err)
+		require.Equal(t, gbgauth.RefusedClient, failed.Kind)
+		require.Equal(t, want, failed.Description)
+	}
+}
