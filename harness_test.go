@@ -415,6 +415,15 @@ type transcript struct {
 	mu   sync.Mutex
 	said []string
 	log  lockedBuffer
+	// marked are secrets that do not begin like the simulator's.
+	marked []string
+}
+
+// mark makes a text one that must not be heard.
+func (h *transcript) mark(secret string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.marked = append(h.marked, secret)
 }
 
 // note keeps every text of an answer, the one place aside where a token belongs.
@@ -439,7 +448,7 @@ func (h *transcript) mustHoldNoSecret(t *testing.T) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, text := range append(slices.Clone(h.said), h.log.String()) {
-		for _, marked := range []string{gbgsim.SecretPrefix, gbgsim.TokenPrefix} {
+		for _, marked := range append([]string{gbgsim.SecretPrefix, gbgsim.TokenPrefix, gbgsim.IDPTokenPrefix}, h.marked...) {
 			require.NotContains(t, text, marked, "a secret got out")
 		}
 	}

@@ -68,7 +68,7 @@ func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framewor
 		"rotated":           r.Rotated,
 		"active_client_id":  r.Active.ID,
 		"standby_client_id": r.Standby.ID,
-		"next_step":         nextStep(req, name, r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
+		"next_step":         nextStep(req, name, portal(r.AtIDP), r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
 	}
 	putTime(answer, "rotation_time", r.Record.Time)
 	putTime(answer, "regenerate_after", r.Record.RegenerateAfter)
@@ -83,8 +83,9 @@ func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framewor
 }
 
 // nextStep is the sentence that tells a person how the pair's round goes on.
-// fresh says that the standby's secret has not served yet.
-func nextStep(req *logical.Request, connection, standby string, regenerateAfter time.Time, fresh bool) string {
+// where is the place to regenerate secrets; fresh says that the standby's has not
+// served yet.
+func nextStep(req *logical.Request, connection, where, standby string, regenerateAfter time.Time, fresh bool) string {
 	rotate := pathFor(req, "rotate", connection)
 	switch {
 	case standby == "":
@@ -93,10 +94,18 @@ func nextStep(req *logical.Request, connection, standby string, regenerateAfter 
 	case fresh:
 		return fmt.Sprintf("Client %q stands by with a secret that has not been used yet. When it is time to rotate: vault write -f %s", standby, rotate)
 	case regenerateAfter.IsZero():
-		return fmt.Sprintf("Regenerate the secret of client %q in GBG's Account management portal, then: vault write %s client_secret=@FILE", standby, rotate)
+		return fmt.Sprintf("Regenerate the secret of client %q %s, then: vault write %s client_secret=@FILE", standby, where, rotate)
 	}
-	return fmt.Sprintf("After %s regenerate the secret of client %q in GBG's Account management portal, then, when it is time to rotate again: vault write %s client_secret=@FILE",
-		timestamp(regenerateAfter), standby, rotate)
+	return fmt.Sprintf("After %s regenerate the secret of client %q %s, then, when it is time to rotate again: vault write %s client_secret=@FILE",
+		timestamp(regenerateAfter), standby, where, rotate)
+}
+
+// portal is where a person regenerates a client's secret.
+func portal(atIDP bool) string {
+	if atIDP {
+		return "at the identity provider"
+	}
+	return "in GBG's Account management portal"
 }
 
 const rotateHelp = `

@@ -70,7 +70,7 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 		"connection": s.Connection,
 		"grant_type": s.GrantType,
 		"token_url":  s.TokenURL,
-		"next_step":  nextStep(req, name, s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
+		"next_step":  nextStep(req, name, portal(s.IDPTokenURL != ""), s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
 	}
 	if s.Active.ID == "" {
 		answer["next_step"] = "Exchange an identity provider's token: " + exchangeCommand(req, name)

@@ -47,6 +47,8 @@ type Rotation struct {
 	Active, Standby Client
 	// Record is the last rotation: this one, if Rotated.
 	Record RotationRecord
+	// AtIDP says that the clients are an identity provider's, not GBG's.
+	AtIDP bool
 	// Warnings are for a person.
 	Warnings []string
 	// SecretKept says that the client that became active still has the secret it
@@ -89,7 +91,7 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	case *r.ClientID == pair.Active().ID:
 		e.endTrouble(name, st)
 		return Rotation{
-			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation,
+			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
 			SecretDisregarded: r.Secret != nil, Warnings: st.conn.warnings(e.clock.Now()),
 		}, nil
 	default:
@@ -113,7 +115,7 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	newStandby, _ := next.Pair.Standby()
 	e.logger.Info("rotated", "connection", name, "cause", CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return Rotation{
-		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation,
+		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
 		SecretKept: standby.SecretServed, Warnings: next.warnings(e.clock.Now()),
 	}, nil
 }
