@@ -21,13 +21,15 @@ type config struct {
 	caFile        string // empty is none
 	tokenLifetime time.Duration
 	clients       []gbgsim.NewClient
+	idpClients    []string // ids
 }
 
-// credentials are what a person would copy from the portal's screen.
+// credentials are what a person would copy from a portal's screen.
 type credentials struct {
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
 	Department   string `json:"department"`
+	IDP          bool   `json:"idp,omitempty"` // of the identity provider, not of GBG GO
 }
 
 // run serves until ctx ends and returns nil then. Help that was asked for goes
@@ -45,13 +47,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := simulator.SetTokenLifetime(settings.tokenLifetime); err != nil {
 		return err
 	}
-	created := make([]gbgsim.Client, 0, len(settings.clients))
-	for _, request := range settings.clients {
-		client, err := simulator.CreateClient(request)
-		if err != nil {
-			return err
-		}
-		created = append(created, client)
+	created, err := createClients(simulator, settings)
+	if err != nil {
+		return err
 	}
 
 	listeners, err := listen(simulator, settings)
@@ -67,7 +65,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return listeners.serve(ctx, simulator)
 }
 
-func announce(stdout io.Writer, listeners listeners, clients []gbgsim.Client) error {
+// createClients returns the credentials in the order of the output.
+func createClients(simulator *gbgsim.Simulator, settings config) ([]credentials, error) {
+	created := make([]credentials, 0, len(settings.clients)+len(settings.idpClients))
+	for _, request := range settings.clients {
+		client, err := simulator.CreateClient(request)
+		if err != nil {
+			return nil, err
+		}
+		created = append(created, credentials{ClientID: client.ID, ClientSecret: client.Secret, Department: client.Department})
+	}
+	for _, id := range settings.idpClients {
+		client, err := simulator.CreateIDPClient(id)
+		if err != nil {
+			return nil, fmt.Errorf("identity provider: %w", err)
+		}
+		created = append(created, credentials{ClientID: client.ID, ClientSecret: client.Secret, IDP: true})
+	}
+
+	return created, nil
+}
+
+func announce(stdout io.Writer, listeners listeners, clients []credentials) error {
 	for _, url := range listeners.urls() {
 		if _, err := fmt.Fprintf(stdout, "listening on %s\n", url); err != nil {
 			return fmt.Errorf("writing where it listens: %w", err)
@@ -75,12 +94,8 @@ func announce(stdout io.Writer, listeners listeners, clients []gbgsim.Client) er
 	}
 	lines := json.NewEncoder(stdout)
 	for _, client := range clients {
-		if err := lines.Encode(credentials{
-			ClientID:     client.ID,
-			ClientSecret: client.Secret,
-			Department:   client.Department,
-		}); err != nil {
-			return fmt.Errorf("writing the credentials of client %q: %w", client.ID, err)
+		if err := lines.Encode(client); err != nil {
+			return fmt.Errorf("writing the credentials of client %q: %w", client.ClientID, err)
 		}
 	}
 
@@ -93,7 +108,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	flags.StringVar(&parsed.listen, "listen", "127.0.0.1:8090", "loopback `address` to listen on; port 0 is any free one")
 	flags.StringVar(&parsed.tlsListen, "tls-listen", "", "loopback `address` to listen on with HTTPS as well")
 	flags.StringVar(&parsed.caFile, "ca-file", "", "`file` to write the certificate to that HTTPS clients must trust (PEM)")
-	flags.DurationVar(&parsed.tokenLifetime, "token-lifetime", defaultTokenLifetime, "how long tokens are valid, in whole seconds")
+	flags.DurationVar(&parsed.tokenLifetime, "token-lifetime", defaultTokenLifetime, "how long GBG's tokens are valid, in whole seconds")
 	flags.Func("client", "create a client `id[:department]` with the role "+gbgsim.RoleGoAPIAccess+"; may be repeated",
 		func(value string) error {
 			id, department, _ := strings.Cut(value, ":")
@@ -108,6 +123,14 @@ func parse(args []string, stderr io.Writer) (config, error) {
 
 			return nil
 		})
+	flags.Func("idp-client", "create a client `id` of the identity provider; may be repeated", func(id string) error {
+		if id == "" {
+			return errors.New("the client id is missing")
+		}
+		parsed.idpClients = append(parsed.idpClients, id)
+
+		return nil
+	})
 
 	// The flag package would print errors, and the caller does it again.
 	flags.SetOutput(io.Discard)

@@ -42,7 +42,7 @@ func TestRunServesTheClientsItPrints(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		err := run(ctx, []string{
-			"-listen", "127.0.0.1:0", "-token-lifetime", "90s", "-client", "client-a:Fraud", "-client", "client-b",
+			"-listen", "127.0.0.1:0", "-token-lifetime", "90s", "-idp-client", "idp-a", "-client", "client-a:Fraud", "-client", "client-b", "-idp-client", "client-b",
 		}, stdout, io.Discard)
 		_ = stdout.CloseWithError(err)
 		ended <- err
@@ -53,8 +53,17 @@ func TestRunServesTheClientsItPrints(t *testing.T) {
 	first, second := readCredentials(t, lines), readCredentials(t, lines)
 	require.Equal(t, credentials{ClientID: "client-a", ClientSecret: first.ClientSecret, Department: "Fraud"}, first)
 	require.Equal(t, credentials{ClientID: "client-b", ClientSecret: second.ClientSecret}, second)
+	third, fourth := readCredentials(t, lines), readCredentials(t, lines)
+	require.Equal(t, credentials{ClientID: "idp-a", ClientSecret: third.ClientSecret, IDP: true}, third)
+	require.Equal(t, credentials{ClientID: "client-b", ClientSecret: fourth.ClientSecret, IDP: true}, fourth)
 	for _, printed := range []credentials{first, second} {
 		accessToken, expiresIn := getToken(t, address, printed)
+		require.Equal(t, 90, expiresIn)
+		require.Equal(t, http.StatusOK, callAPI(t, address, accessToken))
+	}
+	for _, printed := range []credentials{third, fourth} {
+		idToken, _ := getTokenWith(t, http.DefaultClient, address+gbgsim.IDPTokenPath, printed)
+		accessToken, expiresIn := exchange(t, address, idToken)
 		require.Equal(t, 90, expiresIn)
 		require.Equal(t, http.StatusOK, callAPI(t, address, accessToken))
 	}
@@ -88,7 +97,7 @@ func TestRunServesHTTPSToThoseWhoTrustIt(t *testing.T) {
 	require.True(t, roots.AppendCertsFromPEM(caPEM))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	t.Cleanup(transport.CloseIdleConnections)
-	accessToken, _ := getTokenWith(t, &http.Client{Transport: transport}, secure, client)
+	accessToken, _ := getTokenWith(t, &http.Client{Transport: transport}, secure+gbgsim.TokenPath, client)
 	require.Equal(t, http.StatusOK, callAPI(t, plain, accessToken), "both are one simulator")
 	cancel()
 
@@ -143,6 +152,8 @@ func TestRunRefuses(t *testing.T) {
 			"writing the certificate of the authority: open /nowhere/ca.pem",
 		},
 		"a client without an id": {[]string{"-client", ":Fraud"}, "the client id is missing"},
+		"an IdP client without":  {[]string{"-idp-client", ""}, "the client id is missing"},
+		"the same IdP client":    {[]string{"-idp-client", "a", "-client", "a", "-idp-client", "a"}, `identity provider: client id is taken: "a"`},
 		"the same client twice":  {[]string{"-client", "a", "-client", "a:Fraud"}, `client id is taken: "a"`},
 	}
 	for name, test := range tests {
@@ -166,7 +177,7 @@ func TestRunHelps(t *testing.T) {
 	require.NoError(t, run(t.Context(), []string{"-help"}, &stdout, &stderr))
 
 	require.Empty(t, stdout.String())
-	for _, want := range []string{"-listen", "127.0.0.1:8090", "-token-lifetime", "5m0s", "-tls-listen", "-ca-file", "-client", "id[:department]"} {
+	for _, want := range []string{"-listen", "127.0.0.1:8090", "-token-lifetime", "5m0s", "-tls-listen", "-ca-file", "-client", "id[:department]", "-idp-client"} {
 		require.Contains(t, stderr.String(), want)
 	}
 }
@@ -246,18 +257,35 @@ func readCredentials(t *testing.T, lines *bufio.Scanner) credentials {
 func getToken(t *testing.T, address string, client credentials) (accessToken string, expiresIn int) {
 	t.Helper()
 
-	return getTokenWith(t, http.DefaultClient, address, client)
+	return getTokenWith(t, http.DefaultClient, address+gbgsim.TokenPath, client)
 }
 
-func getTokenWith(t *testing.T, web *http.Client, address string, client credentials) (accessToken string, expiresIn int) {
+func getTokenWith(t *testing.T, web *http.Client, endpoint string, client credentials) (accessToken string, expiresIn int) {
 	t.Helper()
-	form := url.Values{
+
+	return post(t, web, endpoint, url.Values{
 		"grant_type":    {"client_credentials"},
 		"client_id":     {client.ClientID},
 		"client_secret": {client.ClientSecret},
 		"scope":         {gbgsim.Scope},
-	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+gbgsim.TokenPath, strings.NewReader(form.Encode()))
+	})
+}
+
+func exchange(t *testing.T, address, idToken string) (accessToken string, expiresIn int) {
+	t.Helper()
+
+	return post(t, http.DefaultClient, address+gbgsim.IdentityTokenPath, url.Values{
+		"grant_type":    {"id_auth"},
+		"client_id":     {gbgsim.IdentityClientID},
+		"client_secret": {gbgsim.IdentityClientSecret},
+		"id_token":      {idToken},
+	})
+}
+
+// post gets a token that must be granted.
+func post(t *testing.T, web *http.Client, endpoint string, form url.Values) (accessToken string, expiresIn int) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := web.Do(request)

@@ -2,18 +2,21 @@ package gbgsim
 
 import (
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 )
 
+// apiAnswer says whom the token stands for, which is a person if GBG Identity
+// Solution issued it to one.
 type apiAnswer struct {
 	ClientID   string `json:"client_id"`
 	Department string `json:"department"`
 	Result     string `json:"result"`
 }
 
-// apiErrors is the form in which GBG GO documents the errors of its API.
+// gbgErrors is the form in which GBG GO documents the errors of its API.
 type gbgErrors struct {
 	Errors []GBGError `json:"errors"`
 }
@@ -53,35 +56,29 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 
 // callAPI answers and counts one call. An empty accessToken is none.
 func (s *Simulator) callAPI(accessToken string) (apiAnswer, *apiError) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	answer, refused := s.authorize(accessToken)
+	s.countAPICall(refused == nil)
 
-	client, refused := s.authorize(accessToken)
-	if refused != nil {
-		s.stats.APICalls.Refused++
-
-		return apiAnswer{}, refused
-	}
-	s.stats.APICalls.Accepted++
-
-	return apiAnswer{ClientID: client.ID, Department: client.Department, Result: "ok"}, nil
+	return answer, refused
 }
 
-// authorize must be called with the lock held.
-func (s *Simulator) authorize(accessToken string) (*Client, *apiError) {
+// authorize asks for a role only where GBG GO issued the token.
+func (s *Simulator) authorize(accessToken string) (apiAnswer, *apiError) {
 	if accessToken == "" {
-		return nil, unauthorized("4011", "MISSING_TOKEN", "The request has no bearer token.")
+		return apiAnswer{}, unauthorized("4011", "MISSING_TOKEN", "The request has no bearer token.")
 	}
-	issued, ok := s.tokens[accessToken]
+	held, err := s.gbg.check(accessToken)
 	switch {
-	case !ok:
-		return nil, unauthorized("4012", "UNKNOWN_TOKEN", "The token was not issued here.")
-	case !s.clock.Now().Before(issued.expires):
-		return nil, unauthorized("4013", "EXPIRED_TOKEN", "The token has expired.")
-	case s.clients[issued.client.ID] != issued.client:
-		return nil, unauthorized("4014", "DELETED_CLIENT", "The client of the token has been deleted.")
-	case !slices.Contains(issued.client.Roles, RoleGoAPIAccess):
-		return nil, &apiError{status: http.StatusForbidden, GBGError: GBGError{
+	case errors.Is(err, errExpiredToken):
+		return apiAnswer{}, unauthorized("4013", "EXPIRED_TOKEN", "The token "+err.Error()+".")
+	case errors.Is(err, errDeletedClient):
+		return apiAnswer{}, unauthorized("4014", "DELETED_CLIENT", "The token "+err.Error()+".")
+	case err != nil:
+		return apiAnswer{}, unauthorized("4012", "UNKNOWN_TOKEN", "The token "+err.Error()+".")
+	case held.client == nil:
+		return apiAnswer{ClientID: held.subject, Result: "ok"}, nil
+	case !slices.Contains(held.client.Roles, RoleGoAPIAccess):
+		return apiAnswer{}, &apiError{status: http.StatusForbidden, GBGError: GBGError{
 			Code:     "4031",
 			Name:     "MISSING_ROLE",
 			Location: "Authorization",
@@ -90,7 +87,7 @@ func (s *Simulator) authorize(accessToken string) (*Client, *apiError) {
 		}}
 	}
 
-	return issued.client, nil
+	return apiAnswer{ClientID: held.subject, Department: held.client.Department, Result: "ok"}, nil
 }
 
 func unauthorized(code, name, problem string) *apiError {
@@ -99,7 +96,7 @@ func unauthorized(code, name, problem string) *apiError {
 		Name:     name,
 		Location: "Authorization",
 		Problem:  problem,
-		Action:   "Get a token at " + TokenPath + " and send it in the Authorization header.",
+		Action:   "Get a token at " + TokenPath + " or " + IdentityTokenPath + " and send it in the Authorization header.",
 	}}
 }
 

@@ -1,11 +1,9 @@
 package gbgsim
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -44,11 +42,12 @@ type NewClient struct {
 	Roles []string `json:"roles"`
 }
 
-// Client is an API client of the Account management portal.
+// Client is an API client of the Account management portal, or a client of the
+// identity provider, which has neither a department nor roles.
 type Client struct {
 	ID string `json:"client_id"`
 
-	// Secret is only set in the answer to [Simulator.CreateClient].
+	// Secret is only set in the answer that creates the client.
 	Secret string `json:"client_secret,omitempty"`
 
 	Name       string `json:"name"`
@@ -61,62 +60,19 @@ type Client struct {
 // CreateClient adds a client and returns it, secret included. It fails with
 // [ErrClientExists], or because the id or a role is not a valid one.
 func (s *Simulator) CreateClient(request NewClient) (Client, error) {
-	id := cmp.Or(request.ID, "sim-client-"+rand.Text())
-	if err := checkClientID(id); err != nil {
-		return Client{}, err
-	}
-	roles, err := normalRoles(request.Roles)
-	if err != nil {
-		return Client{}, err
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	if _, taken := s.clients[id]; taken {
-		return Client{}, fmt.Errorf("%w: %q", ErrClientExists, id)
-	}
-	client := &Client{
-		ID:         id,
-		Secret:     newSecret(),
-		Name:       cmp.Or(request.Name, id),
-		Department: request.Department,
-		Roles:      roles,
-	}
-	s.clients[id] = client
-
-	return client.clone(), nil
+	return s.gbg.createClient(request)
 }
 
 // Clients returns all clients by id, without their secrets.
 func (s *Simulator) Clients() []Client {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	clients := make([]Client, 0, len(s.clients))
-	for _, id := range slices.Sorted(maps.Keys(s.clients)) {
-		client := s.clients[id].clone()
-		client.Secret = ""
-		clients = append(clients, client)
-	}
-
-	return clients
+	return s.gbg.listClients()
 }
 
 // Regenerate gives a client a new secret and returns it. The old secret stops
 // working at this moment; tokens that it got stay valid. The only error is
 // [ErrUnknownClient].
 func (s *Simulator) Regenerate(clientID string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	client, err := s.client(clientID)
-	if err != nil {
-		return "", err
-	}
-	client.Secret = newSecret()
-
-	return client.Secret, nil
+	return s.gbg.regenerate(clientID)
 }
 
 // SetRoles replaces a client's roles, which also counts for tokens that it
@@ -128,40 +84,13 @@ func (s *Simulator) SetRoles(clientID string, roles ...string) error {
 		return err
 	}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	client, err := s.client(clientID)
-	if err != nil {
-		return err
-	}
-	client.Roles = roles
-
-	return nil
+	return s.gbg.changeClient(clientID, func(client *Client) { client.Roles = roles })
 }
 
 // DeleteClient removes a client; its tokens stop working, also if a client of
 // the same id is created later. The only error is [ErrUnknownClient].
 func (s *Simulator) DeleteClient(clientID string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	if _, err := s.client(clientID); err != nil {
-		return err
-	}
-	delete(s.clients, clientID)
-
-	return nil
-}
-
-// client must be called with the lock held.
-func (s *Simulator) client(id string) (*Client, error) {
-	client, ok := s.clients[id]
-	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownClient, id)
-	}
-
-	return client, nil
+	return s.gbg.deleteClient(clientID)
 }
 
 func (c *Client) clone() Client {

@@ -62,14 +62,18 @@ const (
 	FaultUntrustedCertificate FaultKind = "untrusted_certificate"
 )
 
-// Fault is something that goes wrong at the token endpoint, or before it when
+// Fault is something that goes wrong at a token endpoint, or before it when
 // a TLS client connects. The zero value is none. A parameter that the kind
 // does not take must be zero.
 type Fault struct {
 	Kind FaultKind `json:"kind"`
 
+	// Endpoint is the token endpoint whose requests it hits. Empty is GBG GO's.
+	// It must be empty for a certificate, which all of them share.
+	Endpoint Endpoint `json:"endpoint,omitempty"`
+
 	// ClientID is the client id that the requests name which it hits, known or
-	// not. Empty is every request, one that names no client included. It must
+	// not. At [EndpointIdentity] that is [IdentityClientID] for everybody. Empty is every request, one that names no client included. It must
 	// be empty for a certificate, which is shown before anyone is named.
 	ClientID string `json:"client_id,omitempty"`
 

@@ -38,69 +38,69 @@ var faultKinds = []faultKind{
 		kind:  FaultStatus,
 		about: "an error status, as HTML, as OAuth's error or as GBG's gbg_error {code,name,location,problem,action}",
 		takes: []string{
-			"client_id", "delay", "status", "error", "error_description", "gbg_error", "request_id", "retry_after", "retry_after_date",
+			"endpoint", "client_id", "delay", "status", "error", "error_description", "gbg_error", "request_id", "retry_after", "retry_after_date",
 		},
 		check: checkStatusFault,
 	},
 	{
 		kind:  FaultBody,
 		about: "status 200 or another, with any body or none",
-		takes: []string{"client_id", "delay", "status", "body", "content_type"},
+		takes: []string{"endpoint", "client_id", "delay", "status", "body", "content_type"},
 		check: checkBodyFault,
 	},
 	{
 		kind:  FaultNullToken,
 		about: "status 200, with null for token, type and lifetime",
-		takes: []string{"client_id", "delay"},
+		takes: []string{"endpoint", "client_id", "delay"},
 	},
 	{
 		kind:  FaultRedirect,
 		about: "status 302 or another, with a location",
-		takes: []string{"client_id", "delay", "status", "location"},
+		takes: []string{"endpoint", "client_id", "delay", "status", "location"},
 		check: checkRedirectFault,
 	},
 	{
 		kind:  FaultClose,
 		about: "no answer, the connection is closed",
-		takes: []string{"client_id", "delay"},
+		takes: []string{"endpoint", "client_id", "delay"},
 	},
 	{
 		kind:  FaultReset,
 		about: "no answer, the connection is reset",
-		takes: []string{"client_id", "delay"},
+		takes: []string{"endpoint", "client_id", "delay"},
 	},
 	{
 		kind:  FaultDelay,
 		about: "the right answer after a delay",
-		takes: []string{"client_id", "delay"},
+		takes: []string{"endpoint", "client_id", "delay"},
 		check: checkDelayFault,
 	},
 	{
 		kind:  FaultHang,
 		about: "no answer until the faults are cleared",
-		takes: []string{"client_id"},
+		takes: []string{"endpoint", "client_id"},
 	},
 	{
 		kind:  FaultTruncate,
 		about: "half of the right answer",
-		takes: []string{"client_id", "delay"},
+		takes: []string{"endpoint", "client_id", "delay"},
 	},
 	{
 		kind:  FaultOversize,
 		about: "the right answer, padded to a size in bytes, 1 MiB and a byte unless given",
-		takes: []string{"client_id", "delay", "size"},
+		takes: []string{"endpoint", "client_id", "delay", "size"},
 		check: checkOversizeFault,
 	},
 	{
 		kind:  FaultExpiresIn,
 		about: "the right answer with any JSON value as expires_in, or without it",
-		takes: []string{"client_id", "delay", "expires_in"},
+		takes: []string{"endpoint", "client_id", "delay", "expires_in"},
 		check: checkExpiresInFault,
 	},
 	{
 		kind:  FaultScope,
 		about: "the right answer with a scope",
-		takes: []string{"client_id", "delay", "scope"},
+		takes: []string{"endpoint", "client_id", "delay", "scope"},
 		check: checkScopeFault,
 	},
 	{
@@ -130,6 +130,9 @@ func (f Fault) check() error {
 			return fmt.Errorf("%s has no meaning for a fault of kind %q", name, f.Kind)
 		}
 	}
+	if err := f.Endpoint.check(); err != nil {
+		return err
+	}
 	if err := checkClientID(f.ClientID); err != nil {
 		return err
 	}
@@ -154,6 +157,7 @@ func (f Fault) given() []string {
 		name  string
 		given bool
 	}{
+		{"endpoint", f.Endpoint != ""},
 		{"client_id", f.ClientID != ""},
 		{"delay", f.Delay != 0},
 		{"status", f.Status != 0},

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -86,17 +85,4 @@ func (p portalFault) fault() (Fault, error) {
 	}
 
 	return fault, nil
-}
-
-// helpOnFaults is a table of all kinds for people.
-func helpOnFaults() string {
-	var help strings.Builder
-	for _, known := range faultKinds {
-		fmt.Fprintf(&help, "%-22s %s\n", known.kind, known.about)
-		if len(known.takes) > 0 {
-			fmt.Fprintf(&help, "%-22s   takes %s\n", "", strings.Join(known.takes, ", "))
-		}
-	}
-
-	return help.String()
 }

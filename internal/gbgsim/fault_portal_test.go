@@ -42,6 +42,7 @@ func TestPortalFaultsAreThoseOfTheProcess(t *testing.T) {
 		`{"kind":"expires_in","expires_in":null}`: {Kind: gbgsim.FaultExpiresIn, ExpiresIn: "null"},
 		`{"kind":"expires_in","expires_in":0}`:    {Kind: gbgsim.FaultExpiresIn, ExpiresIn: "0"},
 		`{"kind":"expires_in","expires_in":"1"}`:  {Kind: gbgsim.FaultExpiresIn, ExpiresIn: `"1"`},
+		`{"kind":"close","endpoint":"identity"}`:  {Kind: gbgsim.FaultClose, Endpoint: gbgsim.EndpointIdentity},
 		`{"kind":"expired_certificate"}`:          {Kind: gbgsim.FaultExpiredCertificate},
 		`{"kind":"redirect","status":307,"location":"/a"}`: {
 			Kind: gbgsim.FaultRedirect, Status: 307, Location: "/a",
@@ -123,5 +124,5 @@ func TestHelpNamesEveryFault(t *testing.T) {
 	for _, method := range []string{"GET   ", "PUT   ", "DELETE"} {
 		require.Contains(t, help, "\n"+method+" /portal/faults ")
 	}
-	require.Contains(t, help, "takes client_id, delay, status, location\n")
+	require.Contains(t, help, "takes endpoint, client_id, delay, status, location\n")
 }

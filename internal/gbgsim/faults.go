@@ -53,15 +53,16 @@ func (s *Simulator) ClearFaults() {
 
 // takeRequestFault returns and counts the fault that a token request meets, or
 // the zero Fault if there is none. The channel is closed when it is cleared.
-func (s *Simulator) takeRequestFault(clientID string) (fault Fault, cleared <-chan struct{}) {
+func (s *Simulator) takeRequestFault(endpoint Endpoint, clientID string) (fault Fault, cleared <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	fault = s.takeFault(func(fault Fault) bool {
-		return !fault.Kind.ofConnection() && (fault.ClientID == "" || fault.ClientID == clientID)
+		return !fault.Kind.ofConnection() && fault.Endpoint == endpoint &&
+			(fault.ClientID == "" || fault.ClientID == clientID)
 	})
 	if fault.Kind != "" {
-		s.countToken(clientID, RequestCounts{Faulted: 1})
+		s.countToken(endpoint, clientID, RequestCounts{Faulted: 1})
 	}
 
 	return fault, s.faultsCleared

@@ -60,11 +60,36 @@ func goodForm(clientID, secret string) url.Values {
 
 func tokenRequest(t *testing.T, form url.Values) *http.Request {
 	t.Helper()
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, gbgsim.TokenPath,
-		strings.NewReader(form.Encode()))
+
+	return formRequest(t, gbgsim.TokenPath, form)
+}
+
+func formRequest(t *testing.T, path string, form url.Values) *http.Request {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(form.Encode()))
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 
 	return request
+}
+
+// exchangeForm is a request to GBG Identity Solution as GBG documents it.
+func exchangeForm(idToken string) url.Values {
+	return url.Values{
+		"grant_type":    {"id_auth"},
+		"client_id":     {"ro.client"},
+		"client_secret": {"secret"},
+		"scope":         {"api api2"},
+		"id_token":      {idToken},
+	}
+}
+
+// idpForm is a request to the identity provider.
+func idpForm(client gbgsim.Client) url.Values {
+	return url.Values{
+		"grant_type":    {"client_credentials"},
+		"client_id":     {client.ID},
+		"client_secret": {client.Secret},
+	}
 }
 
 type tokenAnswer struct {
@@ -73,10 +98,23 @@ type tokenAnswer struct {
 	ExpiresIn   int    `json:"expires_in"`
 }
 
+// refusal is an OAuth error answer.
+type refusal struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
 // getToken gets a token that must be granted.
 func getToken(t *testing.T, simulator *gbgsim.Simulator, clientID, secret string) tokenAnswer {
 	t.Helper()
-	got := do(t, simulator, tokenRequest(t, goodForm(clientID, secret)))
+
+	return getTokenAt(t, simulator, gbgsim.TokenPath, goodForm(clientID, secret))
+}
+
+// getTokenAt gets a token that must be granted.
+func getTokenAt(t *testing.T, simulator *gbgsim.Simulator, path string, form url.Values) tokenAnswer {
+	t.Helper()
+	got := do(t, simulator, formRequest(t, path, form))
 	require.Equal(t, http.StatusOK, got.status, got.body)
 	var granted tokenAnswer
 	got.decode(t, &granted)
@@ -92,6 +130,14 @@ func createClient(t *testing.T, simulator *gbgsim.Simulator, id string) gbgsim.C
 		Department: "Fraud",
 		Roles:      []string{gbgsim.RoleGoAPIAccess},
 	})
+	require.NoError(t, err)
+
+	return client
+}
+
+func createIDPClient(t *testing.T, simulator *gbgsim.Simulator, id string) gbgsim.Client {
+	t.Helper()
+	client, err := simulator.CreateIDPClient(id)
 	require.NoError(t, err)
 
 	return client

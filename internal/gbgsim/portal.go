@@ -36,11 +36,9 @@ type portalError struct {
 // management portal, and what nobody can do at GBG. GBG has no API for either:
 // this one is the simulator's own.
 func (s *Simulator) routePortal(mux *http.ServeMux) {
-	mux.Handle("GET /portal/clients", portalHandler(s.portalListClients))
+	routeClients(mux, "/portal/clients", s.gbg)
 	mux.Handle("POST /portal/clients", portalHandler(s.portalCreateClient))
-	mux.Handle("POST /portal/clients/{id}/regenerate", portalHandler(s.portalRegenerate))
 	mux.Handle("PUT /portal/clients/{id}/roles", portalHandler(s.portalSetRoles))
-	mux.Handle("DELETE /portal/clients/{id}", portalHandler(s.portalDeleteClient))
 	mux.Handle("GET /portal/settings", portalHandler(s.portalSettings))
 	mux.Handle("PUT /portal/settings", portalHandler(s.portalSetSettings))
 	mux.Handle("GET /portal/stats", portalHandler(s.portalStats))
@@ -48,6 +46,23 @@ func (s *Simulator) routePortal(mux *http.ServeMux) {
 	mux.Handle("PUT /portal/faults", portalHandler(s.portalSetFault))
 	mux.Handle("DELETE /portal/faults", portalHandler(s.portalClearFaults))
 	mux.HandleFunc("GET /portal/ca", s.serveCA)
+}
+
+// routeClients adds, below path, what can be done with the clients of any
+// authorization server.
+func routeClients(mux *http.ServeMux, path string, server *authServer) {
+	mux.Handle("GET "+path, portalHandler(func(*http.Request) (int, any, error) {
+		return http.StatusOK, clientList{Clients: server.listClients()}, nil
+	}))
+	mux.Handle("POST "+path+"/{id}/regenerate", portalHandler(func(r *http.Request) (int, any, error) {
+		id := r.PathValue("id")
+		secret, err := server.regenerate(id)
+
+		return http.StatusOK, regeneratedSecret{ClientID: id, ClientSecret: secret}, err
+	}))
+	mux.Handle("DELETE "+path+"/{id}", portalHandler(func(r *http.Request) (int, any, error) {
+		return http.StatusNoContent, nil, server.deleteClient(r.PathValue("id"))
+	}))
 }
 
 func (h portalHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -66,10 +81,6 @@ func (h portalHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Simulator) portalListClients(*http.Request) (int, any, error) {
-	return http.StatusOK, clientList{Clients: s.Clients()}, nil
-}
-
 func (s *Simulator) portalCreateClient(r *http.Request) (int, any, error) {
 	var request NewClient
 	if err := readJSON(r, &request); err != nil {
@@ -78,13 +89,6 @@ func (s *Simulator) portalCreateClient(r *http.Request) (int, any, error) {
 	client, err := s.CreateClient(request)
 
 	return http.StatusCreated, client, err
-}
-
-func (s *Simulator) portalRegenerate(r *http.Request) (int, any, error) {
-	id := r.PathValue("id")
-	secret, err := s.Regenerate(id)
-
-	return http.StatusOK, regeneratedSecret{ClientID: id, ClientSecret: secret}, err
 }
 
 func (s *Simulator) portalSetRoles(r *http.Request) (int, any, error) {
@@ -97,10 +101,6 @@ func (s *Simulator) portalSetRoles(r *http.Request) (int, any, error) {
 	}
 
 	return http.StatusNoContent, nil, s.SetRoles(r.PathValue("id"), request.Roles...)
-}
-
-func (s *Simulator) portalDeleteClient(r *http.Request) (int, any, error) {
-	return http.StatusNoContent, nil, s.DeleteClient(r.PathValue("id"))
 }
 
 func (s *Simulator) portalSettings(*http.Request) (int, any, error) {

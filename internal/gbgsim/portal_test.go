@@ -93,6 +93,10 @@ func TestPortalRefuses(t *testing.T) {
 		"roles: without a name":     {"PUT", "/portal/clients/client-a/roles", `{"roles":[""]}`, 400, "no name"},
 		"roles: no JSON":            {"PUT", "/portal/clients/client-a/roles", `[`, 400, "not the JSON expected"},
 		"delete: unknown":           {"DELETE", "/portal/clients/nobody", ``, 404, "no such client"},
+		"IdP create: taken id":      {"POST", "/idp/clients", `{"client_id":"idp-a"}`, 409, "taken"},
+		"IdP create: with roles":    {"POST", "/idp/clients", `{"roles":[]}`, 400, `unknown field "roles"`},
+		"IdP regenerate: unknown":   {"POST", "/idp/clients/client-a/regenerate", ``, 404, `no such client: "client-a"`},
+		"IdP delete: unknown":       {"DELETE", "/idp/clients/client-a", ``, 404, "no such client"},
 		"settings: not a duration":  {"PUT", "/portal/settings", `{"token_lifetime":"soon"}`, 400, `token_lifetime "soon" is not a duration`},
 		"settings: left out":        {"PUT", "/portal/settings", `{}`, 400, `token_lifetime "" is not a duration`},
 		"settings: not positive":    {"PUT", "/portal/settings", `{"token_lifetime":"0s"}`, 400, "whole seconds"},
@@ -104,7 +108,8 @@ func TestPortalRefuses(t *testing.T) {
 			t.Parallel()
 			simulator := gbgsim.New(gbgsim.Options{})
 			createClient(t, simulator, "client-a")
-			before := simulator.Clients()
+			createIDPClient(t, simulator, "idp-a")
+			before, idpBefore := simulator.Clients(), simulator.IDPClients()
 
 			got := send(t, simulator, test.method, test.path, test.body)
 
@@ -115,6 +120,7 @@ func TestPortalRefuses(t *testing.T) {
 			got.decode(t, &refused)
 			require.Contains(t, refused.Error, test.want)
 			require.Equal(t, before, simulator.Clients())
+			require.Equal(t, idpBefore, simulator.IDPClients())
 		})
 	}
 }

@@ -60,7 +60,10 @@ func TestServeAnswersUntilItsContextEnds(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, http.StatusOK, response.StatusCode)
 	require.Equal(t, "text/plain; charset=utf-8", response.Header.Get("Content-Type"))
-	for _, path := range []string{gbgsim.TokenPath, gbgsim.APIPath, "/portal/clients/{id}/regenerate"} {
+	for _, path := range []string{
+		gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath, gbgsim.APIPath,
+		"/portal/clients/{id}/regenerate", "/idp/clients/{id}/regenerate",
+	} {
 		require.Contains(t, string(help), path)
 	}
 

@@ -4,13 +4,14 @@ import "maps"
 
 // Stats counts what a [Simulator] was asked since it was created.
 type Stats struct {
-	// TokenRequests are the requests to [TokenPath], from known clients or
-	// not, that used the right method.
-	TokenRequests RequestCounts `json:"token_requests"`
+	// EndpointCounts are those of GBG GO's endpoint, [TokenPath].
+	EndpointCounts
 
-	// ByClient are the same requests by the client id they named, known or
-	// not. It is never nil. A request that named none is not in it.
-	ByClient map[string]RequestCounts `json:"token_requests_by_client"`
+	// Identity are those of GBG Identity Solution's, [IdentityTokenPath].
+	Identity EndpointCounts `json:"identity"`
+
+	// IDP are those of the identity provider's, [IDPTokenPath].
+	IDP EndpointCounts `json:"idp"`
 
 	// APICalls are the calls to [APIPath].
 	APICalls CallCounts `json:"api_calls"`
@@ -19,6 +20,17 @@ type Stats struct {
 	// [Simulator.TLSConfig]. A client that does not like the certificate sends
 	// no request, so that this is the only count of it.
 	TLSConnections ConnectionCounts `json:"tls_connections"`
+}
+
+// EndpointCounts counts the requests to one token endpoint.
+type EndpointCounts struct {
+	// TokenRequests are all requests, from known clients or not, that used the
+	// right method.
+	TokenRequests RequestCounts `json:"token_requests"`
+
+	// ByClient are the same requests by the client id they named, known or
+	// not. It is never nil. A request that named none is not in it.
+	ByClient map[string]RequestCounts `json:"token_requests_by_client"`
 }
 
 // RequestCounts counts token requests. Total counts them as they arrive, Issued
@@ -54,34 +66,58 @@ func (s *Simulator) Stats() Stats {
 	defer s.mu.Unlock()
 
 	stats := s.stats
-	stats.ByClient = maps.Clone(stats.ByClient)
+	for _, counts := range []*EndpointCounts{&stats.EndpointCounts, &stats.Identity, &stats.IDP} {
+		counts.ByClient = maps.Clone(counts.ByClient)
+	}
 
 	return stats
 }
 
-func (s *Simulator) countTokenRequest(clientID string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func newStats() Stats {
+	empty := func() EndpointCounts { return EndpointCounts{ByClient: map[string]RequestCounts{}} }
 
-	s.countToken(clientID, RequestCounts{Total: 1})
+	return Stats{EndpointCounts: empty(), Identity: empty(), IDP: empty()}
 }
 
-func (s *Simulator) countTokenAnswer(clientID string, issued bool) {
+func (s *Simulator) countTokenAnswer(endpoint Endpoint, clientID string, issued bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	if issued {
-		s.countToken(clientID, RequestCounts{Issued: 1})
+		s.countToken(endpoint, clientID, RequestCounts{Issued: 1})
 	} else {
-		s.countToken(clientID, RequestCounts{Refused: 1})
+		s.countToken(endpoint, clientID, RequestCounts{Refused: 1})
+	}
+}
+
+func (s *Simulator) countAPICall(accepted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if accepted {
+		s.stats.APICalls.Accepted++
+	} else {
+		s.stats.APICalls.Refused++
 	}
 }
 
 // countToken must be called with the lock held.
-func (s *Simulator) countToken(clientID string, more RequestCounts) {
-	s.stats.TokenRequests = s.stats.TokenRequests.plus(more)
+func (s *Simulator) countToken(endpoint Endpoint, clientID string, more RequestCounts) {
+	counts := s.stats.of(endpoint)
+	counts.TokenRequests = counts.TokenRequests.plus(more)
 	if clientID != "" {
-		s.stats.ByClient[clientID] = s.stats.ByClient[clientID].plus(more)
+		counts.ByClient[clientID] = counts.ByClient[clientID].plus(more)
+	}
+}
+
+func (s *Stats) of(endpoint Endpoint) *EndpointCounts {
+	switch endpoint {
+	case EndpointIdentity:
+		return &s.Identity
+	case EndpointIDP:
+		return &s.IDP
+	default:
+		return &s.EndpointCounts
 	}
 }
 

@@ -60,8 +60,14 @@ func roots(t *testing.T, simulator *gbgsim.Simulator) *x509.CertPool {
 // post asks for a token. The error is of the request or of reading the answer.
 func post(t *testing.T, web *http.Client, address string, form url.Values) (answer, error) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+gbgsim.TokenPath,
-		strings.NewReader(form.Encode()))
+
+	return postTo(t, web, address+gbgsim.TokenPath, form)
+}
+
+// postTo is post for any of the token endpoints.
+func postTo(t *testing.T, web *http.Client, endpoint string, form url.Values) (answer, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := web.Do(request)

@@ -1,0 +1,74 @@
+package gbgsim
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// What GBG documents of GBG Identity Solution's token endpoint. Its client is
+// the same for everybody.
+const (
+	IdentityTokenPath    = "/authenticate/v1/connect/token"
+	IdentityClientID     = "ro.client"
+	IdentityClientSecret = "secret"
+)
+
+// IdentityScopes are the scopes that can be asked for at [IdentityTokenPath],
+// separated by spaces. They are those of GBG's example.
+const IdentityScopes = "api api2"
+
+// LastExchange returns a copy of the form of the last request to
+// [IdentityTokenPath], as much of it as could be read, or nil before the first.
+// It is as it was sent, the id_token and the secret included: not for logs.
+func (s *Simulator) LastExchange() url.Values {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	form := maps.Clone(s.lastExchange)
+	for name, values := range form {
+		form[name] = slices.Clone(values)
+	}
+
+	return form
+}
+
+// grantExchange answers the grant type id_auth: the token of an identity
+// provider, whatever its kind, for one of GBG's. Unlike its subject, who may be
+// gone from the identity provider the next moment, that one lives until it
+// expires.
+func (s *Simulator) grantExchange(_ context.Context, request tokenRequest) (tokenAnswer, *refusal) {
+	if refused := cmp.Or(
+		request.checkGiven("client_id", "client_secret"),
+		checkIdentityClient(request),
+		request.checkGrantType("id_auth"),
+		request.checkGiven("id_token"),
+	); refused != nil {
+		return tokenAnswer{}, refused
+	}
+	held, err := s.idp.check(request.form.Get("id_token"))
+	if err != nil {
+		return tokenAnswer{}, invalidGrant("The id_token " + err.Error() + ".")
+	}
+	if refused := request.checkScope(strings.Fields(IdentityScopes)); refused != nil {
+		return tokenAnswer{}, refused
+	}
+
+	return s.gbg.grantTo(held.subject), nil
+}
+
+func checkIdentityClient(request tokenRequest) *refusal {
+	if request.clientID == IdentityClientID && request.clientSecret == IdentityClientSecret {
+		return nil
+	}
+
+	return invalidClient()
+}
+
+func invalidGrant(description string) *refusal {
+	return &refusal{status: http.StatusBadRequest, Code: "invalid_grant", Description: description}
+}

@@ -1,0 +1,177 @@
+package gbgsim_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+// endpoint is a token endpoint with requests to it.
+type endpoint struct {
+	name     gbgsim.Endpoint
+	path     string
+	clientID string
+	form     url.Values // of a request that is granted
+	counts   func(gbgsim.Stats) gbgsim.EndpointCounts
+}
+
+func endpoints(t *testing.T, simulator *gbgsim.Simulator) []endpoint {
+	t.Helper()
+	client, idpClient := createClient(t, simulator, "client-a"), createIDPClient(t, simulator, "idp-a")
+	idToken := getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(idpClient)).AccessToken
+
+	return []endpoint{
+		{
+			name: gbgsim.EndpointGo, path: gbgsim.TokenPath, clientID: client.ID, form: goodForm(client.ID, client.Secret),
+			counts: func(stats gbgsim.Stats) gbgsim.EndpointCounts { return stats.EndpointCounts },
+		},
+		{
+			name: gbgsim.EndpointIdentity, path: gbgsim.IdentityTokenPath, clientID: gbgsim.IdentityClientID, form: exchangeForm(idToken),
+			counts: func(stats gbgsim.Stats) gbgsim.EndpointCounts { return stats.Identity },
+		},
+		{
+			name: gbgsim.EndpointIDP, path: gbgsim.IDPTokenPath, clientID: idpClient.ID, form: idpForm(idpClient),
+			counts: func(stats gbgsim.Stats) gbgsim.EndpointCounts { return stats.IDP },
+		},
+	}
+}
+
+// Faults themselves are tested at GBG GO's endpoint. The others meet the same,
+// each its own only, and count them by themselves.
+func TestAFaultHitsItsEndpointOnly(t *testing.T) {
+	t.Parallel()
+
+	answered := func(status int, body string) func(*testing.T, answer, error) {
+		return func(t *testing.T, got answer, err error) {
+			t.Helper()
+			require.NoError(t, err)
+			require.Equal(t, status, got.status)
+			require.Contains(t, got.body, body)
+		}
+	}
+	failed := func(t *testing.T, _ answer, err error) {
+		t.Helper()
+		require.Error(t, err)
+	}
+	only, issued := gbgsim.RequestCounts{Faulted: 1}, gbgsim.RequestCounts{Faulted: 1, Issued: 1}
+	tests := map[gbgsim.FaultKind]struct {
+		fault  gbgsim.Fault
+		counts gbgsim.RequestCounts
+		check  func(*testing.T, answer, error)
+	}{
+		gbgsim.FaultStatus:    {gbgsim.Fault{Status: 401, Error: "invalid_client"}, only, answered(401, `{"error":"invalid_client"}`)},
+		gbgsim.FaultBody:      {gbgsim.Fault{Status: 502, Body: "upstream"}, only, answered(502, "upstream")},
+		gbgsim.FaultNullToken: {gbgsim.Fault{}, only, answered(200, `"access_token":null`)},
+		gbgsim.FaultRedirect:  {gbgsim.Fault{Location: "/"}, only, answered(302, "")},
+		gbgsim.FaultClose:     {gbgsim.Fault{}, only, failed},
+		gbgsim.FaultReset:     {gbgsim.Fault{}, only, failed},
+		gbgsim.FaultDelay:     {gbgsim.Fault{Delay: time.Millisecond}, issued, answered(200, "sim-")},
+		gbgsim.FaultTruncate:  {gbgsim.Fault{}, issued, failed},
+		gbgsim.FaultOversize:  {gbgsim.Fault{Size: 2000}, issued, answered(200, `"padding":"xxx`)},
+		gbgsim.FaultExpiresIn: {gbgsim.Fault{ExpiresIn: "7"}, issued, answered(200, `"expires_in":7`)},
+		gbgsim.FaultScope:     {gbgsim.Fault{Scope: "less"}, issued, answered(200, `"scope":"less"`)},
+	}
+	for kind, test := range tests {
+		for faulty := range 3 {
+			simulator := gbgsim.New(gbgsim.Options{})
+			all := endpoints(t, simulator)
+			name := string(kind) + " at " + all[faulty].path
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				address, web := start(t, simulator, false)
+				fault := test.fault
+				fault.Kind, fault.Endpoint, fault.ClientID, fault.Requests = kind, all[faulty].name, all[faulty].clientID, 1
+				require.NoError(t, simulator.SetFault(fault))
+
+				for other := range all {
+					before := all[other].counts(simulator.Stats()).TokenRequests
+					got, err := postTo(t, web, address+all[other].path, all[other].form)
+					after := all[other].counts(simulator.Stats())
+					want := gbgsim.RequestCounts{Issued: 1}
+					if other == faulty {
+						test.check(t, got, err)
+						want = test.counts
+					} else {
+						answered(200, `"access_token":"sim-`)(t, got, err)
+					}
+					require.Equal(t, gbgsim.RequestCounts{
+						Total:   before.Total + 1,
+						Issued:  before.Issued + want.Issued,
+						Refused: before.Refused,
+						Faulted: want.Faulted,
+					}, after.TokenRequests, all[other].path)
+					require.Equal(t, after.TokenRequests, after.ByClient[all[other].clientID], all[other].path)
+				}
+				require.Empty(t, simulator.Faults())
+			})
+		}
+	}
+}
+
+func TestAHangAtAnyEndpointEndsWhenItIsCleared(t *testing.T) {
+	t.Parallel()
+
+	for index := range 3 {
+		arrived := make(chan struct{}, 2) // endpoints gets a token itself
+		simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(context.Context, string) { arrived <- struct{}{} }})
+		hanging := endpoints(t, simulator)[index]
+		<-arrived
+		t.Run(hanging.path, func(t *testing.T) {
+			t.Parallel()
+			require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang, Endpoint: hanging.name}))
+			request := formRequest(t, hanging.path, hanging.form)
+			var group sync.WaitGroup
+			group.Go(func() {
+				<-arrived
+				simulator.ClearFaults()
+			})
+
+			require.Equal(t, http.StatusOK, do(t, simulator, request).status)
+			group.Wait()
+		})
+	}
+}
+
+func TestBeforeTokenIsToldWhoAsksAtEveryEndpoint(t *testing.T) {
+	t.Parallel()
+	var asked []string // do waits for the answer
+	simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(_ context.Context, clientID string) {
+		asked = append(asked, clientID)
+	}})
+	for _, endpoint := range endpoints(t, simulator) {
+		do(t, simulator, formRequest(t, endpoint.path, endpoint.form))
+	}
+	withBasic := formRequest(t, gbgsim.IDPTokenPath, url.Values{"grant_type": {"client_credentials"}})
+	withBasic.SetBasicAuth("idp%20b", "any")
+	do(t, simulator, withBasic)
+	// Nobody is named in a header where nobody reads it.
+	withBasic = formRequest(t, gbgsim.IdentityTokenPath, url.Values{"grant_type": {"id_auth"}})
+	withBasic.SetBasicAuth(gbgsim.IdentityClientID, "any")
+	do(t, simulator, withBasic)
+
+	require.Equal(t, []string{"idp-a", "client-a", gbgsim.IdentityClientID, "idp-a", "idp b", ""}, asked)
+}
+
+func TestTokenEndpointsTakePostOnly(t *testing.T) {
+	t.Parallel()
+
+	for _, path := range []string{gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath} {
+		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
+			simulator := gbgsim.New(gbgsim.Options{})
+			none := simulator.Stats()
+
+			got := send(t, simulator, method, path, "")
+
+			require.Equal(t, http.StatusMethodNotAllowed, got.status, method, path)
+			require.Equal(t, http.MethodPost, got.header.Get("Allow"), method, path)
+			require.Equal(t, none, simulator.Stats(), method, path)
+		}
+	}
+}

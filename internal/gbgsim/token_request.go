@@ -1,0 +1,132 @@
+package gbgsim
+
+import (
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// tokenRequest is a request to a token endpoint.
+type tokenRequest struct {
+	// form is as much of the form as could be read. It is never nil, and must
+	// not be changed.
+	form url.Values
+
+	// clientID and clientSecret are as they were sent. Empty is not at all.
+	clientID, clientSecret string
+}
+
+// readTokenRequest reads a token request and refuses what is malformed in
+// itself (RFC 6749, sections 2.3 and 3.2). The client names itself in the form,
+// or, where basic says so, in a Basic header. The request is as much as could
+// be read.
+func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *refusal) {
+	form, refused := tokenForm(r)
+	request := tokenRequest{
+		form:         form,
+		clientID:     form.Get("client_id"),
+		clientSecret: form.Get("client_secret"),
+	}
+	user, password, sent := r.BasicAuth()
+	if !basic || !sent {
+		return request, refused
+	}
+
+	// Both are form-encoded in the header (RFC 6749, section 2.3.1).
+	id, idErr := url.QueryUnescape(user)
+	secret, secretErr := url.QueryUnescape(password)
+	switch {
+	case refused != nil:
+	case idErr != nil || secretErr != nil:
+		refused = invalidRequest("The client id and secret in the Basic header are not form-encoded.")
+	case request.clientID != "" && request.clientID != id:
+		refused = invalidRequest("The client ids in the form and in the Basic header differ.")
+	}
+	request.clientID, request.clientSecret = id, secret
+
+	return request, refused
+}
+
+// tokenForm returns the form of a token request, which is as much as could be
+// read and never nil. Parameters in the URL do not count.
+func tokenForm(r *http.Request) (url.Values, *refusal) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return url.Values{}, invalidRequest("The body must be application/x-www-form-urlencoded.")
+	}
+	if err := r.ParseForm(); err != nil {
+		return r.PostForm, invalidRequest("The form cannot be read.")
+	}
+
+	form := r.PostForm
+	for _, values := range form {
+		if len(values) > 1 {
+			return form, invalidRequest("A parameter is there more than once.")
+		}
+	}
+	if form.Get("grant_type") == "" {
+		return form, invalidRequest("The parameter grant_type is missing.")
+	}
+	if _, _, basic := r.BasicAuth(); basic && form.Get("client_secret") != "" {
+		return form, invalidRequest("The client authenticates both in the form and in a Basic header.")
+	}
+
+	return form, nil
+}
+
+// checkGiven refuses a request without a parameter. One without a value is
+// not there (RFC 6749, section 3.2).
+func (r tokenRequest) checkGiven(names ...string) *refusal {
+	for _, name := range names {
+		if r.form.Get(name) == "" {
+			return invalidRequest("The parameter " + name + " is missing.")
+		}
+	}
+
+	return nil
+}
+
+// checkGrantType refuses every grant type but one.
+func (r tokenRequest) checkGrantType(supported string) *refusal {
+	if r.form.Get("grant_type") == supported {
+		return nil
+	}
+
+	return &refusal{
+		status:      http.StatusBadRequest,
+		Code:        "unsupported_grant_type",
+		Description: "Only the grant type " + supported + " is supported here.",
+	}
+}
+
+// checkScope refuses scopes that are not among those allowed. None are all.
+func (r tokenRequest) checkScope(allowed []string) *refusal {
+	if len(allowed) == 0 {
+		return nil
+	}
+	for scope := range strings.FieldsSeq(r.form.Get("scope")) {
+		if !slices.Contains(allowed, scope) {
+			return &refusal{
+				status:      http.StatusBadRequest,
+				Code:        "invalid_scope",
+				Description: "No other scope can be asked for here than " + strings.Join(allowed, " ") + ".",
+			}
+		}
+	}
+
+	return nil
+}
+
+func invalidRequest(description string) *refusal {
+	return &refusal{status: http.StatusBadRequest, Code: "invalid_request", Description: description}
+}
+
+func invalidClient() *refusal {
+	return &refusal{
+		status:      http.StatusUnauthorized,
+		Code:        "invalid_client",
+		Description: "Invalid client or client credentials.",
+	}
+}
