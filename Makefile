@@ -28,7 +28,7 @@ dev: build vault ## the same start, then stay up to be played with (Ctrl-C ends 
 	@bin/demo -vault "$(VAULT)" -stay
 
 .PHONY: test
-test: vault ## run every test: unit, engine, and end to end on a real Vault
+test: vault bin/idp ## run every test: unit, engine, and end to end on a real Vault
 	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
 	$(GO) test $(RACE) $$($(GO) list ./... | grep -v /e2e)
 	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -timeout 20m ./e2e
@@ -73,6 +73,10 @@ bin/vault: scripts/vault/go.mod scripts/vault/go.sum
 bin/golangci-lint: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building golangci-lint, once."
 	cd scripts/tools && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/idp: $(wildcard scripts/idp/*)
+	@echo "Building an OAuth server that is not ours, for the tests, once."
+	cd scripts/idp && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/idp .
 
 bin/hey: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building the load generator hey, once."

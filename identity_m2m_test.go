@@ -18,26 +18,26 @@ import (
 func TestM2MInTwoSteps(t *testing.T) {
 	w := newWorld(t, worldOptions{random: 0.5})
 	assert.Equal(t, asks{2, 2}, w.asksFor(func() {
-		w.write("config/m2m", with(w.m2m(), fields{"idp_scope": "gbg/.default", "scope": "journey"}))
+		w.write("config/m2m", with(w.m2m(), fields{"idp_scope": "gbg/.default", "scope": "api"}))
 	}), "both clients prove themselves, in both steps")
 	form := w.sim.LastExchange()
 	assert.Regexp(t, "^"+gbgsim.IDPTokenPrefix, form.Get("id_token"))
 	form.Del("id_token")
 	assert.Equal(t, url.Values{
-		"grant_type": {"id_auth"}, "client_id": {"ro.client"}, "client_secret": {"secret"}, "scope": {"journey"},
+		"grant_type": {"id_auth"}, "client_id": {"ro.client"}, "client_secret": {"secret"}, "scope": {"api"},
 	}, form)
 
 	got := w.read("creds/m2m")
 	assert.Equal(t, idpA, w.owner(got["access_token"]))
 	assert.Equal(t, fields{
-		"token_type": "Bearer", "client_id": idpA, "scope": "journey", "connection": "m2m",
+		"token_type": "Bearer", "client_id": idpA, "scope": "api", "connection": "m2m",
 		"expire_time": "2026-03-01T13:00:00Z", "last_vault_rotation": "2026-03-01T12:00:00.250000000Z",
 		"rotation_period": int64(3300), "ttl": int64(3338),
 	}, without(got, "access_token"))
 	assert.Equal(t, asks{2, 2}, w.asks(), "the token of the verification is served")
 
 	assert.Equal(t, fields{
-		"grant_type": "id_auth", "token_url": w.identityURL(), "idp_token_url": w.idpURL(), "idp_scope": "gbg/.default", "scope": "journey",
+		"grant_type": "id_auth", "token_url": w.identityURL(), "idp_token_url": w.idpURL(), "idp_scope": "gbg/.default", "scope": "api",
 		"exchange_client_id": "ro.client", "client_id": idpA, "paired_client_id": idpB, "active_client_id": idpA,
 		"refresh_before": int64(300), "request_timeout": int64(10), "failover": true, "max_secret_age": int64(0), "ca_pem": "",
 	}, w.read("config/m2m"))
@@ -115,8 +115,8 @@ func TestM2MRotation(t *testing.T) {
 	resp := w.rotate(fields{"client_secret": secret + "\n"})
 	assert.Equal(t, true, resp.Data["rotated"])
 	assert.Equal(t, []any{idpB, idpA}, []any{resp.Data["active_client_id"], resp.Data["standby_client_id"]})
-	assert.Equal(t, expires, resp.Data["regenerate_after"], "when the last of GBG's tokens for A has expired")
-	assert.Equal(t, `After 2026-03-01T13:00:00Z regenerate the secret of client "idp-client-a" at the identity provider, then, when it is time to rotate again: vault write gbg/rotate client_secret=@FILE`,
+	assert.Equal(t, "2026-03-01T13:00:01Z", resp.Data["regenerate_after"], "when the last of GBG's tokens for A has expired, rounded up from %s", expires)
+	assert.Equal(t, `After 2026-03-01T13:00:01Z regenerate the secret of client "idp-client-a" at the identity provider, then, when it is time to rotate again: vault write gbg/rotate client_secret=@FILE`,
 		resp.Data["next_step"])
 	assert.Equal(t, idpB, w.owner(w.read("creds")["access_token"]))
 }
