@@ -92,8 +92,8 @@ func TestIdentityRefuses(t *testing.T) {
 			},
 			status: 400, code: "invalid_grant", description: "The id_token was issued to a client that has been deleted.",
 		},
-		"scope of GBG GO":    {change: set("scope", "gbg.token"), status: 400, code: "invalid_scope", description: "api api2"},
-		"one scope too many": {change: set("scope", "api api2 api3"), status: 400, code: "invalid_scope", description: "api api2"},
+		"scope of GBG GO":    {change: set("scope", "gbg.token"), status: 400, code: "invalid_scope", description: "Only the scopes api api2 can be asked for."},
+		"one scope too many": {change: set("scope", "api api2 api3"), status: 400, code: "invalid_scope", description: "Only the scopes api api2 can be asked for."},
 		"JSON":               {contentType: "application/json", status: 400, code: "invalid_request", description: "x-www-form-urlencoded"},
 		"too large":          {change: set("id_token", strings.Repeat("x", 1<<20)), status: 400, code: "invalid_request", description: "cannot be read"},
 	}

@@ -106,12 +106,16 @@ func (r tokenRequest) checkScope(allowed []string) *refusal {
 	if len(allowed) == 0 {
 		return nil
 	}
+	noun := "scope"
+	if len(allowed) > 1 {
+		noun = "scopes"
+	}
 	for scope := range strings.FieldsSeq(r.form.Get("scope")) {
 		if !slices.Contains(allowed, scope) {
 			return &refusal{
 				status:      http.StatusBadRequest,
 				Code:        "invalid_scope",
-				Description: "No other scope can be asked for here than " + strings.Join(allowed, " ") + ".",
+				Description: "Only the " + noun + " " + strings.Join(allowed, " ") + " can be asked for.",
 			}
 		}
 	}
