@@ -124,9 +124,14 @@ func TestFailoverUnderLoad(t *testing.T) {
 // newDevServer starts a development server of the test's own.
 func newDevServer(t *testing.T) *vaultserver.Server {
 	t.Helper()
-	log := &logBuffer{}
+	return newTalkingServer(t, &logBuffer{})
+}
+
+// newTalkingServer is newDevServer with a log that tells everything.
+func newTalkingServer(t *testing.T, log *logBuffer) *vaultserver.Server {
+	t.Helper()
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
-		Binary: suite.vault, PluginDir: ownPlugins(t), Log: log, Env: []string{"HOME=" + suite.dir},
+		Binary: suite.vault, PluginDir: ownPlugins(t), Log: log, Env: []string{"HOME=" + suite.dir, "VAULT_LOG_LEVEL=trace"},
 	})
 	require.NoError(t, err, log)
 	t.Cleanup(func() { assert.NoError(t, server.Stop()) })

@@ -60,6 +60,9 @@ func (w *world) tour(ctx context.Context) error {
 	if err := w.run(ctx, "read", "gbg/status"); err != nil {
 		return err
 	}
+	if err := w.identity(ctx); err != nil {
+		return err
+	}
 
 	fmt.Fprintf(w.file, "\n   %sThat was all.%s To keep it running and play with it: make dev\n", w.bold, w.none)
 	return nil
@@ -193,7 +196,7 @@ func (w *world) stayUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, args := range [][]string{register, enable, configure} {
+	for _, args := range [][]string{register, enable, configure, w.configureIdentity()} {
 		if _, err := w.vaultCLI(ctx, args...); err != nil {
 			return err
 		}
@@ -212,6 +215,9 @@ curl -H "Authorization: Bearer $(vault read -field=access_token gbg/creds)" $GBG
 curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret that it shows
 vault write gbg/rotate client_secret=SECRET
 vault read gbg/status
+vault read gbg/creds/identity                       # GBG Identity Solution, through an identity provider
+curl -d '{"subject":"alice"}' $GBG/idp/login        # a person signs on: copy the id_token that it shows
+vault write gbg/creds/identity id_token=ID_TOKEN
 vault path-help gbg
 curl $GBG/                                          # what else the simulator can do
 

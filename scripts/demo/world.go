@@ -17,10 +17,13 @@ import (
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
-// The two clients that the demo creates at its GBG.
+// The clients that the demo creates: two at its GBG, two at its identity
+// provider.
 const (
 	clientA = "go-api-a"
 	clientB = "go-api-b"
+	idpA    = "idp-a"
+	idpB    = "idp-b"
 )
 
 // simulatorStopTimeout is how long the simulator may take to end by itself.
@@ -79,12 +82,12 @@ func startWorld(ctx context.Context, p parts, out *screen) (w *world, err error)
 	return w, nil
 }
 
-// startSimulator starts it on a free port with the two clients, and keeps their
+// startSimulator starts it on a free port with the clients, and keeps their
 // secrets in files, as a person would who has just copied them from the portal.
 func (w *world) startSimulator(ctx context.Context) error {
 	// It must outlive ctx: stop ends it.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), w.parts.simulator, "-listen", "127.0.0.1:0", "-token-lifetime", "5m",
-		"-client", clientA+":onboarding", "-client", clientB+":onboarding")
+		"-client", clientA+":onboarding", "-client", clientB+":onboarding", "-idp-client", idpA, "-idp-client", idpB)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := cmd.StdoutPipe()
@@ -100,7 +103,7 @@ func (w *world) startSimulator(ctx context.Context) error {
 		return errors.New("the simulator did not say where it listens")
 	}
 	w.gbg = strings.TrimPrefix(lines.Text(), "listening on ")
-	for range 2 {
+	for range 4 {
 		var client struct {
 			ID     string `json:"client_id"`
 			Secret string `json:"client_secret"`
@@ -124,6 +127,17 @@ func (w *world) writeSecret(clientID, secret string) error {
 }
 
 func (w *world) tokenURL() string { return w.gbg + "/as/token.oauth2" }
+
+// configureIdentity is the command that configures machine-to-machine access to
+// GBG Identity Solution.
+func (w *world) configureIdentity() []string {
+	return []string{
+		"write", "gbg/config/identity", "grant_type=id_auth",
+		"token_url=" + w.gbg + "/authenticate/v1/connect/token", "idp_token_url=" + w.gbg + "/idp/token",
+		"client_id=" + idpA, "client_secret=@" + idpA + ".secret",
+		"paired_client_id=" + idpB, "paired_client_secret=@" + idpB + ".secret",
+	}
+}
 
 // vaultCLI runs the vault command, without showing it.
 func (w *world) vaultCLI(ctx context.Context, args ...string) (string, error) {

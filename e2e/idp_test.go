@@ -1,0 +1,70 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The clients of the identity provider.
+const (
+	idpA = "idp-client-a"
+	idpB = "idp-client-b"
+)
+
+// idp is an OAuth server that is not ours: see scripts/idp.
+type idp struct {
+	URL     string            `json:"url"`
+	Secrets map[string]string `json:"secrets"`
+}
+
+// startIDP starts one whose tokens live as long as lifetime.
+func startIDP(t *testing.T, lifetime time.Duration) *idp {
+	t.Helper()
+	binary, err := filepath.Abs("../bin/idp")
+	require.NoError(t, err)
+	cmd := exec.Command(binary, "-clients", idpA+","+idpB, "-lifetime", lifetime.String())
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start(), "run: make bin/idp")
+	t.Cleanup(func() {
+		assert.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		assert.NoError(t, cmd.Wait())
+	})
+	p := &idp{}
+	require.NoError(t, json.NewDecoder(bufio.NewReader(stdout)).Decode(p))
+	return p
+}
+
+func (p *idp) tokenURL() string { return p.URL + "/oauth2/token" }
+
+// renew gives a client a new secret; the old one is dead.
+func (p *idp) renew(t *testing.T, client string) (secret string) {
+	t.Helper()
+	resp, err := http.Post(p.URL+"/clients/"+client+"/renew", "", http.NoBody)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var answer struct {
+		Secret string `json:"client_secret"`
+	}
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
+	require.NotEmpty(t, answer.Secret)
+	return answer.Secret
+}
+
+// m2m is a configuration whose pair lives at an identity provider.
+func (g *gbg) m2m(p *idp) map[string]any {
+	return map[string]any{
+		"grant_type": "id_auth", "token_url": g.identityURL(), "idp_token_url": p.tokenURL(), "idp_scope": "api",
+		"client_id": idpA, "client_secret": p.Secrets[idpA],
+		"paired_client_id": idpB, "paired_client_secret": p.Secrets[idpB],
+	}
+}
