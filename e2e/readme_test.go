@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,7 @@ import (
 func TestREADMEAsWritten(t *testing.T) {
 	g := newGBG(t, time.Hour)
 	a, b, team := g.client(t, "go-api-a"), g.client(t, "go-api-b"), g.client(t, "go-api-team-a")
-	proxy := newProxy(t, "api.auth.gbgplc.com", g.Simulator)
+	proxy := newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator})
 
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
