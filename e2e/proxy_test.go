@@ -9,20 +9,23 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// proxy is an HTTPS proxy that leads one host name to a handler, over TLS with
-// a certificate of that name.
+// proxy is an HTTPS proxy that leads host names to handlers, over TLS with a
+// certificate of these names.
 type proxy struct {
 	url  string
 	root string // a file with the certificate to trust
@@ -33,17 +36,21 @@ func (p *proxy) env() []string {
 	return []string{"HTTPS_PROXY=" + p.url, "SSL_CERT_FILE=" + p.root}
 }
 
-func newProxy(t *testing.T, host string, handler http.Handler) *proxy {
+func newProxy(t *testing.T, hosts map[string]http.Handler) *proxy {
 	t.Helper()
-	cert, root := selfSigned(t, host)
-	target := httptest.NewUnstartedServer(handler)
+	mux := http.NewServeMux()
+	for host, handler := range hosts {
+		mux.Handle(host+"/", handler)
+	}
+	cert, root := selfSigned(t, slices.Sorted(maps.Keys(hosts)))
+	target := httptest.NewUnstartedServer(mux)
 	target.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	target.StartTLS()
 	t.Cleanup(target.Close)
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodConnect || r.Host != host+":443" {
-			http.Error(w, "this proxy leads to "+host+" only", http.StatusForbidden)
+		if host, ok := strings.CutSuffix(r.Host, ":443"); r.Method != http.MethodConnect || !ok || hosts[host] == nil {
+			http.Error(w, "this proxy does not lead there", http.StatusForbidden)
 			return
 		}
 		tunnel(w, target.Listener.Addr().String())
@@ -75,15 +82,15 @@ func tunnel(w http.ResponseWriter, address string) {
 	go join(client, server)
 }
 
-// selfSigned makes a certificate for a host name, and gives it as PEM too.
-func selfSigned(t *testing.T, host string) (cert tls.Certificate, root []byte) {
+// selfSigned makes a certificate for host names, and gives it as PEM too.
+func selfSigned(t *testing.T, hosts []string) (cert tls.Certificate, root []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: host},
-		DNSNames:              []string{host},
+		Subject:               pkix.Name{CommonName: hosts[0]},
+		DNSNames:              hosts,
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(time.Hour),
 		IsCA:                  true,

@@ -1,8 +1,8 @@
 package e2e
 
 import (
+	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,49 +15,13 @@ import (
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
-// readmeBlock is a fenced block of the README.
-type readmeBlock struct {
-	section  string // the heading it stands under
-	language string
-	file     string // the file that the line before it names
-	text     string
-}
-
-// readmeBlocks gives the fenced blocks in order.
-func readmeBlocks(t *testing.T) []readmeBlock {
-	t.Helper()
-	readme, err := os.ReadFile("../README.md")
-	require.NoError(t, err)
-	var blocks []readmeBlock
-	var block *readmeBlock
-	section, last := "", ""
-	for line := range strings.Lines(string(readme)) {
-		line = strings.TrimRight(line, "\n")
-		switch {
-		case block != nil && line == "```":
-			blocks = append(blocks, *block)
-			block = nil
-		case block != nil:
-			block.text += line + "\n"
-		case strings.HasPrefix(line, "```"):
-			block = &readmeBlock{section: section, language: line[3:], file: strings.Trim(last, "`:")}
-		case strings.HasPrefix(line, "## "):
-			section = line[3:]
-		case line != "":
-			last = line
-		}
-	}
-	require.Nil(t, block, "a block is not closed")
-	return blocks
-}
-
 // A newcomer who types what the README says, in order, gets what it promises.
 // The commands run as written, GBG's own address included: a proxy leads it to
 // the simulator, as a company's proxy would lead it out.
 func TestREADMEAsWritten(t *testing.T) {
 	g := newGBG(t, time.Hour)
 	a, b, team := g.client(t, "go-api-a"), g.client(t, "go-api-b"), g.client(t, "go-api-team-a")
-	proxy := newProxy(t, "api.auth.gbgplc.com", g.Simulator)
+	proxy := newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator})
 
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
@@ -79,51 +43,13 @@ func TestREADMEAsWritten(t *testing.T) {
 	require.NoError(t, err, log)
 	t.Cleanup(func() { assert.NoError(t, server.Stop()) })
 
-	var background []*exec.Cmd
-	t.Cleanup(func() {
-		for _, cmd := range background {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
+	newcomer := &reader{t: t, dir: dir, env: []string{
+		"HOME=" + dir, "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"),
+		"VAULT_ADDR=" + server.Address(), "VAULT_TOKEN=" + server.Token(), "PLUGIN_DIRECTORY=" + plugins,
+	}}
+	output := newcomer.follow("../README.md", map[string]func(){
+		"Rotate": func() { newcomer.write("b.secret", g.regenerate(t, "go-api-b")) },
 	})
-	run := func(script string) string {
-		// exec, so that what is killed is the command and not its shell.
-		script, runsOn := strings.CutSuffix(strings.TrimSpace(script), "&")
-		if runsOn {
-			script = "exec " + script
-		}
-		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "HOME="+dir, "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"),
-			"VAULT_ADDR="+server.Address(), "VAULT_TOKEN="+server.Token(), "PLUGIN_DIRECTORY="+plugins)
-		if runsOn {
-			require.NoError(t, cmd.Start())
-			background = append(background, cmd)
-			return ""
-		}
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s\n%s", script, out)
-		return string(out)
-	}
-
-	output := map[string]string{}
-	commands := 0
-	for _, block := range readmeBlocks(t) {
-		switch block.language {
-		case "hcl":
-			require.NoError(t, os.WriteFile(filepath.Join(dir, block.file), []byte(block.text), 0o600))
-			continue
-		case "sh":
-		default:
-			t.Fatalf("a block in a language that this test does not know: %q", block.language)
-		}
-		if block.section == "Rotate" && output["Rotate"] == "" {
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "b.secret"), []byte(g.regenerate(t, "go-api-b")), 0o600))
-		}
-		output[block.section] += run(block.text)
-		commands++
-	}
-	assert.Greater(t, commands, 8)
 
 	assert.Contains(t, output["Install into your own Vault"], "Success! Enabled the vault-plugin-secrets-gbg secrets engine at: gbg/")
 	assert.Contains(t, output["Configure"], "Success! Data written to: gbg/config")

@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// block is a fenced block of a page.
+type block struct {
+	section  string // the heading it stands under
+	language string
+	file     string // the file that the line before it names
+	text     string
+}
+
+// blocks gives the fenced blocks of a page in order.
+func blocks(t *testing.T, path string) []block {
+	t.Helper()
+	page, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var all []block
+	var open *block
+	section, last := "", ""
+	for line := range strings.Lines(string(page)) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case open != nil && line == "```":
+			all = append(all, *open)
+			open = nil
+		case open != nil:
+			open.text += line + "\n"
+		case strings.HasPrefix(line, "```"):
+			open = &block{section: section, language: line[3:], file: strings.Trim(last, "`:")}
+		case strings.HasPrefix(line, "## "):
+			section = line[3:]
+		case line != "":
+			last = line
+		}
+	}
+	require.Nil(t, open, "a block is not closed")
+	return all
+}
+
+// reader follows a page: makes the files that it shows, and runs its commands
+// as written.
+type reader struct {
+	t   *testing.T
+	dir string   // where the reader works
+	env []string // on top of this process's environment
+}
+
+// follow does everything that a page says, in order, and gives what its
+// commands print by section. A section's name in before has that done when the
+// section's first block is reached. JSON blocks are answers: they are passed
+// over.
+func (r *reader) follow(path string, before map[string]func()) (output map[string]string) {
+	r.t.Helper()
+	output = map[string]string{}
+	section := ""
+	for _, b := range blocks(r.t, path) {
+		if do := before[b.section]; do != nil && b.section != section {
+			do()
+		}
+		section = b.section
+		switch b.language {
+		case "sh":
+			output[section] += r.run(b.text)
+		case "hcl":
+			r.write(b.file, b.text)
+		case "json":
+		default:
+			r.t.Fatalf("a block in a language that this test does not know: %q", b.language)
+		}
+	}
+	for name := range before {
+		require.Contains(r.t, output, name, "a section with commands")
+	}
+	return output
+}
+
+// write writes a file of the reader's.
+func (r *reader) write(name, content string) {
+	r.t.Helper()
+	require.NoError(r.t, os.WriteFile(filepath.Join(r.dir, name), []byte(content), 0o600))
+}
+
+// run runs a script and gives what it prints. One that ends in & goes on in the
+// background until the test ends.
+func (r *reader) run(script string) string {
+	r.t.Helper()
+	script, runsOn := strings.CutSuffix(strings.TrimSpace(script), "&")
+	if runsOn {
+		// So that what is killed is the command and not its shell.
+		script = "exec " + script
+	}
+	cmd := exec.CommandContext(r.t.Context(), "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = r.dir
+	cmd.Env = append(os.Environ(), r.env...)
+	if runsOn {
+		require.NoError(r.t, cmd.Start())
+		r.t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		return ""
+	}
+	out, err := cmd.CombinedOutput()
+	require.NoError(r.t, err, "%s\n%s", script, out)
+	return string(out)
+}

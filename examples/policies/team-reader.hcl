@@ -1,0 +1,6 @@
+# An application of team-a: reads the team's token, and nothing else.
+#   vault read gbg/creds/team-a
+
+path "gbg/creds/team-a" {
+  capabilities = ["read"]
+}
