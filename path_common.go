@@ -13,10 +13,11 @@ import (
 const nameField = "name"
 
 // named gives the two forms of a path: base for the connection "default", and
-// base/NAME for any other.
+// base/NAME for any other. base/ is neither: a templated policy whose name is
+// empty must not open "default".
 func named(base string, path func(fields map[string]*framework.FieldSchema) *framework.Path) []*framework.Path {
 	unnamed := path(map[string]*framework.FieldSchema{})
-	unnamed.Pattern = base + "/?"
+	unnamed.Pattern = base
 
 	withName := path(map[string]*framework.FieldSchema{
 		nameField: {
@@ -26,7 +27,6 @@ func named(base string, path func(fields map[string]*framework.FieldSchema) *fra
 		},
 	})
 	withName.Pattern = base + "/" + framework.GenericNameRegex(nameField)
-	delete(withName.Operations, logical.ListOperation)
 	suffix := *withName.DisplayAttrs
 	suffix.OperationSuffix += "-named"
 	withName.DisplayAttrs = &suffix

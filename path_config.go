@@ -12,6 +12,31 @@ import (
 )
 
 func (d *doors) configPaths() []*framework.Path {
+	return append(d.connectionPaths(), d.listPath())
+}
+
+// listPath is apart, because Vault adds a slash to the path of every list.
+func (d *doors) listPath() *framework.Path {
+	return &framework.Path{
+		Pattern: "config/",
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ListOperation: &framework.PathOperation{
+				Callback: d.listConfig,
+				Summary:  "List the connections.",
+				Responses: map[int][]framework.Response{
+					http.StatusOK: {{Description: "The names.", Fields: map[string]*framework.FieldSchema{
+						"keys": {Type: framework.TypeStringSlice, Description: "Names of the connections."},
+					}}},
+				},
+			},
+		},
+		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "configurations", Navigation: true},
+		HelpSynopsis:    "List the connections.",
+		HelpDescription: strings.TrimSpace(listHelp),
+	}
+}
+
+func (d *doors) connectionPaths() []*framework.Path {
 	return named("config", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		for name, schema := range configFields() {
 			fields[name] = schema
@@ -47,20 +72,11 @@ func (d *doors) configPaths() []*framework.Path {
 						http.StatusNoContent: {{Description: "Deleted, or it was not there."}},
 					},
 				},
-				logical.ListOperation: &framework.PathOperation{
-					Callback: d.listConfig,
-					Summary:  "List the connections.",
-					Responses: map[int][]framework.Response{
-						http.StatusOK: {{Description: "The names.", Fields: map[string]*framework.FieldSchema{
-							"keys": {Type: framework.TypeStringSlice, Description: "Names of the connections."},
-						}}},
-					},
-				},
 			},
 			ExistenceCheck: func(ctx context.Context, _ *logical.Request, data *framework.FieldData) (bool, error) {
 				return d.engine.Exists(ctx, connectionName(data))
 			},
-			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "configuration", Navigation: true},
+			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "configuration"},
 			HelpSynopsis:    "Configure a connection to GBG: its client pair, endpoint and timing.",
 			HelpDescription: strings.TrimSpace(configHelp),
 		}
@@ -182,4 +198,10 @@ Without it there are no clients: callers bring tokens of their own to exchange.
 
 Reading gives everything but the secrets. gbg/config is the connection
 "default"; gbg/config/NAME is any other.
+`
+
+const listHelp = `
+The names of all connections. The one at gbg/config is named "default".
+
+  $ vault list gbg/config
 `

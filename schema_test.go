@@ -22,7 +22,8 @@ import (
 
 // routes are the requests that a mount takes.
 var routes = map[string][]logical.Operation{
-	"config":        {logical.CreateOperation, logical.DeleteOperation, logical.ListOperation, logical.ReadOperation, logical.UpdateOperation},
+	"config":        {logical.CreateOperation, logical.DeleteOperation, logical.ReadOperation, logical.UpdateOperation},
+	"config/":       {logical.ListOperation},
 	"config/team-a": {logical.CreateOperation, logical.DeleteOperation, logical.ReadOperation, logical.UpdateOperation},
 	"creds":         {logical.ReadOperation, logical.UpdateOperation},
 	"creds/team-a":  {logical.ReadOperation, logical.UpdateOperation},
@@ -47,10 +48,10 @@ func TestSchemaRoutes(t *testing.T) {
 		require.NotNil(t, path, request)
 		assert.Equal(t, operations, slices.Sorted(maps.Keys(path.Operations)), request)
 	}
-	for _, request := range []string{"", "con", "configs", "config/a/b", "config/-a", "config/a.", "creds/a b", "config/ä", "rotate/.", "lease"} {
+	for _, request := range []string{"", "con", "configs", "config/a/b", "config/-a", "config/a.", "creds/a b", "config/ä", "rotate/.", "lease", "creds/", "rotate/", "status/"} {
 		assert.Nil(t, b.Route(request), request)
 	}
-	for _, request := range []string{"config/", "config/a", "config/A-1_b.c", "creds/", "creds/0", "rotate/", "status/"} {
+	for _, request := range []string{"config/a", "config/A-1_b.c", "creds/0"} {
 		assert.NotNil(t, b.Route(request), request)
 	}
 }
@@ -97,7 +98,7 @@ func TestSchemaHelp(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	root := w.ok(w.send(t.Context(), logical.HelpOperation, "", nil)).Data["help"]
 	for _, path := range []string{"config", "creds", "rotate", "status"} {
-		assert.Contains(t, root, "^"+path+"/?$")
+		assert.Contains(t, root, "^"+path+"$")
 		for _, request := range []string{path, path + "/team-a"} {
 			resp := w.ok(w.send(t.Context(), logical.HelpOperation, request, nil))
 			route := frameworkOf(t, w).Route(request)

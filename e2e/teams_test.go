@@ -57,6 +57,11 @@ func everyPath() []string {
 	return paths
 }
 
+// withName leaves out the paths that end where a name would begin.
+func withName(paths []string) []string {
+	return slices.DeleteFunc(paths, func(path string) bool { return strings.HasSuffix(path, "/") })
+}
+
 // connectionOf is the connection that a path is about.
 func connectionOf(path string) string {
 	_, name, _ := strings.Cut(path, "/")
@@ -71,7 +76,7 @@ var (
 	configures = forEveryConnection("config", "create", "read", "update", "delete")
 	lists      = rights{"config/": {"list"}}
 	rotates    = forEveryConnection("rotate", "update")
-	// "+" stands for an empty name too, and the engine takes that for "default".
+	// "+" stands for an empty name too, which the engine does not know.
 	watches = forEveryConnection("status", "read").join(rights{"status/": {"read"}})
 )
 
@@ -148,17 +153,17 @@ func TestPolicyWildcards(t *testing.T) {
 		opens  []string // to read
 	}{
 		"a name and a star":   {rights{"creds/team-a*": {"read"}}, []string{"creds/team-a", "creds/team-ab"}},
-		"every name":          {rights{"creds/*": {"read"}}, append([]string{"creds/"}, named...)},
-		"every name, by plus": {rights{"creds/+": {"read"}}, append([]string{"creds/"}, named...)},
-		"star without slash":  {rights{"creds*": {"read"}}, append([]string{"creds", "creds/"}, named...)},
+		"every name":          {rights{"creds/*": {"read"}}, named},
+		"every name, by plus": {rights{"creds/+": {"read"}}, named},
+		"star without slash":  {rights{"creds*": {"read"}}, append([]string{"creds"}, named...)},
 		"every path of a team": {
 			rights{"+/team-a": {"read"}},
 			[]string{"config/team-a", "creds/team-a", "rotate/team-a", "status/team-a"},
 		},
-		"the whole mount":              {rights{"*": {"read"}}, everyPath()},
+		"the whole mount":              {rights{"*": {"read"}}, withName(everyPath())},
 		"no name":                      {rights{"creds": {"read"}}, []string{"creds"}},
 		"denied in one of two forms":   {rights{"creds": {"read"}, "creds/default": {"deny"}}, []string{"creds"}},
-		"the more exact decides alone": {rights{"creds/+": {"read"}, "creds/team-a": {"update"}}, append([]string{"creds/"}, named[1:]...)},
+		"the more exact decides alone": {rights{"creds/+": {"read"}, "creds/team-a": {"update"}}, named[1:]},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var policy strings.Builder
@@ -170,7 +175,11 @@ func TestPolicyWildcards(t *testing.T) {
 			who := w.as("wildcards")
 			var opens []string
 			for _, path := range everyPath() {
-				if who.ask("read", path, nil).status != http.StatusForbidden {
+				status := who.ask("read", path, nil).status
+				switch {
+				case strings.HasSuffix(path, "/"):
+					assert.NotEqual(t, http.StatusOK, status, "%s: no connection has no name", path)
+				case status != http.StatusForbidden:
 					opens = append(opens, path)
 				}
 			}
@@ -280,6 +289,8 @@ func (w *teams) tryEverything(t *testing.T, who *mount, may rights) {
 			switch {
 			case strings.HasSuffix(path, "/") && slices.Contains([]string{"create", "update", "patch"}, operation):
 				assert.Equal(t, http.StatusBadRequest, got.status, "%s: Vault itself refuses it, whoever asks", what)
+			case strings.HasSuffix(path, "/") && operation == "read" && slices.Contains(may[path], "read"):
+				assert.Equal(t, http.StatusNotFound, got.status, "%s: no connection has no name", what)
 			case !slices.Contains(may[asked], operation):
 				assert.Equal(t, http.StatusForbidden, got.status, what)
 				assert.Contains(t, got.text, "permission denied", what)
@@ -294,7 +305,7 @@ func (w *teams) tryEverything(t *testing.T, who *mount, may rights) {
 func (w *teams) capabilities(t *testing.T, who *mount) rights {
 	t.Helper()
 	// Of a path with a slash at the end this says what a list would be allowed.
-	paths := slices.DeleteFunc(everyPath(), func(path string) bool { return strings.HasSuffix(path, "/") })
+	paths := withName(everyPath())
 	var full []string
 	for _, path := range paths {
 		full = append(full, w.path+"/"+path)
