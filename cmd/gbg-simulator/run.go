@@ -22,6 +22,11 @@ type config struct {
 	tokenLifetime time.Duration
 	clients       []gbgsim.NewClient
 	idpClients    []string // ids
+	trusted       []trustedIssuer
+}
+
+type trustedIssuer struct {
+	issuer, jwksURL string
 }
 
 // credentials are what a person would copy from a portal's screen.
@@ -46,6 +51,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	simulator := gbgsim.New(gbgsim.Options{})
 	if err := simulator.SetTokenLifetime(settings.tokenLifetime); err != nil {
 		return err
+	}
+	for _, trusted := range settings.trusted {
+		if err := simulator.TrustIssuer(trusted.issuer, trusted.jwksURL); err != nil {
+			return err
+		}
 	}
 	created, err := createClients(simulator, settings)
 	if err != nil {
@@ -128,6 +138,16 @@ func parse(args []string, stderr io.Writer) (config, error) {
 			return errors.New("the client id is missing")
 		}
 		parsed.idpClients = append(parsed.idpClients, id)
+
+		return nil
+	})
+	flags.Func("trust-issuer", "accept the JWTs of another `issuer=jwks-url` as id_tokens; may be repeated", func(value string) error {
+		// An issuer has no query, a URL may have one (OpenID Connect Core 1.0, section 2).
+		issuer, jwksURL, found := strings.Cut(value, "=")
+		if !found {
+			return errors.New("it is not an issuer, = and the URL of its keys")
+		}
+		parsed.trusted = append(parsed.trusted, trustedIssuer{issuer, jwksURL})
 
 		return nil
 	})

@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -17,7 +21,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgsim"
@@ -104,6 +111,36 @@ func TestRunServesHTTPSToThoseWhoTrustIt(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
+func TestRunTrustsTheIssuersItIsTold(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	const issuer = "https://idp.example"
+	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public()}}})
+	}))
+	t.Cleanup(keys.Close)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
+	require.NoError(t, err)
+	idToken, err := jwt.Signed(signer).Claims(jwt.Claims{
+		Issuer: issuer, Subject: "app-1", Expiry: jwt.NewNumericDate(time.Now().Add(time.Hour)),
+	}).Serialize()
+	require.NoError(t, err)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	output, stdout := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"-listen", "127.0.0.1:0", "-trust-issuer", issuer + "=" + keys.URL + "/?a=b"}, stdout, io.Discard)
+	}()
+	address := readAddress(t, bufio.NewScanner(output))
+	accessToken, _ := exchange(t, address, idToken)
+	require.Equal(t, http.StatusOK, callAPI(t, address, accessToken))
+	cancel()
+
+	require.NoError(t, <-ended)
+}
+
 func TestServeEndsWhenAListenerFails(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
@@ -154,6 +191,8 @@ func TestRunRefuses(t *testing.T) {
 		"a client without an id": {[]string{"-client", ":Fraud"}, "the client id is missing"},
 		"an IdP client without":  {[]string{"-idp-client", ""}, "the client id is missing"},
 		"the same IdP client":    {[]string{"-idp-client", "a", "-client", "a", "-idp-client", "a"}, `identity provider: client id is taken: "a"`},
+		"an issuer without keys": {[]string{"-trust-issuer", "https://idp.example"}, "is not an issuer, = and the URL of its keys"},
+		"an issuer of nonsense":  {[]string{"-trust-issuer", "https://idp.example=jwks"}, `jwks_url "jwks" is not a URL`},
 		"the same client twice":  {[]string{"-client", "a", "-client", "a:Fraud"}, `client id is taken: "a"`},
 	}
 	for name, test := range tests {
@@ -177,7 +216,7 @@ func TestRunHelps(t *testing.T) {
 	require.NoError(t, run(t.Context(), []string{"-help"}, &stdout, &stderr))
 
 	require.Empty(t, stdout.String())
-	for _, want := range []string{"-listen", "127.0.0.1:8090", "-token-lifetime", "5m0s", "-tls-listen", "-ca-file", "-client", "id[:department]", "-idp-client"} {
+	for _, want := range []string{"-listen", "127.0.0.1:8090", "-token-lifetime", "5m0s", "-tls-listen", "-ca-file", "-client", "id[:department]", "-idp-client", "-trust-issuer"} {
 		require.Contains(t, stderr.String(), want)
 	}
 }

@@ -27,6 +27,9 @@ GET    /idp/clients                      list its clients
 POST   /idp/clients                      create one {"client_id"}
 POST   /idp/clients/{id}/regenerate      replace its secret
 DELETE /idp/clients/{id}                 delete it
+POST   /idp/login                        sign a person on and get an id_token to exchange {"subject":"alice"}
+GET    /idp/jwks                         get the keys that id_tokens are signed with
+PUT    /idp/trust                        accept the JWTs of another issuer as well {"issuer","jwks_url"}
 
 Both of GBG
 GET    ` + APIPath + `                        call the API with a token (Authorization: Bearer)

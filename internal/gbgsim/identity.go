@@ -3,6 +3,7 @@ package gbgsim
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -41,7 +42,7 @@ func (s *Simulator) LastExchange() url.Values {
 // provider, whatever its kind, for one of GBG's. Unlike its subject, who may be
 // gone from the identity provider the next moment, that one lives until it
 // expires.
-func (s *Simulator) grantExchange(_ context.Context, request tokenRequest) (tokenAnswer, *refusal) {
+func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (tokenAnswer, *refusal) {
 	if refused := cmp.Or(
 		request.checkGiven("client_id", "client_secret"),
 		checkIdentityClient(request),
@@ -50,7 +51,7 @@ func (s *Simulator) grantExchange(_ context.Context, request tokenRequest) (toke
 	); refused != nil {
 		return tokenAnswer{}, refused
 	}
-	held, err := s.idp.check(request.form.Get("id_token"))
+	subject, err := s.idTokenSubject(ctx, request.form.Get("id_token"))
 	if err != nil {
 		return tokenAnswer{}, invalidGrant("The id_token " + err.Error() + ".")
 	}
@@ -58,7 +59,18 @@ func (s *Simulator) grantExchange(_ context.Context, request tokenRequest) (toke
 		return tokenAnswer{}, refused
 	}
 
-	return s.gbg.grantTo(held.subject), nil
+	return s.gbg.grantTo(subject), nil
+}
+
+// idTokenSubject says whom a token stands for that is an access token of the
+// IdP, or a JWT of an issuer that is trusted. Errors are the end of a sentence.
+func (s *Simulator) idTokenSubject(ctx context.Context, idToken string) (string, error) {
+	held, err := s.idp.check(idToken)
+	if errors.Is(err, errUnknownToken) {
+		return s.trusted.verify(ctx, idToken)
+	}
+
+	return held.subject, err
 }
 
 func checkIdentityClient(request tokenRequest) *refusal {

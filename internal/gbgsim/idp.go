@@ -57,10 +57,13 @@ func (s *Simulator) grantIDP(_ context.Context, request tokenRequest) (tokenAnsw
 	return s.idp.grantClientCredentials(request)
 }
 
-// routeIDP adds what a person does in the portal of the IdP.
+// routeIDP adds what the IdP has besides its token endpoint.
 func (s *Simulator) routeIDP(mux *http.ServeMux) {
 	routeClients(mux, "/idp/clients", s.idp)
 	mux.Handle("POST /idp/clients", portalHandler(s.portalCreateIDPClient))
+	mux.Handle("POST /idp/login", portalHandler(s.portalLogin))
+	mux.Handle("GET /idp/jwks", portalHandler(s.portalKeys))
+	mux.Handle("PUT /idp/trust", portalHandler(s.portalTrust))
 }
 
 func (s *Simulator) portalCreateIDPClient(r *http.Request) (int, any, error) {

@@ -62,7 +62,7 @@ func TestServeAnswersUntilItsContextEnds(t *testing.T) {
 	require.Equal(t, "text/plain; charset=utf-8", response.Header.Get("Content-Type"))
 	for _, path := range []string{
 		gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath, gbgsim.APIPath,
-		"/portal/clients/{id}/regenerate", "/idp/clients/{id}/regenerate",
+		"/portal/clients/{id}/regenerate", "/idp/clients/{id}/regenerate", "/idp/login", "/idp/jwks", "/idp/trust",
 	} {
 		require.Contains(t, string(help), path)
 	}

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/jonboulle/clockwork"
 )
 
@@ -72,6 +73,9 @@ type Simulator struct {
 	gbg *authServer // of GBG GO and GBG Identity Solution
 	idp *authServer
 
+	idTokenKey jose.JSONWebKey // of the IdP, with the private key
+	trusted    *trust
+
 	certificates func() (certificates, error) // made when first called
 
 	mu            sync.Mutex
@@ -94,11 +98,14 @@ func New(options Options) *Simulator {
 		options.IDPTokenLifetime = defaultIDPTokenLifetime
 	}
 
+	idTokenKey := newIDTokenKey()
 	s := &Simulator{
 		clock:         options.Clock,
 		beforeToken:   options.BeforeToken,
 		gbg:           newAuthServer(options.Clock, TokenPrefix, options.TokenLifetime),
 		idp:           newAuthServer(options.Clock, IDPTokenPrefix, options.IDPTokenLifetime),
+		idTokenKey:    idTokenKey,
+		trusted:       newTrust(options.Clock, idTokenKey),
 		stats:         newStats(),
 		faultsCleared: make(chan struct{}),
 		certificates:  sync.OnceValues(newCertificates),

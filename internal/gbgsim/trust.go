@@ -1,0 +1,150 @@
+package gbgsim
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/hashicorp/go-cleanhttp"
+	"github.com/jonboulle/clockwork"
+)
+
+// keysTimeout is how long an issuer may take to answer with its keys.
+const keysTimeout = 5 * time.Second
+
+// Why a JWT is not good, as the end of a sentence.
+var (
+	errUntrustedIssuer = errors.New("is of an issuer that is not trusted here")
+	errUnverified      = errors.New("cannot be verified with the keys that its issuer publishes")
+	errNoSubject       = errors.New("has no subject")
+)
+
+// signatureAlgorithms are the asymmetric ones.
+var signatureAlgorithms = []jose.SignatureAlgorithm{
+	jose.RS256, jose.RS384, jose.RS512,
+	jose.PS256, jose.PS384, jose.PS512,
+	jose.ES256, jose.ES384, jose.ES512,
+	jose.EdDSA,
+}
+
+// trust verifies JWTs of the issuers that it knows: their signature, issuer
+// and lifetime, but not their audience. It is safe for concurrent use.
+type trust struct {
+	clock clockwork.Clock
+
+	mu        sync.Mutex
+	verifiers map[string]*oidc.IDTokenVerifier // by issuer
+}
+
+type trustedIssuer struct {
+	Issuer  string `json:"issuer"`
+	JWKSURL string `json:"jwks_url"`
+}
+
+// TrustIssuer makes [IdentityTokenPath] accept JWTs of another issuer (iss) as
+// id_tokens too, if a key of the JWK Set (RFC 7517) at jwksURL has signed them
+// and they have not expired by [Options.Clock]. Their audience does not matter.
+//
+// The keys are fetched when the first token wants them, and again for a token
+// with a key that is not among them. A jwksURL with https needs a certificate
+// that the system trusts. An issuer that was trusted before gets the new URL.
+// TrustIssuer fails if the issuer is missing or [IDPIssuer], or if jwksURL is
+// not a URL with http or https.
+func (s *Simulator) TrustIssuer(issuer, jwksURL string) error {
+	switch issuer {
+	case "":
+		return errors.New("issuer is missing")
+	case IDPIssuer:
+		return fmt.Errorf("issuer %q is the simulator's own", issuer)
+	}
+	parsed, err := url.Parse(jwksURL)
+	if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+		return fmt.Errorf("jwks_url %q is not a URL with http or https", jwksURL)
+	}
+
+	web := cleanhttp.DefaultClient()
+	web.Timeout = keysTimeout
+	s.trusted.add(issuer, oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), web), jwksURL))
+
+	return nil
+}
+
+func (s *Simulator) portalTrust(r *http.Request) (int, any, error) {
+	var request trustedIssuer
+	if err := readJSON(r, &request); err != nil {
+		return 0, nil, err
+	}
+
+	return http.StatusNoContent, nil, s.TrustIssuer(request.Issuer, request.JWKSURL)
+}
+
+// newTrust returns one that knows the simulator's own issuer.
+func newTrust(clock clockwork.Clock, own jose.JSONWebKey) *trust {
+	t := &trust{clock: clock, verifiers: map[string]*oidc.IDTokenVerifier{}}
+	t.add(IDPIssuer, &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{own.Public().Key}})
+
+	return t
+}
+
+func (t *trust) add(issuer string, keys oidc.KeySet) {
+	config := &oidc.Config{
+		SkipClientIDCheck: true,
+		// The verifier accepts a token at the moment of its exp, when it has
+		// expired already (RFC 7519, section 4.1.4).
+		Now: func() time.Time { return t.clock.Now().Add(time.Nanosecond) },
+	}
+	for _, algorithm := range signatureAlgorithms {
+		config.SupportedSigningAlgs = append(config.SupportedSigningAlgs, string(algorithm))
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+
+	t.verifiers[issuer] = oidc.NewVerifier(issuer, keys, config)
+}
+
+// verify returns the subject of a JWT. What is no JWT at all is an
+// [errUnknownToken]. Errors quote nothing of the token.
+func (t *trust) verify(ctx context.Context, idToken string) (subject string, err error) {
+	parsed, err := jwt.ParseSigned(idToken, signatureAlgorithms)
+	if err != nil {
+		return "", errUnknownToken
+	}
+	var unverified jwt.Claims
+	if err := parsed.UnsafeClaimsWithoutVerification(&unverified); err != nil {
+		return "", errUnknownToken
+	}
+	verifier, ok := t.verifier(unverified.Issuer)
+	if !ok {
+		return "", errUntrustedIssuer
+	}
+	verified, err := verifier.Verify(ctx, idToken)
+	var expired *oidc.TokenExpiredError
+	switch {
+	case errors.As(err, &expired):
+		return "", errExpiredToken
+	case err != nil:
+		return "", errUnverified
+	case verified.Subject == "":
+		return "", errNoSubject
+	}
+
+	return verified.Subject, nil
+}
+
+func (t *trust) verifier(issuer string) (*oidc.IDTokenVerifier, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+
+	verifier, ok := t.verifiers[issuer]
+
+	return verifier, ok
+}
