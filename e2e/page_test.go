@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // block is a fenced block of a page.
@@ -52,6 +55,31 @@ type reader struct {
 	t   *testing.T
 	dir string   // where the reader works
 	env []string // on top of this process's environment
+}
+
+// newReader gives somebody with a Vault of their own that reaches the world
+// through a proxy, and with a folder that holds the vault command and the
+// examples.
+func newReader(t *testing.T, p *proxy, pluginDir string) (*reader, *vaultserver.Server) {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	examples, err := filepath.Abs("../examples")
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(examples, filepath.Join(dir, "examples")))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o755))
+	require.NoError(t, os.Symlink(suite.vault, filepath.Join(dir, "bin", "vault")))
+	log := &logBuffer{}
+	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
+		Binary: suite.vault, PluginDir: pluginDir, Log: log,
+		Env: append(p.env(), "HOME="+dir),
+	})
+	require.NoError(t, err, log)
+	t.Cleanup(func() { assert.NoError(t, server.Stop()) })
+	return &reader{t: t, dir: dir, env: []string{
+		"HOME=" + dir, "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"),
+		"VAULT_ADDR=" + server.Address(), "VAULT_TOKEN=" + server.Token(),
+	}}, server
 }
 
 // follow does everything that a page says, in order, and gives what its

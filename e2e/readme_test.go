@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgsim"
-	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // A newcomer who types what the README says, in order, gets what it promises.
@@ -23,30 +22,15 @@ func TestREADMEAsWritten(t *testing.T) {
 	a, b, team := g.client(t, "go-api-a"), g.client(t, "go-api-b"), g.client(t, "go-api-team-a")
 	proxy := newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator})
 
-	dir, err := filepath.EvalSymlinks(t.TempDir())
+	plugins, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	plugins := filepath.Join(dir, "plugins")
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "bin", "plugins"), 0o755))
-	require.NoError(t, os.MkdirAll(plugins, 0o755))
+	newcomer, _ := newReader(t, proxy, plugins)
+	newcomer.env = append(newcomer.env, "PLUGIN_DIRECTORY="+plugins)
+	dir := newcomer.dir
 	require.NoError(t, buildPlugin(t.Context(), filepath.Join(dir, "bin", "plugins"), "v0.1.0"))
-	require.NoError(t, os.Symlink(suite.vault, filepath.Join(dir, "bin", "vault")))
-	secrets := map[string]gbgsim.Client{"a.secret": a, "b.secret": b, "team-a.secret": team}
-	for file, client := range secrets {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(client.Secret+"\n"), 0o600))
+	for file, client := range map[string]gbgsim.Client{"a.secret": a, "b.secret": b, "team-a.secret": team} {
+		newcomer.write(file, client.Secret+"\n")
 	}
-
-	log := &logBuffer{}
-	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
-		Binary: suite.vault, PluginDir: plugins, Log: log,
-		Env: append(proxy.env(), "HOME="+dir),
-	})
-	require.NoError(t, err, log)
-	t.Cleanup(func() { assert.NoError(t, server.Stop()) })
-
-	newcomer := &reader{t: t, dir: dir, env: []string{
-		"HOME=" + dir, "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"),
-		"VAULT_ADDR=" + server.Address(), "VAULT_TOKEN=" + server.Token(), "PLUGIN_DIRECTORY=" + plugins,
-	}}
 	output := newcomer.follow("../README.md", map[string]func(){
 		"Rotate": func() { newcomer.write("b.secret", g.regenerate(t, "go-api-b")) },
 	})

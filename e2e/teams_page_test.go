@@ -11,8 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // Somebody who types what docs/teams.md says, in order, gets what it promises.
@@ -22,9 +20,7 @@ func TestTeamsPageAsWritten(t *testing.T) {
 		"api.auth.gbgplc.com":   production.Simulator,
 		"auth.gbg-test.example": test.Simulator,
 	})
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	require.NoError(t, err)
-	admin := &reader{t: t, dir: dir}
+	admin, server := newReader(t, proxy, suite.pluginDir)
 	for _, name := range []string{"team-a-1", "team-a-2", "team-b", "fraud", "lending"} {
 		admin.write(name+".secret", production.client(t, "go-api-"+name).Secret+"\n")
 	}
@@ -32,18 +28,6 @@ func TestTeamsPageAsWritten(t *testing.T) {
 	for _, name := range []string{"ann", "bob"} {
 		admin.write(name+".password", "fake-password-of-"+name)
 	}
-	examples, err := filepath.Abs("../examples")
-	require.NoError(t, err)
-	require.NoError(t, os.Symlink(examples, filepath.Join(dir, "examples")))
-	require.NoError(t, os.Symlink(suite.vault, filepath.Join(dir, "vault")))
-
-	log := &logBuffer{}
-	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
-		Binary: suite.vault, PluginDir: suite.pluginDir, Log: log,
-		Env: append(proxy.env(), "HOME="+dir),
-	})
-	require.NoError(t, err, log)
-	t.Cleanup(func() { assert.NoError(t, server.Stop()) })
 	require.NoError(t, server.Register(t.Context()))
 	require.NoError(t, server.Enable(t.Context(), "gbg"))
 	client, err := server.Client("")
@@ -52,10 +36,7 @@ func TestTeamsPageAsWritten(t *testing.T) {
 
 	var token string
 	var teamA *mount
-	admin.env = []string{
-		"HOME=" + dir, "PATH=" + dir + ":" + os.Getenv("PATH"),
-		"VAULT_ADDR=" + server.Address(), "VAULT_TOKEN=" + server.Token(), "AUDIT_DIRECTORY=" + dir,
-	}
+	admin.env = append(admin.env, "AUDIT_DIRECTORY="+admin.dir)
 	output := admin.follow("../docs/teams.md", map[string]func(){
 		"Who read which token": func() {
 			token = m.read("creds/team-b").Data["access_token"].(string)
@@ -101,7 +82,7 @@ func TestTeamsPageAsWritten(t *testing.T) {
 		}
 	}
 	m.read("creds/team-b")
-	audit, err := os.ReadFile(filepath.Join(dir, "vault-audit.log"))
+	audit, err := os.ReadFile(filepath.Join(admin.dir, "vault-audit.log"))
 	require.NoError(t, err)
 	assert.NotContains(t, string(audit), token)
 	all := readsInAudit(t, string(audit), "gbg/creds/team-b")
