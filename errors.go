@@ -62,7 +62,7 @@ func cannotExchange(req *logical.Request, connection string, err *backend.Client
 		return unavailable(sentences(err.Error()), time.Second)
 	case err.ClientRefused():
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error(),
-			fmt.Sprintf("GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at %s", pathFor(req, "config", connection))))
+			"GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at "+pathFor(req, "config", connection)))
 	}
 	return logical.ErrorResponse(err.Error()), nil
 }

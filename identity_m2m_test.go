@@ -157,28 +157,34 @@ func TestM2MTrouble(t *testing.T) {
 		want   string
 	}{
 		"the identity provider refuses both": {
-			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIDP, idpA, "invalid_client", "A?"), refusalAt(gbgsim.EndpointIDP, idpB, "invalid_client", "B?")}, 502,
+			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIDP, idpA, "invalid_client", "A?"), refusalAt(gbgsim.EndpointIDP, idpB, "invalid_client", "B?")},
+			502,
 			`the identity provider refused client "idp-client-a": invalid_client: A? ` + idp + `; connection "default": the identity provider refused client "idp-client-b": invalid_client: B? ` + idp + `.{failing}` + newSecret,
 		},
 		"the identity provider refuses the scope": {
-			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIDP, "", "invalid_scope", "")}, 502,
+			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIDP, "", "invalid_scope", "")},
+			502,
 			`the identity provider refused client "idp-client-a": invalid_scope ` + idp + `.{failing}` + newSecret,
 		},
 		"GBG refuses the token": {
-			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIdentity, "", "invalid_grant", "Who issued this?")}, 502,
+			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIdentity, "", "invalid_grant", "Who issued this?")},
+			502,
 			`GBG refused to exchange the identity provider's token of client "idp-client-a": invalid_grant: Who issued this? ` + gbg +
 				`.{failing} The identity provider's part went well: check scope, idp_scope and the exchange client at gbg/config.`,
 		},
 		"the identity provider is gone": {
-			[]gbgsim.Fault{{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIDP, Status: 503, Error: "maintenance"}}, 503,
+			[]gbgsim.Fault{{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIDP, Status: 503, Error: "maintenance"}},
+			503,
 			`no token for client "idp-client-a" from the identity provider: maintenance (HTTP 503 from {idp}).{failing}`,
 		},
 		"GBG is gone": {
-			[]gbgsim.Fault{{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 503, Error: "maintenance"}}, 503,
+			[]gbgsim.Fault{{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 503, Error: "maintenance"}},
+			503,
 			`no token from GBG in exchange for the identity provider's of client "idp-client-a": maintenance (HTTP 503 from {gbg}).{failing}`,
 		},
 		"GBG answers null": {
-			[]gbgsim.Fault{{Kind: gbgsim.FaultNullToken, Endpoint: gbgsim.EndpointIdentity}}, 503,
+			[]gbgsim.Fault{{Kind: gbgsim.FaultNullToken, Endpoint: gbgsim.EndpointIdentity}},
+			503,
 			`no token from GBG in exchange for the identity provider's of client "idp-client-a": the answer has no usable access_token (HTTP 200 from {gbg}).{failing}`,
 		},
 	} {
@@ -255,7 +261,8 @@ func TestM2MConfigIsVerified(t *testing.T) {
 			`GBG refused to exchange the identity provider's token of client "idp-client-a": invalid_grant: Unknown issuer (HTTP 400 from {gbg}). Nothing has changed.`,
 		},
 		"exchange out of order": {
-			gbgsim.Fault{Kind: gbgsim.FaultNullToken, Endpoint: gbgsim.EndpointIdentity}, 503,
+			gbgsim.Fault{Kind: gbgsim.FaultNullToken, Endpoint: gbgsim.EndpointIdentity},
+			503,
 			`no token from GBG in exchange for the identity provider's of client "idp-client-a": the answer has no usable access_token (HTTP 200 from {gbg}). Nothing has changed.`,
 		},
 	} {
