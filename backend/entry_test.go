@@ -177,6 +177,31 @@ func requireFilled(t *testing.T, path string, v reflect.Value) {
 	}
 }
 
+// A connection for callers' own tokens has no clients, and any other has.
+func TestEntryWithoutClients(t *testing.T) {
+	t.Parallel()
+	const secret = `,"clients":[{"id":"id-a","secret":"not-a-real-secret"}]`
+	for stored, whole := range map[string]bool{
+		`{"version":1,"grant_type":"id_auth","active_slot":0}`:                                                        true,
+		`{"version":1,"grant_type":"id_auth","active_slot":1}`:                                                        false,
+		`{"version":1,"grant_type":"id_auth"` + secret + `,"active_slot":0}`:                                          false,
+		`{"version":1,"grant_type":"id_auth","idp_token_url":"https://idp.test/token","active_slot":0}`:               false,
+		`{"version":1,"grant_type":"id_auth","idp_token_url":"https://idp.test/token"` + secret + `,"active_slot":0}`: true,
+		`{"version":1,"active_slot":0}`:                                                                               false,
+		`{"version":1,"grant_type":"client_credentials","active_slot":0}`:                                             false,
+	} {
+		conn, err := decode("team-a", []byte(stored))
+		if !whole {
+			require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, stored)
+			continue
+		}
+		require.NoError(t, err, stored)
+		again, err := conn.encode()
+		require.NoError(t, err)
+		assert.JSONEq(t, stored, strings.Replace(string(again), `,"secret_set_time":"0001-01-01T00:00:00Z"`, "", 1))
+	}
+}
+
 func TestEntryEqualConnectionsEncodeEqual(t *testing.T) {
 	t.Parallel()
 	for name, build := range map[string]func() *Connection{"full": fullConnection, "minimal": goldenMinimalConnection} {
