@@ -34,6 +34,8 @@ func TestConfigReadShowsDefaultsAndNoSecret(t *testing.T) {
 		"ca_pem":           "",
 		"failover":         true,
 		"max_secret_age":   int64(0),
+		"lease":            false,
+		"revoke_url":       "",
 	}, w.read("config"))
 }
 
@@ -47,6 +49,8 @@ func TestConfigReadShowsWhatWasWritten(t *testing.T) {
 		"ca_pem":          "\n" + testCA + "\n",
 		"failover":        false,
 		"max_secret_age":  "720h",
+		"lease":           true,
+		"revoke_url":      w.revokeURL(),
 	}))
 	assert.Equal(t, fields{
 		"client_id":        clientA,
@@ -60,6 +64,8 @@ func TestConfigReadShowsWhatWasWritten(t *testing.T) {
 		"ca_pem":           testCA,
 		"failover":         false,
 		"max_secret_age":   int64(30 * 24 * 3600),
+		"lease":            true,
+		"revoke_url":       w.revokeURL(),
 	}, w.read("config"))
 }
 
@@ -323,6 +329,6 @@ func TestConfigIsSealWrapped(t *testing.T) {
 	assert.Len(t, w.storage.content(t), len(wrapped))
 
 	special := w.backend.SpecialPaths()
-	assert.Equal(t, []string{"connection/", "token/"}, special.SealWrapStorage)
-	assert.Equal(t, []string{"token/"}, special.LocalStorage)
+	assert.Equal(t, []string{"connection/", "token/", "revocation/"}, special.SealWrapStorage)
+	assert.Equal(t, []string{"token/", "revocation/"}, special.LocalStorage)
 }

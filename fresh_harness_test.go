@@ -122,7 +122,7 @@ func (f *freshWorld) mountAt(clock clockwork.Clock) *mount {
 	f.t.Helper()
 	system := f.options.system
 	if system == nil {
-		system = &logical.StaticSystemView{PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.2"}}
+		system = &logical.StaticSystemView{MaxLeaseTTLVal: 768 * time.Hour, PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.2"}}
 	}
 	dice := f.dice
 	if dice == nil {

@@ -141,7 +141,7 @@ func (w *world) newMount() *mount {
 	m := &mount{world: w}
 	system := w.options.system
 	if system == nil {
-		system = &logical.StaticSystemView{PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.2"}}
+		system = &logical.StaticSystemView{MaxLeaseTTLVal: 768 * time.Hour, PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.2"}}
 	}
 	backend, err := gbg.NewFactory(gbg.Options{
 		Version: "v0.0.0-test",
@@ -160,6 +160,9 @@ func (w *world) newMount() *mount {
 
 // tokenURL is where the world's GBG issues tokens.
 func (w *world) tokenURL() string { return w.gbg.URL + gbgsim.TokenPath }
+
+// revokeURL is where the world's GBG revokes them.
+func (w *world) revokeURL() string { return w.gbg.URL + gbgsim.RevokePath }
 
 // client creates a client at the simulator and gives its secret.
 func (w *world) client(id string) (secret string) {

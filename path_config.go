@@ -103,6 +103,8 @@ func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *fra
 			CAPEM:                text(data, backend.CAPEM),
 			Failover:             flag(data, backend.Failover),
 			MaxSecretAge:         duration(data, backend.MaxSecretAge),
+			Lease:                flag(data, backend.LeaseTokens),
+			RevokeURL:            text(data, backend.RevokeURL),
 		},
 		Pair: backend.PairChange{
 			IDs:     [2]*string{text(data, backend.ClientID), text(data, backend.PairedClientID)},
@@ -149,6 +151,8 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 		string(backend.CAPEM):          c.Settings.CAPEM,
 		string(backend.Failover):       !c.Settings.NoFailover,
 		string(backend.MaxSecretAge):   seconds(c.Settings.MaxSecretAge),
+		string(backend.LeaseTokens):    c.Settings.Lease,
+		string(backend.RevokeURL):      c.Settings.RevokeURL,
 	}
 	if active := c.Pair.Active().ID; active != "" {
 		answer[string(backend.ClientID)] = c.Pair.Clients[backend.First].ID

@@ -100,6 +100,17 @@ func configFields() map[string]*framework.FieldSchema {
 			Default:      0,
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Greatest secret age", Group: "Clients"},
 		},
+		string(backend.LeaseTokens): {
+			Type:         framework.TypeBool,
+			Description:  "Give every reader a token of its own, under a Vault lease that ends with it. The default is one token for all, without a lease.",
+			Default:      false,
+			DisplayAttrs: &framework.DisplayAttributes{Name: "Lease tokens", Group: "Leases"},
+		},
+		string(backend.RevokeURL): {
+			Type:         framework.TypeString,
+			Description:  "Where leased tokens are revoked when their lease ends (RFC 7009): https, or http to a loopback address. Without it they live on until they expire. A write that changes it must give the secrets of both clients again.",
+			DisplayAttrs: &framework.DisplayAttributes{Name: "Revocation URL", Group: "Leases"},
+		},
 		verifyField: {
 			Type:         framework.TypeBool,
 			Description:  "Get a token with every client that this write sets or changes, before storing anything. Not stored itself.",

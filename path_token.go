@@ -81,6 +81,9 @@ func (d *doors) readCreds(ctx context.Context, req *logical.Request, data *frame
 	if err != nil {
 		return failed(req, name, err)
 	}
+	if c.Lease != nil {
+		return d.leased(c), nil
+	}
 	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
 }
 
@@ -138,7 +141,8 @@ valid at least:
   $ vault read gbg/creds min_ttl=10m
 
 There is no lease: a token that has been read cannot be taken back before it
-expires.
+expires. With lease=true in the configuration every read gets a token of its own
+under a lease; revoking the lease revokes the token, if there is a revoke_url.
 
 On a connection with grant_type "id_auth" (GBG Identity Solution), a caller can
 also exchange a token of their own identity provider. The answer is theirs

@@ -36,10 +36,11 @@ type Options struct {
 func NewFactory(o Options) logical.Factory {
 	return func(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
 		engine, err := backend.New(backend.Options{
-			Storage: config.StorageView,
-			Logger:  config.Logger,
-			Clock:   o.Clock,
-			Random:  o.Random,
+			Storage:     config.StorageView,
+			Logger:      config.Logger,
+			Clock:       o.Clock,
+			Random:      o.Random,
+			MaxLeaseTTL: config.System.MaxLeaseTTL,
 		})
 		if err != nil {
 			return nil, err
@@ -61,15 +62,19 @@ func newFramework(engine *backend.Engine, version string) *framework.Backend {
 		RunningVersion: version,
 		Help:           strings.TrimSpace(mountHelp),
 		PathsSpecial: &logical.Paths{
-			SealWrapStorage: []string{backend.SealWrapPrefix, backend.TokenPrefix},
-			LocalStorage:    []string{backend.TokenPrefix},
+			SealWrapStorage: []string{backend.SealWrapPrefix, backend.TokenPrefix, backend.RevocationPrefix},
+			LocalStorage:    []string{backend.TokenPrefix, backend.RevocationPrefix},
 		},
+		Secrets: []*framework.Secret{d.tokenSecret()},
 		Paths: framework.PathAppend(
 			d.configPaths(),
 			d.credsPaths(),
 			d.rotatePaths(),
 			d.statusPaths(),
 		),
+		PeriodicFunc: func(ctx context.Context, _ *logical.Request) error {
+			return engine.RetryRevocations(ctx)
+		},
 		Invalidate: func(_ context.Context, key string) { engine.Invalidate(key) },
 		Clean:      func(context.Context) { engine.Close() },
 	}

@@ -159,6 +159,7 @@ func (c *Connection) wantSecretsAgain(next *Connection, settings SettingsChange,
 	}{
 		{TokenURL, was.TokenURL != now.TokenURL},
 		{IDPTokenURL, was.IDPTokenURL != now.IDPTokenURL},
+		{RevokeURL, was.RevokeURL != now.RevokeURL},
 	} {
 		if !url.changed {
 			continue
@@ -169,7 +170,7 @@ func (c *Connection) wantSecretsAgain(next *Connection, settings SettingsChange,
 				return invalid(secret, why, url.setting)
 			}
 		}
-		if url.setting == TokenURL && !next.Settings.ExchangeClientSecret.IsEmpty() && settings.ExchangeClientSecret == nil {
+		if url.setting != IDPTokenURL && !next.Settings.ExchangeClientSecret.IsEmpty() && settings.ExchangeClientSecret == nil {
 			return invalid(ExchangeClientSecret, "is missing: a write that changes %s must give it again, so that it is not sent to a new address", url.setting)
 		}
 	}

@@ -28,11 +28,14 @@ type Credential struct {
 	// TTL is the time after which there is a newer token, in whole seconds,
 	// rounded up. It alone differs between two answers with the same token.
 	TTL time.Duration
+	// Lease is nil if the token is shared.
+	Lease *Lease
 	// Warnings are for a person.
 	Warnings []string
 }
 
-// Token gives the current token of a connection. It waits for GBG only if there
+// Token gives the current token of a connection, or one of the caller's own if the
+// connection's are leased: see lease. It waits for GBG only if there
 // is none that is valid, and valid for minTTL at least; concurrent callers share
 // one request, and a caller whose ctx ends leaves it to the others. A minTTL of
 // zero asks for any valid token; more than a rotation period is an *InputError,
@@ -44,8 +47,11 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 		if err != nil {
 			return Credential{}, err
 		}
-		if !st.conn.Settings.hasPair() {
+		switch {
+		case !st.conn.Settings.hasPair():
 			return Credential{}, ErrNoClients
+		case st.conn.Settings.Lease:
+			return e.lease(ctx, name, minTTL)
 		}
 		now := e.clock.Now()
 		if left := st.token.left(now); left > 0 && left >= minTTL {
@@ -72,21 +78,28 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 	}
 }
 
-// allows refuses a minTTL that would wear out tokens before their time.
+// allows refuses a minTTL that would wear out tokens before their time, if a
+// lifetime has been seen.
 func (s *state) allows(minTTL time.Duration) error {
-	var period time.Duration
-	switch lifetime := s.conn.TokenLifetime; {
+	switch {
 	case s.token != nil:
-		period = s.token.rotationPeriod()
-	case lifetime != 0:
-		period = rotationPeriod(lifetime, overlap(lifetime, s.conn.Settings))
-	default:
-		return nil
-	}
-	if minTTL > period {
-		return invalid(MinTTL, "is more than the rotation period, which is %s: no token is sure to be valid that long", period)
+		return atMost(minTTL, s.token.rotationPeriod())
+	case s.conn.TokenLifetime != 0:
+		return allowed(minTTL, s.conn.TokenLifetime, s.conn.Settings)
 	}
 	return nil
+}
+
+// allowed does the same for tokens of a lifetime.
+func allowed(minTTL, lifetime time.Duration, s Settings) error {
+	return atMost(minTTL, rotationPeriod(lifetime, overlap(lifetime, s)))
+}
+
+func atMost(minTTL, period time.Duration) error {
+	if minTTL <= period {
+		return nil
+	}
+	return invalid(MinTTL, "is more than the rotation period, which is %s: no token is sure to be valid that long", period)
 }
 
 // serve makes the answer to a reader out of the current token, and sees to it

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
@@ -27,6 +28,8 @@ type Options struct {
 	// Random gives numbers in [0, 1), from many goroutines at once; nil is
 	// math/rand/v2's.
 	Random func() float64
+	// MaxLeaseTTL gives the longest lease that the mount allows; nil is no bound.
+	MaxLeaseTTL func() time.Duration
 }
 
 // Engine keeps the connections of one mount and gets their tokens. Its methods
@@ -36,6 +39,8 @@ type Engine struct {
 	logger  hclog.Logger
 	clock   clockwork.Clock
 	random  func() float64
+	// maxLeaseTTL is the mount's.
+	maxLeaseTTL func() time.Duration
 
 	// http serves every connection that has no roots of its own.
 	http *http.Client
@@ -69,12 +74,13 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		storage:    o.Storage,
-		logger:     o.Logger,
-		clock:      o.Clock,
-		random:     o.Random,
-		http:       client,
-		entryLocks: locksutil.CreateLocks(),
+		storage:     o.Storage,
+		logger:      o.Logger,
+		clock:       o.Clock,
+		random:      o.Random,
+		maxLeaseTTL: o.MaxLeaseTTL,
+		http:        client,
+		entryLocks:  locksutil.CreateLocks(),
 	}
 	if e.logger == nil {
 		e.logger = hclog.NewNullLogger()
@@ -84,6 +90,9 @@ func New(o Options) (*Engine, error) {
 	}
 	if e.random == nil {
 		e.random = rand.Float64 //nolint:forbidigo // what is injected by default
+	}
+	if e.maxLeaseTTL == nil {
+		e.maxLeaseTTL = func() time.Duration { return gbgauth.MaxLifetime }
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	return e, nil

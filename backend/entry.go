@@ -34,6 +34,8 @@ type entry struct {
 	CAPEM                string        `json:"ca_pem,omitempty"`
 	NoFailover           bool          `json:"no_failover,omitempty"`
 	MaxSecretAge         time.Duration `json:"max_secret_age,omitempty"`
+	Lease                bool          `json:"lease,omitempty"`
+	RevokeURL            string        `json:"revoke_url,omitempty"`
 	Clients              []entryClient `json:"clients,omitempty"`
 	ActiveSlot           Slot          `json:"active_slot"`
 	RotationTime         time.Time     `json:"rotation_time,omitzero"`
@@ -66,6 +68,8 @@ func (c *Connection) encode() ([]byte, error) {
 		CAPEM:                c.Settings.CAPEM,
 		NoFailover:           c.Settings.NoFailover,
 		MaxSecretAge:         c.Settings.MaxSecretAge,
+		Lease:                c.Settings.Lease,
+		RevokeURL:            c.Settings.RevokeURL,
 		ActiveSlot:           c.Pair.ActiveSlot,
 		RotationTime:         c.Rotation.Time,
 		RotationCause:        c.Rotation.Cause,
@@ -115,6 +119,8 @@ func decode(name string, stored []byte) (*Connection, error) {
 			CAPEM:                e.CAPEM,
 			NoFailover:           e.NoFailover,
 			MaxSecretAge:         e.MaxSecretAge,
+			Lease:                e.Lease,
+			RevokeURL:            e.RevokeURL,
 		},
 		Pair:          Pair{ActiveSlot: e.ActiveSlot},
 		Rotation:      RotationRecord{Time: e.RotationTime, Cause: e.RotationCause, RegenerateAfter: e.RegenerateAfter},

@@ -84,6 +84,8 @@ func fullConnection() *Connection {
 	c.Settings.IDPScope = "gbg/.default"
 	c.Settings.ExchangeClientID = "id-x"
 	c.Settings.ExchangeClientSecret = NewSecret(entrySecret + "-x")
+	c.Settings.Lease = true
+	c.Settings.RevokeURL = "https://gbg.test/as/revoke_token.oauth2"
 	c.Settings.NoFailover = true
 	c.Settings.MaxSecretAge = 90 * 24 * time.Hour
 	return c

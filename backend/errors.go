@@ -133,6 +133,24 @@ func (e *ClientError) Unwrap() error { return e.Cause }
 // Temporary says that GBG did not say no: the same request may succeed later.
 func (e *ClientError) Temporary() bool { return e.Cause.Temporary() }
 
+// RevocationError is a leased token that could not be revoked yet.
+type RevocationError struct {
+	Connection, ClientID string
+	// Expires is when the token ends by itself.
+	Expires time.Time
+	// Cause is what the revocation endpoint did.
+	Cause *gbgauth.Error
+}
+
+// Error implements error.
+func (e *RevocationError) Error() string {
+	return fmt.Sprintf("connection %q: a token of client %q was not revoked: %s; the engine goes on trying until it ends by itself at %s",
+		e.Connection, e.ClientID, e.Cause, e.Expires.UTC().Format(time.RFC3339))
+}
+
+// Unwrap gives the cause.
+func (e *RevocationError) Unwrap() error { return e.Cause }
+
 // ClientRefused says that GBG refused who asked, not what was asked.
 func (e *ClientError) ClientRefused() bool { return e.Cause.Kind == gbgauth.RefusedClient }
 

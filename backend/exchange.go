@@ -42,7 +42,11 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 		return Credential{}, e.noteExchange(name, st, err)
 	}
 	if st.exchangeTrouble != nil {
-		e.update(name, st.revision, func(was *state) *state { return was.withExchangeTrouble(nil) })
+		e.update(name, st.revision, func(was *state) *state {
+			next := *was
+			next.exchangeTrouble = nil
+			return &next
+		})
 	}
 	t := newToken(request{exchange: exchange}, issued.Token, issued.sent, st.conn.Settings)
 	c := t.credential(name)
@@ -58,15 +62,5 @@ func (e *Engine) noteExchange(name string, st *state, err error) error {
 	if !errors.As(err, &failed) || failed.Cause.Kind != gbgauth.Unreachable || failed.Cause.Status == http.StatusInternalServerError {
 		return err
 	}
-	e.update(name, st.revision, func(was *state) *state {
-		// Callers that waited at the same time have seen one and the same failure.
-		if was.exchangeTrouble == st.exchangeTrouble {
-			was = was.withExchangeTrouble(st.exchangeTrouble.followedBy(err, e.clock.Now(), e.growing))
-		}
-		if was.exchangeTrouble != nil {
-			err = was.exchangeTrouble.failing(e.clock.Now())
-		}
-		return was
-	})
-	return err
+	return e.noteOfMany(name, st, err, (*state).ofExchanges)
 }

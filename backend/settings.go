@@ -24,6 +24,8 @@ const (
 	CAPEM              Setting = "ca_pem"
 	Failover           Setting = "failover"
 	MaxSecretAge       Setting = "max_secret_age"
+	LeaseTokens        Setting = "lease"
+	RevokeURL          Setting = "revoke_url"
 	// These are GBG Identity Solution's.
 	IDPTokenURL          Setting = "idp_token_url"
 	IDPScope             Setting = "idp_scope"
@@ -80,6 +82,11 @@ type Settings struct {
 	// MaxSecretAge is the age of the active client's secret from which on people
 	// are warned. Zero is never.
 	MaxSecretAge time.Duration
+	// Lease gives every reader a token of its own under a Vault lease.
+	Lease bool
+	// RevokeURL is where leased tokens are revoked (RFC 7009). Empty says that they
+	// live on until they expire.
+	RevokeURL string
 }
 
 // withDefaults fills what is empty.

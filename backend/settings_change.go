@@ -22,6 +22,8 @@ type SettingsChange struct {
 	CAPEM                *string
 	Failover             *bool
 	MaxSecretAge         *time.Duration
+	Lease                *bool
+	RevokeURL            *string
 }
 
 // change applies a configuration write. The errors are *InputError.
@@ -60,6 +62,9 @@ func (s Settings) change(c SettingsChange) (Settings, error) {
 	if c.Failover != nil {
 		s.NoFailover = !*c.Failover
 	}
+	if c.Lease != nil {
+		s.Lease = *c.Lease
+	}
 	if c.MaxSecretAge != nil {
 		s.MaxSecretAge = *c.MaxSecretAge
 		if s.MaxSecretAge < 0 || s.MaxSecretAge > maxMaxSecretAge {
@@ -76,7 +81,7 @@ func (s Settings) changeEndpoints(c SettingsChange) (Settings, error) {
 		setting Setting
 		given   *string
 		to      *string
-	}{{TokenURL, c.TokenURL, &s.TokenURL}, {IDPTokenURL, c.IDPTokenURL, &s.IDPTokenURL}} {
+	}{{TokenURL, c.TokenURL, &s.TokenURL}, {IDPTokenURL, c.IDPTokenURL, &s.IDPTokenURL}, {RevokeURL, c.RevokeURL, &s.RevokeURL}} {
 		if u.given == nil {
 			continue
 		}
@@ -132,6 +137,9 @@ func (s Settings) checkGrant() error {
 	}
 	if s.IDPScope != "" && s.IDPTokenURL == "" {
 		return invalid(IDPScope, "needs idp_token_url: it is the scope to ask for there")
+	}
+	if s.Lease && !s.hasPair() {
+		return invalid(LeaseTokens, "has no use without idp_token_url: an exchanged token is its caller's alone as it is")
 	}
 	return nil
 }

@@ -51,7 +51,10 @@ func (s *state) succeededBy(conn *Connection, client *http.Client) *state {
 		next.revision = s.revision
 	}
 	if s.conn.sameToken(conn) {
-		next.token, next.notice = s.token, s.notice
+		next.notice = s.notice
+		if !conn.Settings.Lease {
+			next.token = s.token
+		}
 	}
 	return next
 }
@@ -68,7 +71,7 @@ func (s *state) withSeen(clientID string, f func(seen) seen) *state {
 }
 
 // withToken gives a copy in which a client has just got a token: the current
-// one if it is the active client's.
+// one if it is the active client's and not leased to one reader.
 func (s *state) withToken(t *token) *state {
 	next := s.withSeen(t.clientID, func(was seen) seen {
 		was.verified = t.fetched
@@ -78,8 +81,10 @@ func (s *state) withToken(t *token) *state {
 		return was
 	})
 	if s.conn.Pair.Active().ID == t.clientID {
-		next.token = t
 		next.trouble = nil
+		if !s.conn.Settings.Lease {
+			next.token = t
+		}
 	}
 	return next
 }
@@ -91,12 +96,9 @@ func (s *state) withTrouble(err error, now time.Time, pause growth) *state {
 	return &next
 }
 
-// withExchangeTrouble gives a copy with that replaced.
-func (s *state) withExchangeTrouble(t *trouble) *state {
-	next := *s
-	next.exchangeTrouble = t
-	return &next
-}
+// ofTokens and ofExchanges are the two troubles that a state can be in.
+func (s *state) ofTokens() **trouble    { return &s.trouble }
+func (s *state) ofExchanges() **trouble { return &s.exchangeTrouble }
 
 // storedAs says that these bytes are the state's connection; for a nil state,
 // that there are none.

@@ -94,7 +94,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if standby, ok := conn.Pair.Standby(); ok {
 		st.seen[standby.ID] = seen{tokensUntil: conn.Rotation.RegenerateAfter}
 	}
-	if t, until := e.keptToken(ctx, name, conn); t != nil {
+	if t, until := e.keptToken(ctx, name, conn); t != nil && !conn.Settings.Lease {
 		st.seen[t.clientID] = seen{tokensUntil: until}
 		st = st.withToken(t)
 	} else if conn.Settings.hasPair() {

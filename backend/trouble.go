@@ -89,6 +89,24 @@ func (e *Engine) noteTrouble(name string, st *state, err error) error {
 	return failing
 }
 
+// noteOfMany remembers a failure that many callers, each with a request of its
+// own, may have met at the same time: only the first counts. in says which trouble
+// of a state it is. The error is for the caller.
+func (e *Engine) noteOfMany(name string, st *state, err error, in func(*state) **trouble) error {
+	e.update(name, st.revision, func(was *state) *state {
+		next := *was
+		tr := in(&next)
+		if *tr == *in(st) {
+			*tr = (*tr).followedBy(err, e.clock.Now(), e.growing)
+		}
+		if *tr != nil {
+			err = (*tr).failing(e.clock.Now())
+		}
+		return &next
+	})
+	return err
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

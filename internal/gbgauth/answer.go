@@ -22,21 +22,32 @@ const (
 	MaxLifetime = 24 * time.Hour
 )
 
-// answer is the http.RoundTripper of one token request. It bounds and checks
-// what comes back before golang.org/x/oauth2 reads it, and keeps what that
+// answer is the http.RoundTripper of one request. It bounds and checks what comes
+// back before golang.org/x/oauth2 reads it, and keeps what that
 // library drops or is stricter about: expires_in as it stands, the status and
 // the request id.
 type answer struct {
 	base http.RoundTripper
 	// url is the token endpoint; secrets are what no error may show.
-	url       string
-	secrets   []Secret
+	url     string
+	secrets []Secret
+	// token says that a success must be a token.
+	token     bool
 	status    int
 	requestID string
 	// retryAfter is the answer's Retry-After.
 	retryAfter time.Duration
 	body       []byte
 	expiresIn  json.RawMessage
+}
+
+// once gives a client like another for one request, whose answer it keeps.
+func (a *answer) once(client *http.Client) *http.Client {
+	a.base = client.Transport
+	if a.base == nil {
+		a.base = http.DefaultTransport
+	}
+	return &http.Client{Transport: a, CheckRedirect: client.CheckRedirect}
 }
 
 // answerError says why an answer cannot be a token.
@@ -67,7 +78,7 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, answerError("the answer is larger than 1 MiB")
 	}
 	a.body = body
-	if resp.StatusCode < 300 {
+	if resp.StatusCode < 300 && a.token {
 		if body, err = a.takeExpiresIn(body); err != nil {
 			return nil, err
 		}

@@ -62,20 +62,16 @@ func (r ClientCredentials) Fetch(ctx context.Context, client *http.Client) (*Tok
 // fetch does a token request that has these secrets in it.
 func fetch(ctx context.Context, client *http.Client, config clientcredentials.Config, secrets ...Secret) (*Token, error) {
 	config.AuthStyle = oauth2.AuthStyleInParams
-	got := &answer{base: client.Transport, url: config.TokenURL, secrets: secrets}
-	if got.base == nil {
-		got.base = http.DefaultTransport
-	}
-	once := &http.Client{Transport: got, CheckRedirect: client.CheckRedirect}
-	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, once))
+	got := &answer{url: config.TokenURL, secrets: secrets, token: true}
+	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, got.once(client)))
 	if err != nil {
 		return nil, got.explain(ctx, err)
 	}
-	return got.token(token)
+	return got.checked(token)
 }
 
-// token checks what x/oauth2 took for a token.
-func (a *answer) token(t *oauth2.Token) (*Token, error) {
+// checked checks what x/oauth2 took for a token.
+func (a *answer) checked(t *oauth2.Token) (*Token, error) {
 	lifetime, assumed, err := a.lifetime()
 	if err != nil {
 		return nil, a.fail(NotAToken, err)

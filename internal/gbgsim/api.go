@@ -71,6 +71,8 @@ func (s *Simulator) authorize(accessToken string) (apiAnswer, *apiError) {
 	switch {
 	case errors.Is(err, errExpiredToken):
 		return apiAnswer{}, unauthorized("4013", "EXPIRED_TOKEN", "The token "+err.Error()+".")
+	case errors.Is(err, errRevokedToken):
+		return apiAnswer{}, unauthorized("4015", "REVOKED_TOKEN", "The token "+err.Error()+".")
 	case errors.Is(err, errDeletedClient):
 		return apiAnswer{}, unauthorized("4014", "DELETED_CLIENT", "The token "+err.Error()+".")
 	case err != nil:

@@ -39,12 +39,14 @@ type token struct {
 	client *Client
 
 	expires time.Time
+	revoked bool
 }
 
 // Why a token is not good, as the end of a sentence.
 var (
 	errUnknownToken  = errors.New("was not issued here")
 	errExpiredToken  = errors.New("has expired")
+	errRevokedToken  = errors.New("has been revoked")
 	errDeletedClient = errors.New("was issued to a client that has been deleted")
 )
 
@@ -161,9 +163,9 @@ func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...stri
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	client, ok := a.clients[request.clientID]
-	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
-		return tokenAnswer{}, invalidClient()
+	client, refused := a.authenticate(request)
+	if refused != nil {
+		return tokenAnswer{}, refused
 	}
 	if refused := request.checkGrantType("client_credentials"); refused != nil {
 		return tokenAnswer{}, refused
@@ -173,6 +175,15 @@ func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...stri
 	}
 
 	return a.issue(token{subject: client.ID, client: client}), nil
+}
+
+// authenticate must be called with the lock held.
+func (a *authServer) authenticate(request tokenRequest) (*Client, *refusal) {
+	client, ok := a.clients[request.clientID]
+	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
+		return nil, invalidClient()
+	}
+	return client, nil
 }
 
 // grantTo gives a token to someone who is no client of this server.
@@ -219,6 +230,8 @@ func (a *authServer) check(accessToken string) (token, error) {
 		return token{}, errUnknownToken
 	case !a.clock.Now().Before(issued.expires):
 		return token{}, errExpiredToken
+	case issued.revoked:
+		return token{}, errRevokedToken
 	case issued.client == nil:
 		return issued, nil
 	case a.clients[issued.client.ID] != issued.client:

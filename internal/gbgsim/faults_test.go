@@ -22,7 +22,7 @@ func TestSetFaultRefuses(t *testing.T) {
 		"no kind":                    {gbgsim.Fault{}, `kind "" is not one of status, body, null_token, `},
 		"an unknown kind":            {gbgsim.Fault{Kind: "explode"}, `kind "explode" is not one of`},
 		"a bad client id":            {gbgsim.Fault{Kind: gbgsim.FaultHang, ClientID: "ä"}, "not printable ASCII"},
-		"an unknown endpoint":        {gbgsim.Fault{Kind: gbgsim.FaultHang, Endpoint: "go"}, `endpoint "go" is not one of identity, idp; without one it is /as/token.oauth2`},
+		"an unknown endpoint":        {gbgsim.Fault{Kind: gbgsim.FaultHang, Endpoint: "go"}, `endpoint "go" is not one of identity, idp, revoke; without one it is /as/token.oauth2`},
 		"requests below zero":        {gbgsim.Fault{Kind: gbgsim.FaultHang, Requests: -1}, "requests -1 is negative"},
 		"a delay below zero":         {gbgsim.Fault{Kind: gbgsim.FaultClose, Delay: -1}, "delay -1ns is negative"},
 		"a delay without one":        {gbgsim.Fault{Kind: gbgsim.FaultDelay}, "delay is missing"},

@@ -11,6 +11,7 @@ const help = `GBG simulator: nothing here is real.
 
 GBG GO
 POST   ` + TokenPath + `                  get a token (form: grant_type=client_credentials, client_id, client_secret, scope)
+POST   ` + RevokePath + `           revoke a token (form: client_id, client_secret, token)
 GET    /portal/clients                   list the API clients
 POST   /portal/clients                   create one {"name","department","roles":[],"client_id"}
 POST   /portal/clients/{id}/regenerate   replace its secret
@@ -43,9 +44,9 @@ PUT    /portal/faults                    add one {"kind":"status","status":503,"
 DELETE /portal/faults                    clear them all, and answer the requests that wait for one
 GET    /portal/ca                        get the certificate that HTTPS clients must trust
 
-A fault is what goes wrong at a token endpoint: at ` + TokenPath + `, or where
-endpoint says, which is ` + string(EndpointIdentity) + ` or ` + string(EndpointIDP) + `. A request meets one at most: one with its
-client_id before one without, and of these the newest. A fault counts for the
+A fault is what goes wrong at an endpoint: at ` + TokenPath + `, or where
+endpoint says, which is ` + string(EndpointIdentity) + `, ` + string(EndpointIDP) + ` or ` + string(EndpointRevoke) + `. A request meets one at most: one with
+its client_id before one without, and of these the newest. A fault counts for the
 next requests, as many as it says, or until it is cleared. A delay is like
 "1.5s"; retry_after is the header as it is, and retry_after_date is like "30s"
 for the HTTP date in 30 seconds.

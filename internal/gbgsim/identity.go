@@ -42,21 +42,21 @@ func (s *Simulator) LastExchange() url.Values {
 // provider, whatever its kind, for one of GBG's. Unlike its subject, who may be
 // gone from the identity provider the next moment, that one lives until it
 // expires.
-func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (tokenAnswer, *refusal) {
+func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (any, *refusal) {
 	if refused := cmp.Or(
 		request.checkGiven("client_id", "client_secret"),
 		checkIdentityClient(request),
 		request.checkGrantType("id_auth"),
 		request.checkGiven("id_token"),
 	); refused != nil {
-		return tokenAnswer{}, refused
+		return nil, refused
 	}
 	subject, err := s.idTokenSubject(ctx, request.form.Get("id_token"))
 	if err != nil {
-		return tokenAnswer{}, invalidGrant("The id_token " + err.Error() + ".")
+		return nil, invalidGrant("The id_token " + err.Error() + ".")
 	}
 	if refused := request.checkScope(strings.Fields(IdentityScopes)); refused != nil {
-		return tokenAnswer{}, refused
+		return nil, refused
 	}
 
 	return s.gbg.grantTo(subject), nil

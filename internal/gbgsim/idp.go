@@ -53,7 +53,7 @@ func (s *Simulator) SetIDPTokenLifetime(lifetime time.Duration) error {
 }
 
 // grantIDP answers a client of the IdP.
-func (s *Simulator) grantIDP(_ context.Context, request tokenRequest) (tokenAnswer, *refusal) {
+func (s *Simulator) grantIDP(_ context.Context, request tokenRequest) (any, *refusal) {
 	return s.idp.grantClientCredentials(request)
 }
 

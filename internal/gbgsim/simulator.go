@@ -116,6 +116,7 @@ func New(options Options) *Simulator {
 	mux.HandleFunc("POST "+TokenPath, s.tokenHandler(EndpointGo, s.grantGo))
 	mux.HandleFunc("POST "+IdentityTokenPath, s.tokenHandler(EndpointIdentity, s.grantExchange))
 	mux.HandleFunc("POST "+IDPTokenPath, s.tokenHandler(EndpointIDP, s.grantIDP))
+	mux.HandleFunc("POST "+RevokePath, s.tokenHandler(EndpointRevoke, s.revoke))
 	mux.HandleFunc("GET "+APIPath, s.serveAPI)
 	s.routePortal(mux)
 	s.routeIDP(mux)
@@ -130,6 +131,6 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // grantGo answers a client of GBG GO.
-func (s *Simulator) grantGo(_ context.Context, request tokenRequest) (tokenAnswer, *refusal) {
+func (s *Simulator) grantGo(_ context.Context, request tokenRequest) (any, *refusal) {
 	return s.gbg.grantClientCredentials(request, Scope)
 }

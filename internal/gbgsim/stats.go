@@ -13,6 +13,10 @@ type Stats struct {
 	// IDP are those of the identity provider's, [IDPTokenPath].
 	IDP EndpointCounts `json:"idp"`
 
+	// Revocations are those of the revocation endpoint, [RevokePath]. Issued are the
+	// tokens revoked.
+	Revocations EndpointCounts `json:"revocations"`
+
 	// APICalls are the calls to [APIPath].
 	APICalls CallCounts `json:"api_calls"`
 
@@ -66,7 +70,7 @@ func (s *Simulator) Stats() Stats {
 	defer s.mu.Unlock()
 
 	stats := s.stats
-	for _, counts := range []*EndpointCounts{&stats.EndpointCounts, &stats.Identity, &stats.IDP} {
+	for _, counts := range []*EndpointCounts{&stats.EndpointCounts, &stats.Identity, &stats.IDP, &stats.Revocations} {
 		counts.ByClient = maps.Clone(counts.ByClient)
 	}
 
@@ -76,7 +80,7 @@ func (s *Simulator) Stats() Stats {
 func newStats() Stats {
 	empty := func() EndpointCounts { return EndpointCounts{ByClient: map[string]RequestCounts{}} }
 
-	return Stats{EndpointCounts: empty(), Identity: empty(), IDP: empty()}
+	return Stats{EndpointCounts: empty(), Identity: empty(), IDP: empty(), Revocations: empty()}
 }
 
 func (s *Simulator) countTokenAnswer(endpoint Endpoint, clientID string, issued bool) {
@@ -116,6 +120,8 @@ func (s *Stats) of(endpoint Endpoint) *EndpointCounts {
 		return &s.Identity
 	case EndpointIDP:
 		return &s.IDP
+	case EndpointRevoke:
+		return &s.Revocations
 	default:
 		return &s.EndpointCounts
 	}

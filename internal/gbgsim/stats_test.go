@@ -26,6 +26,10 @@ func TestStats(t *testing.T) {
 			"token_requests": {"total": 0, "issued": 0, "refused": 0, "faulted": 0},
 			"token_requests_by_client": {}
 		},
+		"revocations": {
+			"token_requests": {"total": 0, "issued": 0, "refused": 0, "faulted": 0},
+			"token_requests_by_client": {}
+		},
 		"api_calls": {"accepted": 0, "refused": 0},
 		"tls_connections": {"total": 0, "faulted": 0}
 	}`, got.body)
@@ -58,6 +62,10 @@ func TestStats(t *testing.T) {
 		"idp": {
 			"token_requests": {"total": 1, "issued": 1, "refused": 0, "faulted": 0},
 			"token_requests_by_client": {"idp-a": {"total": 1, "issued": 1, "refused": 0, "faulted": 0}}
+		},
+		"revocations": {
+			"token_requests": {"total": 0, "issued": 0, "refused": 0, "faulted": 0},
+			"token_requests_by_client": {}
 		},
 		"api_calls": {"accepted": 1, "refused": 1},
 		"tls_connections": {"total": 0, "faulted": 0}

@@ -7,18 +7,20 @@ import (
 	"net/http"
 )
 
-// Endpoint is one of the simulator's token endpoints.
+// Endpoint is one of the simulator's OAuth endpoints.
 type Endpoint string
 
-// The token endpoints.
+// The OAuth endpoints: three for tokens, one to revoke them.
 const (
 	EndpointGo       Endpoint = ""         // GBG GO's, at [TokenPath]
 	EndpointIdentity Endpoint = "identity" // GBG Identity Solution's, at [IdentityTokenPath]
 	EndpointIDP      Endpoint = "idp"      // the identity provider's, at [IDPTokenPath]
+	EndpointRevoke   Endpoint = "revoke"   // GBG GO\'s, at [RevokePath]
 )
 
-// grantFunc answers a token request that is not malformed.
-type grantFunc func(context.Context, tokenRequest) (tokenAnswer, *refusal)
+// grantFunc answers a request that is not malformed: a tokenAnswer, or whatever
+// else stands for success.
+type grantFunc func(context.Context, tokenRequest) (any, *refusal)
 
 // tokenAnswer is a successful answer (RFC 6749, section 5.1) with the members
 // that GBG documents. ExpiresIn is a number of seconds, and Scope is left out,
@@ -37,13 +39,16 @@ type refusal struct {
 	Description string `json:"error_description,omitempty"`
 }
 
-// tokenHandler is what the token endpoints have in common.
+// tokenHandler is what the endpoints have in common.
 func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		// RFC 6749, section 5.1, asks for this besides Cache-Control.
 		w.Header().Set("Pragma", "no-cache")
 
 		request, refused := readTokenRequest(r, endpoint == EndpointIDP)
+		if refused == nil && endpoint != EndpointRevoke {
+			refused = request.checkGiven("grant_type")
+		}
 		s.arrived(endpoint, request)
 
 		if s.beforeToken != nil {
@@ -66,7 +71,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 			return
 		}
 
-		var answer tokenAnswer
+		var answer any
 		if refused == nil {
 			answer, refused = grant(r.Context(), request)
 		}
@@ -80,7 +85,10 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 
 			return
 		}
-		fault.send(w, http.StatusOK, fault.grant(answer))
+		if token, ok := answer.(tokenAnswer); ok {
+			answer = fault.grant(token)
+		}
+		fault.send(w, http.StatusOK, answer)
 	}
 }
 
@@ -111,9 +119,9 @@ func ended(w http.ResponseWriter, r *http.Request) bool {
 
 func (e Endpoint) check() error {
 	switch e {
-	case EndpointGo, EndpointIdentity, EndpointIDP:
+	case EndpointGo, EndpointIdentity, EndpointIDP, EndpointRevoke:
 		return nil
 	default:
-		return fmt.Errorf("endpoint %q is not one of %s, %s; without one it is %s", e, EndpointIdentity, EndpointIDP, TokenPath)
+		return fmt.Errorf("endpoint %q is not one of %s, %s, %s; without one it is %s", e, EndpointIdentity, EndpointIDP, EndpointRevoke, TokenPath)
 	}
 }

@@ -18,10 +18,10 @@ type tokenRequest struct {
 	clientID, clientSecret string
 }
 
-// readTokenRequest reads a token request and refuses what is malformed in
-// itself (RFC 6749, sections 2.3 and 3.2). The client names itself in the form,
-// or, where basic says so, in a Basic header. The request is as much as could
-// be read.
+// readTokenRequest reads a token request, or a revocation request, and refuses
+// what is malformed in itself (RFC 6749, sections 2.3 and 3.2). The client names
+// itself in the form, or, where basic says so, in a Basic header. The request is
+// as much as could be read.
 func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *refusal) {
 	form, refused := tokenForm(r)
 	request := tokenRequest{
@@ -65,9 +65,6 @@ func tokenForm(r *http.Request) (url.Values, *refusal) {
 		if len(values) > 1 {
 			return form, invalidRequest("A parameter is there more than once.")
 		}
-	}
-	if form.Get("grant_type") == "" {
-		return form, invalidRequest("The parameter grant_type is missing.")
 	}
 	if _, _, basic := r.BasicAuth(); basic && form.Get("client_secret") != "" {
 		return form, invalidRequest("The client authenticates both in the form and in a Basic header.")

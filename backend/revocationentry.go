@@ -1,0 +1,112 @@
+package backend
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// RevocationPrefix is where tokens are stored whose lease has ended and that could
+// not be revoked yet. They are of use to one cluster only: Vault does not replicate
+// them, and seal-wraps them.
+const RevocationPrefix = "revocation/"
+
+// revocationEntry is such a token as it is stored.
+type revocationEntry struct {
+	Version     int       `json:"version"`
+	Connection  string    `json:"connection"`
+	ClientID    string    `json:"client_id"`
+	AccessToken string    `json:"access_token"`
+	Expires     time.Time `json:"expires"`
+}
+
+// revocationEntryVersion is the form of the entries that this release writes.
+const revocationEntryVersion = 1
+
+// revocationKey says nothing of the token.
+func revocationKey(t LeasedToken) string {
+	sum := sha256.Sum256([]byte(t.AccessToken.Reveal()))
+	return RevocationPrefix + hex.EncodeToString(sum[:])
+}
+
+func (e *Engine) revocationPending(ctx context.Context, t LeasedToken) (bool, error) {
+	entry, err := e.storage.Get(ctx, revocationKey(t))
+	return entry != nil, err
+}
+
+func (e *Engine) keepRevocation(ctx context.Context, t LeasedToken) error {
+	encoded, err := json.Marshal(revocationEntry{
+		Version: revocationEntryVersion, Connection: t.Connection, ClientID: t.ClientID,
+		AccessToken: t.AccessToken.Reveal(), Expires: t.Expires.UTC(),
+	})
+	if err != nil {
+		return err
+	}
+	return e.storage.Put(ctx, &logical.StorageEntry{Key: revocationKey(t), Value: encoded, SealWrap: true})
+}
+
+// RetryRevocations tries once more to revoke the tokens whose leases have ended.
+// What has ended by itself meanwhile is forgotten. It is called about once a
+// minute.
+func (e *Engine) RetryRevocations(ctx context.Context) error {
+	ctx, leave, err := e.join(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	keys, err := e.storage.List(ctx, RevocationPrefix)
+	if err != nil {
+		return err
+	}
+	// One that does not answer need not be asked for every token.
+	down := map[string]bool{}
+	for _, key := range keys {
+		t, err := e.keptRevocation(ctx, RevocationPrefix+key)
+		if err != nil {
+			return err
+		}
+		if down[t.Connection] {
+			continue
+		}
+		ended := !e.clock.Now().Before(t.Expires)
+		err = e.revoke(ctx, t)
+		var failed *RevocationError
+		switch {
+		case errors.As(err, &failed):
+			down[t.Connection] = failed.Cause.Temporary()
+			continue
+		case err != nil:
+			return err
+		case ended && t.Connection != "":
+			e.logger.Warn("token has ended by itself before it could be revoked", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+		}
+		if err := e.storage.Delete(ctx, RevocationPrefix+key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keptRevocation reads a stored one. One that cannot be read gives the zero value,
+// which has ended long ago.
+func (e *Engine) keptRevocation(ctx context.Context, key string) (LeasedToken, error) {
+	stored, err := e.storage.Get(ctx, key)
+	if err != nil || stored == nil {
+		return LeasedToken{}, err
+	}
+	var entry revocationEntry
+	if readable := json.Unmarshal(stored.Value, &entry) == nil; !readable || entry.Version != revocationEntryVersion {
+		return LeasedToken{}, nil
+	}
+	return LeasedToken{
+		Connection: entry.Connection, ClientID: entry.ClientID,
+		AccessToken: gbgauth.NewSecret(entry.AccessToken), Expires: entry.Expires,
+	}, nil
+}

@@ -1,0 +1,94 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// endsAnyway is how long before its end a token is left to end by itself: a lease
+// is cut to whole seconds, so it runs out a little earlier than its token.
+const endsAnyway = 2 * time.Second
+
+// Revoke ends a leased token at GBG, if the connection has a revocation endpoint.
+// If that fails the error says so, once: the engine goes on trying by itself until
+// the token has ended (see RetryRevocations), and the next Revoke of the same token
+// succeeds. That is because Vault, which calls this again after an error, gives up
+// after six times and would keep the lease for ever. A connection or client that is
+// gone is no error; there is nothing to revoke with.
+func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
+	ctx, leave, err := e.join(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	switch pending, err := e.revocationPending(ctx, t); {
+	case err != nil:
+		return err
+	case pending:
+		e.logger.Info("lease ended before its token could be revoked; trying on until the token has ended", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+		return nil
+	}
+	err = e.revoke(ctx, t)
+	var failed *RevocationError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	return errors.Join(failed, e.keepRevocation(ctx, t))
+}
+
+// revoke tries once. The error is a *RevocationError if GBG was asked.
+func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
+	log := e.logger.With("connection", t.Connection, "client_id", t.ClientID)
+	if t.Expires.Sub(e.clock.Now()) <= endsAnyway {
+		return nil
+	}
+	st, err := e.state(ctx, t.Connection)
+	if errors.Is(err, ErrNotConfigured) {
+		log.Warn("lease ended without revoking its token: the connection has been deleted", "expire_time", t.Expires)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	settings := st.conn.Settings.withDefaults()
+	if settings.RevokeURL == "" {
+		log.Debug("lease ended; its token lives on: there is no revoke_url", "expire_time", t.Expires)
+		return nil
+	}
+	id, secret, ok := st.conn.revoker(t.ClientID)
+	if !ok {
+		log.Warn("lease ended without revoking its token: its client is no client of the connection any more", "expire_time", t.Expires)
+		return nil
+	}
+	limit, end := e.limit(ctx, st.conn)
+	defer end()
+	err = gbgauth.Revocation{URL: settings.RevokeURL, ClientID: id, ClientSecret: secret, Token: t.AccessToken}.Send(limit.ctx, st.http)
+	var failed *gbgauth.Error
+	if errors.As(err, &failed) {
+		log.Warn("token not revoked", "error", failed, "expire_time", t.Expires)
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
+	}
+	if err == nil {
+		log.Debug("token revoked")
+	}
+	return err
+}
+
+// revoker is who may revoke a token that was got with a client of the connection:
+// the client itself, or, where its identity provider's token was exchanged, the
+// exchange's.
+func (c *Connection) revoker(clientID string) (id string, secret Secret, ok bool) {
+	for _, client := range c.Pair.Clients {
+		if client.ID == "" || client.ID != clientID {
+			continue
+		}
+		if r := c.request(client); r.exchanges() {
+			return r.exchange.ClientID, r.exchange.ClientSecret, true
+		}
+		return client.ID, client.Secret, true
+	}
+	return "", Secret{}, false
+}

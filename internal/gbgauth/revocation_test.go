@@ -1,0 +1,71 @@
+package gbgauth_test
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+func revocation(at string) gbgauth.Revocation {
+	return gbgauth.Revocation{
+		URL: at, ClientID: fakeID, ClientSecret: gbgauth.NewSecret(fakeSecret), Token: gbgauth.NewSecret(fakeToken),
+	}
+}
+
+// A success has no body that means anything (RFC 7009 section 2.2).
+func TestRevocationOnTheWire(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "{}", "ok", "<html>"} {
+		requests := make(chan sent, 10)
+		err := revocation(serve(t, func(w http.ResponseWriter, r *http.Request) {
+			got, err := io.ReadAll(r.Body)
+			requests <- sent{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(got), err: err}
+			_, _ = io.WriteString(w, body)
+		})).Send(t.Context(), newClient(t, ""))
+		require.NoError(t, err)
+		require.Len(t, requests, 1)
+		got := <-requests
+		require.NoError(t, got.err)
+		require.Equal(t, http.MethodPost, got.method)
+		require.Equal(t, "application/x-www-form-urlencoded", got.header.Get("Content-Type"))
+		require.Empty(t, got.header.Get("Authorization"))
+		form, err := url.ParseQuery(got.body)
+		require.NoError(t, err)
+		require.Equal(t, url.Values{
+			"token": {fakeToken}, "token_type_hint": {"access_token"}, "client_id": {fakeID}, "client_secret": {fakeSecret},
+		}, form)
+	}
+}
+
+func TestRevocationRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status int
+		body   string
+		kind   gbgauth.Kind
+		want   string
+	}{
+		{401, `{"error":"invalid_client","error_description":"Not ` + fakeSecret + `."}`, gbgauth.RefusedClient, "invalid_client: Not [redacted]."},
+		{400, `{"error":"unsupported_token_type","error_description":"` + fakeToken + `"}`, gbgauth.RefusedRequest, "unsupported_token_type: [redacted]"},
+		{503, ``, gbgauth.Unreachable, "an error without an explanation that could be read"},
+		{302, ``, gbgauth.NotAToken, "the endpoint answered with a redirect, which is never followed"},
+	} {
+		at := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "/elsewhere")
+			reply(c.status, "application/json", c.body)(w, r)
+		})
+		failed := asError(t, revocation(at).Send(t.Context(), newClient(t, "")))
+		require.Equal(t, c.kind, failed.Kind)
+		require.Contains(t, failed.Error(), c.want)
+		requireSafe(t, failed.Error(), fakeSecret, fakeToken)
+	}
+	failed := asError(t, revocation("http://127.0.0.1:1/revoke").Send(t.Context(), newClient(t, "")))
+	require.Equal(t, gbgauth.Unreachable, failed.Kind)
+	failed = asError(t, revocation("http://127.0.0.1:-1/\x00").Send(t.Context(), newClient(t, "")))
+	require.Equal(t, gbgauth.Unreachable, failed.Kind)
+}

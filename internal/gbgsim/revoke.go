@@ -1,0 +1,44 @@
+package gbgsim
+
+import (
+	"context"
+	"net/http"
+)
+
+// RevokePath is where tokens of GBG's are revoked: PingFederate's own path. GBG
+// documents none.
+const RevokePath = "/as/revoke_token.oauth2"
+
+// revoke answers a revocation request (RFC 7009). Only the client that got a token
+// may revoke it; one that is not known counts as revoked.
+func (s *Simulator) revoke(_ context.Context, request tokenRequest) (any, *refusal) {
+	if refused := request.checkGiven("client_id", "client_secret", "token"); refused != nil {
+		return nil, refused
+	}
+	return struct{}{}, s.gbg.revoke(request)
+}
+
+func (a *authServer) revoke(request tokenRequest) *refusal {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+
+	client, refused := a.authenticate(request)
+	if refused != nil && checkIdentityClient(request) != nil {
+		return refused
+	}
+	accessToken := request.form.Get("token")
+	issued, ok := a.tokens[accessToken]
+	switch {
+	case !ok:
+		return nil
+	case issued.client != client:
+		return &refusal{
+			status:      http.StatusBadRequest,
+			Code:        "invalid_request",
+			Description: "The token was issued to another client.",
+		}
+	}
+	issued.revoked = true
+	a.tokens[accessToken] = issued
+	return nil
+}
