@@ -80,7 +80,8 @@ func TestLease(t *testing.T) {
 func TestLeaseOfAMountThatAllowsLess(t *testing.T) {
 	p := startIDP(t, 10*time.Minute)
 	m := newMount(t, suite.server)
-	require.NoError(t, m.client.Sys().TuneMountWithContext(t.Context(), m.path, api.MountConfigInput{MaxLeaseTTL: "5m", DefaultLeaseTTL: "1m"}))
+	fiveMinutes := "5m"
+	require.NoError(t, m.client.Sys().TuneMountAllowNilWithContext(t.Context(), m.path, api.TuneMountConfigInput{MaxLeaseTTL: &fiveMinutes}))
 	m.write("config", p.leasing())
 	lease := m.read("creds")
 	assert.Equal(t, 300, lease.LeaseDuration)
