@@ -17,7 +17,7 @@ RACE     := $(if $(CC_FOUND),-race)
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-15s %s\n' "$$t" "$$d"; done
 
 .PHONY: demo
 demo: build vault ## see it work: a real Vault, a simulated GBG, a token, a rotation under load
@@ -33,7 +33,12 @@ test: vault ## run every test: unit, engine, and end to end on a real Vault
 	$(GO) test $(RACE) $$($(GO) list ./... | grep -v /e2e)
 	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -timeout 20m ./e2e
 
-# Apart from make test because building OpenTofu takes minutes.
+# Apart from make test because these build other people's programs for minutes.
+.PHONY: test-kubernetes
+test-kubernetes: vault bin/golangci-lint ## try examples/kubernetes with the operators' and the injector's own code
+	cd e2e/kubernetes && ../../bin/golangci-lint run ./...
+	cd e2e/kubernetes && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
+
 .PHONY: test-terraform
 test-terraform: vault bin/tofu bin/terraform-provider-vault ## apply examples/terraform with OpenTofu on a real Vault
 	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
