@@ -15,23 +15,23 @@ import (
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
-// readmeBlock is a fenced block of the README.
-type readmeBlock struct {
+// documentBlock is a fenced block of a Markdown document.
+type documentBlock struct {
 	section  string // the heading it stands under
 	language string
 	file     string // the file that the line before it names
 	text     string
 }
 
-// readmeBlocks gives the fenced blocks in order.
-func readmeBlocks(t *testing.T) []readmeBlock {
+// documentBlocks gives the fenced blocks in order.
+func documentBlocks(t *testing.T, path string) []documentBlock {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	document, err := os.ReadFile(path)
 	require.NoError(t, err)
-	var blocks []readmeBlock
-	var block *readmeBlock
+	var blocks []documentBlock
+	var block *documentBlock
 	section, last := "", ""
-	for line := range strings.Lines(string(readme)) {
+	for line := range strings.Lines(string(document)) {
 		line = strings.TrimRight(line, "\n")
 		switch {
 		case block != nil && line == "```":
@@ -40,9 +40,9 @@ func readmeBlocks(t *testing.T) []readmeBlock {
 		case block != nil:
 			block.text += line + "\n"
 		case strings.HasPrefix(line, "```"):
-			block = &readmeBlock{section: section, language: line[3:], file: strings.Trim(last, "`:")}
-		case strings.HasPrefix(line, "## "):
-			section = line[3:]
+			block = &documentBlock{section: section, language: line[3:], file: strings.Trim(last, "`:")}
+		case strings.HasPrefix(line, "## "), strings.HasPrefix(line, "### "):
+			section = strings.TrimLeft(line, "# ")
 		case line != "":
 			last = line
 		}
@@ -108,7 +108,7 @@ func TestREADMEAsWritten(t *testing.T) {
 
 	output := map[string]string{}
 	commands := 0
-	for _, block := range readmeBlocks(t) {
+	for _, block := range documentBlocks(t, "../README.md") {
 		switch block.language {
 		case "hcl":
 			require.NoError(t, os.WriteFile(filepath.Join(dir, block.file), []byte(block.text), 0o600))

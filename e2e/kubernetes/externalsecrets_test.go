@@ -50,7 +50,7 @@ func TestExternalSecrets(t *testing.T) {
 	require.NoError(t, err)
 	overlap, err := config.Data["refresh_before"].(json.Number).Int64()
 	require.NoError(t, err)
-	const kubelet = 2 * time.Minute // until a changed Secret is in the file, with defaults
+	const kubelet = 90 * time.Second // until a changed Secret is in the file, about
 	require.Less(t, interval+kubelet, time.Duration(overlap)*time.Second)
 
 	// What it puts into the Secret is the same for the same token.

@@ -218,6 +218,11 @@ func TestSecretsOperatorForgetsTheTimeThatHasPassed(t *testing.T) {
 	c.restartOperator()
 	next := c.reconcile()
 	assert.Greater(t, next, first*time.Second, "the operator learns the new ttl now: take the advice out of docs/kubernetes.md")
+
+	// The advice: without the Secret it writes it again and learns the time.
+	require.NoError(t, c.objects.Delete(t.Context(), c.written()))
+	assert.Less(t, c.reconcile(), first*time.Second)
+	assert.Equal(t, w.creds()["access_token"], string(c.written().Data["token"]))
 }
 
 // On a clock of its own it has no such weakness: it comes back within
