@@ -17,7 +17,7 @@ RACE     := $(if $(CC_FOUND),-race)
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-8s %s\n' "$$t" "$$d"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-15s %s\n' "$$t" "$$d"; done
 
 .PHONY: demo
 demo: build vault ## see it work: a real Vault, a simulated GBG, a token, a rotation under load
@@ -32,6 +32,17 @@ test: vault bin/idp ## run every test: unit, engine, and end to end on a real Va
 	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
 	$(GO) test $(RACE) $$($(GO) list ./... | grep -v /e2e)
 	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -timeout 20m ./e2e
+
+# Apart from make test because these build other people's programs for minutes.
+.PHONY: test-kubernetes
+test-kubernetes: vault bin/golangci-lint ## try examples/kubernetes with the operators' and the injector's own code
+	cd e2e/kubernetes && ../../bin/golangci-lint run ./...
+	cd e2e/kubernetes && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
+
+.PHONY: test-terraform
+test-terraform: vault bin/tofu bin/terraform-provider-vault ## apply examples/terraform with OpenTofu on a real Vault
+	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
+		$(GO) test -v -count=1 -timeout 10m -run 'TestTerraform' ./e2e
 
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.
 LENGTH ?= 1
@@ -81,3 +92,13 @@ bin/idp: $(wildcard scripts/idp/*)
 bin/hey: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building the load generator hey, once."
 	cd scripts/tools && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/hey github.com/rakyll/hey
+
+bin/tofu: scripts/terraform/tofu/go.mod scripts/terraform/tofu/go.sum
+	@echo "Building OpenTofu, once. This takes about 4 minutes on 2 cores."
+	cd scripts/terraform/tofu && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/tofu github.com/opentofu/opentofu/cmd/tofu
+
+# The one release of the Vault provider that Go modules have, on a newer plugin
+# library: what it was released with speaks a protocol that OpenTofu does not.
+bin/terraform-provider-vault: scripts/terraform/provider/go.mod scripts/terraform/provider/go.sum
+	@echo "Building the Vault provider, once."
+	cd scripts/terraform/provider && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/terraform-provider-vault github.com/terraform-providers/terraform-provider-vault

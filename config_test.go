@@ -61,7 +61,7 @@ func TestConfigReadShowsWhatWasWritten(t *testing.T) {
 		"scope":            "gbg.token gbg.token",
 		"refresh_before":   int64(120),
 		"request_timeout":  int64(30),
-		"ca_pem":           testCA,
+		"ca_pem":           testCA + "\n",
 		"failover":         false,
 		"max_secret_age":   int64(30 * 24 * 3600),
 		"lease":            true,

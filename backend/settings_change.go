@@ -3,6 +3,7 @@ package backend
 import (
 	"strings"
 	"time"
+	"unicode"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
@@ -51,7 +52,8 @@ func (s Settings) change(c SettingsChange) (Settings, error) {
 		}
 	}
 	if c.CAPEM != nil {
-		s.CAPEM = strings.TrimSpace(*c.CAPEM)
+		// The newline at a file's end stays, so that what is declared stays as it is.
+		s.CAPEM = strings.TrimLeftFunc(*c.CAPEM, unicode.IsSpace)
 		if len(s.CAPEM) > maxCALength {
 			return s, invalid(CAPEM, "is longer than %d bytes", maxCALength)
 		}

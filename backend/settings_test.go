@@ -130,7 +130,7 @@ func TestSettingsAccepted(t *testing.T) {
 
 		{"ca_pem", caPEM(cert), wantCA(cert)},
 		{"ca_pem, two", caPEM(cert + "\n" + cert), wantCA(cert + "\n" + cert)},
-		{"ca_pem, trimmed", caPEM("\n " + cert + "\n\n"), wantCA(cert)},
+		{"ca_pem, space before it", caPEM("\n " + cert + "\n\n"), wantCA(cert + "\n\n")},
 		{"ca_pem, as long as may be", caPEM(padded(cert, 256<<10)), wantCA(padded(cert, 256<<10))},
 		{"ca_pem, empty", caPEM(""), func(*backend.Settings) {}},
 		{"ca_pem, blank", caPEM("\n"), func(*backend.Settings) {}},

@@ -39,8 +39,8 @@ func blocks(t *testing.T, path string) []block {
 			open.text += line + "\n"
 		case strings.HasPrefix(line, "```"):
 			open = &block{section: section, language: line[3:], file: strings.Trim(last, "`:")}
-		case strings.HasPrefix(line, "## "):
-			section = line[3:]
+		case strings.HasPrefix(line, "## "), strings.HasPrefix(line, "### "):
+			section = strings.TrimLeft(line, "# ")
 		case line != "":
 			last = line
 		}

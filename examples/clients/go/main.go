@@ -1,0 +1,83 @@
+// Command go keeps one GBG access token with Vault's Go library, and calls GBG's
+// API once a second with it.
+//
+//	VAULT_ADDR, VAULT_TOKEN  the Vault server, and a token that may read the path
+//	GBG_CREDS_PATH           gbg/creds unless set; gbg/creds/NAME is a team's
+//	GBG_API                  the URL to call
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The configuration and the token come from VAULT_ADDR, VAULT_TOKEN and the
+	// other variables that the vault command knows.
+	vault, err := api.NewClient(api.DefaultConfig())
+	if err != nil {
+		return err
+	}
+	keeper, err := StartKeeper(ctx, vault, cmp.Or(os.Getenv("GBG_CREDS_PATH"), "gbg/creds"))
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if err := call(ctx, os.Getenv("GBG_API"), keeper); err != nil {
+			fmt.Fprintln(os.Stderr, "call:", err)
+		} else {
+			fmt.Println("call: accepted")
+		}
+		sleep(ctx, time.Second)
+	}
+	return nil
+}
+
+// call calls GBG's API with the current token.
+func call(ctx context.Context, url string, keeper *Keeper) error {
+	token, err := keeper.Token()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GBG answered %s", resp.Status)
+	}
+	return nil
+}
+
+// sleep waits, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,81 @@
+// Keeps one GBG access token, and calls GBG's API once a second with it. Node 18
+// or newer, and no package.
+//
+//   VAULT_ADDR, VAULT_TOKEN  the Vault server, and a token that may read the path
+//   GBG_CREDS_PATH           gbg/creds unless set; gbg/creds/NAME is a team's
+//   GBG_API                  the URL to call
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+const TIMEOUT = 15_000; // milliseconds for one request
+const FIRST_PAUSE = 1_000; // after a read that failed, doubled each time
+const LONGEST_PAUSE = 30_000;
+
+async function get(url, headers) {
+  const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT) });
+  if (!response.ok) {
+    throw new Error(`status ${response.status}`);
+  }
+  return response.json();
+}
+
+// Holds the current token and replaces it in the background.
+//
+// Vault says in ttl when there is a newer token; the old one is still valid then.
+// While reading fails the old one is kept and the read is tried again with
+// growing pauses. However many callers ask, Vault is read once a token.
+class TokenKeeper {
+  #url;
+  #headers;
+  #current;
+
+  // A start without a token fails here.
+  static async start(vault, vaultToken, path) {
+    const keeper = new TokenKeeper();
+    keeper.#url = `${vault}/v1/${path}`;
+    keeper.#headers = { "X-Vault-Token": vaultToken };
+    keeper.#current = await keeper.#read();
+    keeper.#keep();
+    return keeper;
+  }
+
+  // Gives the token without waiting.
+  token() {
+    if (Date.now() >= this.#current.expires) {
+      throw new Error("no valid token: Vault could not be read in time");
+    }
+    return this.#current.token;
+  }
+
+  async #read() {
+    const { data } = await get(this.#url, this.#headers);
+    return { token: data.access_token, expires: Date.parse(data.expire_time), ttl: data.ttl * 1000 };
+  }
+
+  async #keep() {
+    for (;;) {
+      await sleep(this.#current.ttl, undefined, { ref: false });
+      for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+        try {
+          this.#current = await this.#read();
+          break;
+        } catch (error) {
+          console.error("reading the token:", error.message);
+        }
+        await sleep(pause * (0.8 + 0.2 * Math.random()), undefined, { ref: false });
+      }
+    }
+  }
+}
+
+const { VAULT_ADDR, VAULT_TOKEN, GBG_CREDS_PATH = "gbg/creds", GBG_API } = process.env;
+const keeper = await TokenKeeper.start(VAULT_ADDR, VAULT_TOKEN, GBG_CREDS_PATH);
+for (;;) {
+  try {
+    await get(GBG_API, { Authorization: `Bearer ${keeper.token()}` });
+    console.log("call: accepted");
+  } catch (error) {
+    console.error("call:", error.message);
+  }
+  await sleep(1000);
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Keeps one GBG access token, and calls GBG's API once a second with it.
+
+VAULT_ADDR, VAULT_TOKEN  the Vault server, and a token that may read the path
+GBG_CREDS_PATH           gbg/creds unless set; gbg/creds/NAME is a team's
+GBG_API                  the URL to call
+"""
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from datetime import datetime
+
+TIMEOUT = 15  # seconds for one request
+FIRST_PAUSE = 1  # seconds after a read that failed, doubled each time
+LONGEST_PAUSE = 30
+
+
+def get(url, headers):
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        return response.read()
+
+
+class TokenKeeper:
+    """Holds the current token and replaces it in the background.
+
+    Vault says in ttl when there is a newer token; the old one is still valid
+    then. While reading fails the old one is kept and the read is tried again
+    with growing pauses. However many callers ask, Vault is read once a token.
+    """
+
+    def __init__(self, vault, vault_token, path):
+        self._url = f"{vault}/v1/{path}"
+        self._headers = {"X-Vault-Token": vault_token}
+        self._current = self._read()  # a start without a token fails here
+        threading.Thread(target=self._keep, daemon=True).start()
+
+    def token(self):
+        """Gives the token without waiting."""
+        token, expires, _ = self._current
+        if time.time() >= expires:
+            raise RuntimeError("no valid token: Vault could not be read in time")
+        return token
+
+    def _read(self):
+        data = json.loads(get(self._url, self._headers))["data"]
+        expires = datetime.fromisoformat(data["expire_time"].replace("Z", "+00:00"))
+        return data["access_token"], expires.timestamp(), data["ttl"]
+
+    def _keep(self):
+        while True:
+            time.sleep(self._current[2])
+            pause = FIRST_PAUSE
+            while True:
+                try:
+                    self._current = self._read()
+                    break
+                except (OSError, ValueError, KeyError) as error:
+                    print("reading the token:", error, file=sys.stderr, flush=True)
+                time.sleep(pause * random.uniform(0.8, 1))
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def main():
+    keeper = TokenKeeper(
+        os.environ["VAULT_ADDR"],
+        os.environ["VAULT_TOKEN"],
+        os.environ.get("GBG_CREDS_PATH", "gbg/creds"),
+    )
+    api = os.environ["GBG_API"]
+    while True:
+        try:
+            get(api, {"Authorization": "Bearer " + keeper.token()})
+            print("call: accepted", flush=True)
+        except (OSError, RuntimeError) as error:
+            print("call:", error, file=sys.stderr, flush=True)
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()
