@@ -126,7 +126,7 @@ type programs struct {
 
 // programRun is one process.
 type programRun struct {
-	process           string
+	process           int
 	tokens            []string // different ones
 	accepted, refused int
 	refusedAtStart    bool
@@ -146,14 +146,16 @@ func newPrograms(t *testing.T, g *gbg) *programs {
 			}
 			return
 		}
-		p.note(r.Header.Get("X-Program"), token, ok)
+		process, err := strconv.Atoi(r.Header.Get("X-Program"))
+		assert.NoError(t, err)
+		p.note(process, token, ok)
 	}))
 	t.Cleanup(server.Close)
 	p.address = server.URL
 	return p
 }
 
-func (p *programs) note(process, token string, ok bool) {
+func (p *programs) note(process int, token string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.runs, func(run *programRun) bool { return run.process == process })

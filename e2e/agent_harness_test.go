@@ -160,6 +160,9 @@ func (w *agents) reads(a *agent) (tokens, failures int) {
 // said counts how often Agent has logged a text.
 func (a *agent) said(text string) int { return strings.Count(a.log.String(), text) }
 
+// logins counts how often Agent has logged in to Vault.
+func (a *agent) logins() int { return a.said("authentication successful") }
+
 func (a *agent) path(name string) string { return filepath.Join(a.dir, name) }
 
 func (a *agent) write(name, content string) {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,12 +37,12 @@ func agentsOverSixLifetimes(t *testing.T, settings map[string]any) {
 	began := time.Now()
 	files := w.start("team-a", agentOptions{config: "agent.hcl"})
 	programs := newPrograms(t, slow)
+	// The other two have to log in again and again.
+	logsInAgain := map[string]any{"token_ttl": "20s", "token_max_ttl": "20s"}
 	parent := w.start("team-b", agentOptions{
-		config: "agent-exec.hcl", env: []string{programEnv + "=" + programs.address},
-		// It has to log in again and again.
-		role: map[string]any{"token_ttl": "20s", "token_max_ttl": "20s"},
+		config: "agent-exec.hcl", role: logsInAgain, env: []string{programEnv + "=" + programs.address},
 	})
-	queries := w.start("team-c", agentOptions{config: "agent.hcl", jsonQuery: "?min_ttl=1s"})
+	queries := w.start("team-c", agentOptions{config: "agent.hcl", role: logsInAgain, jsonQuery: "?min_ttl=1s"})
 	files.waitFor("gbg.env", 1)
 	app := startApplication(t, g, files.path("gbg.env"))
 
@@ -69,6 +70,10 @@ func agentsOverSixLifetimes(t *testing.T, settings map[string]any) {
 	queries.stop()
 	w.assertFilesFollowed(files, 6, g.Stats().TokenRequests.Issued-issued)
 	w.assertFilesFollowed(queries, 3, slow.Stats().TokenRequests.Issued-issuedSlowly)
+	assert.Equal(t, 1, files.logins(), "a Vault token with a period")
+	for _, a := range []*agent{parent, queries} {
+		assert.Greater(t, a.logins(), 2, "a Vault token that ends")
+	}
 	accepted, refused, failures := app.counts()
 	t.Logf("the application: %d calls accepted, %d refused", accepted, refused)
 	assert.Positive(t, accepted)
@@ -111,13 +116,14 @@ func (w *agents) assertFilesFollowed(a *agent, lifetimes, issued int) {
 		inJSON = append(inJSON, file.AccessToken)
 	}
 	reads, failures := w.reads(a)
-	w.t.Logf("files of %s: %d tokens of %d that GBG issued; %d rewrites, %d reads and %d failed ones",
-		a.connection, len(distinct(inEnv)), issued, len(inEnv), reads, failures)
+	w.t.Logf("files of %s: %d tokens of %d that GBG issued; %d rewrites, %d logins, %d reads and %d failed ones",
+		a.connection, len(distinct(inEnv)), issued, len(inEnv), a.logins(), reads, failures)
 	assert.GreaterOrEqual(w.t, len(inEnv), lifetimes, "one token for each lifetime at least")
 	assert.LessOrEqual(w.t, len(inEnv), issued)
 	assert.Len(w.t, distinct(inEnv), len(inEnv), "one rewrite for each token")
 	assert.Equal(w.t, inEnv, inJSON, "both files show the same")
-	assert.LessOrEqual(w.t, reads, len(inEnv)+extraReads, "one read for each token, whatever the number of templates")
+	assert.LessOrEqual(w.t, reads, len(inEnv)+a.logins()-1+extraReads,
+		"one read for each token, and for each new login, whatever the number of templates")
 	assert.LessOrEqual(w.t, failures, 2)
 
 	for _, name := range []string{"gbg.env", "gbg.json"} {
@@ -134,8 +140,7 @@ func (w *agents) assertProgramFollowed(a *agent, p *programs) {
 	w.t.Helper()
 	runs := p.all()
 	reads, failures := w.reads(a)
-	logins := a.said("authentication successful")
-	w.t.Logf("the program: %d runs, %d logins, %d reads and %d failed ones", len(runs), logins, reads, failures)
+	w.t.Logf("the program: %d runs, %d logins, %d reads and %d failed ones", len(runs), a.logins(), reads, failures)
 	assert.GreaterOrEqual(w.t, len(runs), 3, "one for each lifetime at least")
 	var tokens []string
 	for _, run := range runs {
@@ -144,10 +149,10 @@ func (w *agents) assertProgramFollowed(a *agent, p *programs) {
 		assert.False(w.t, run.refusedAtStart)
 		assert.Zero(w.t, run.refused)
 		tokens = append(tokens, run.tokens...)
+		assert.ErrorIs(w.t, syscall.Kill(run.process, 0), syscall.ESRCH, "it has ended, with Agent at the latest")
 	}
 	assert.Len(w.t, distinct(tokens), len(runs), "one start for each token")
-	assert.Greater(w.t, logins, 2, "Agent logs in anew when its Vault token ends")
-	assert.LessOrEqual(w.t, reads, len(runs)+logins+extraReads, "one read for each token and each login")
+	assert.LessOrEqual(w.t, reads, len(runs)+a.logins()-1+extraReads, "one read for each token, and for each new login")
 	assert.LessOrEqual(w.t, failures, 2)
 	assert.NotContains(w.t, a.log.String(), gbgsim.TokenPrefix)
 }
