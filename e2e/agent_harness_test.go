@@ -147,7 +147,7 @@ func (w *agents) reads(a *agent) (tokens, failures int) {
 	complete := string(log[:strings.LastIndexByte(string(log), '\n')+1])
 	for _, entry := range readsInAudit(w.t, complete, w.path+"/creds/"+a.connection) {
 		switch {
-		case entry["type"] != "response":
+		case entry["type"] != "response" || !byRole(entry, a.connection):
 		case entry["error"] != nil:
 			failures++
 		default:
@@ -155,6 +155,14 @@ func (w *agents) reads(a *agent) (tokens, failures int) {
 		}
 	}
 	return tokens, failures
+}
+
+// byRole says whether a request in the audit log came from a Vault token of an
+// AppRole.
+func byRole(entry map[string]any, role string) bool {
+	auth, _ := entry["auth"].(map[string]any)
+	metadata, _ := auth["metadata"].(map[string]any)
+	return metadata["role_name"] == role
 }
 
 // said counts how often Agent has logged a text.
