@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"syscall"
 	"testing"
@@ -89,9 +90,7 @@ func agentsOverSixLifetimes(t *testing.T, settings map[string]any) {
 func (w *agents) configure(connection string, g *gbg, settings map[string]any) {
 	w.t.Helper()
 	write := g.pair()
-	for key, value := range settings {
-		write[key] = value
-	}
+	maps.Copy(write, settings)
 	w.write("config/"+connection, write)
 }
 
