@@ -5,7 +5,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -118,26 +120,31 @@ func (r *reader) write(name, content string) {
 }
 
 // run runs a script and gives what it prints. One that ends in & goes on in the
-// background until the test ends.
+// background until the test ends, and is then told to stop.
 func (r *reader) run(script string) string {
 	r.t.Helper()
 	script, runsOn := strings.CutSuffix(strings.TrimSpace(script), "&")
 	if runsOn {
-		// So that what is killed is the command and not its shell.
+		// So that what is stopped is the command and not its shell.
 		script = "exec " + script
 	}
 	cmd := exec.CommandContext(r.t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), r.env...)
+	stopGently(cmd)
 	if runsOn {
 		require.NoError(r.t, cmd.Start())
-		r.t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		})
+		r.t.Cleanup(func() { _ = cmd.Wait() })
 		return ""
 	}
 	out, err := cmd.CombinedOutput()
 	require.NoError(r.t, err, "%s\n%s", script, out)
 	return string(out)
+}
+
+// stopGently makes the end of a command's context a signal first, so that the
+// command can end its own children.
+func stopGently(cmd *exec.Cmd) {
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
 }

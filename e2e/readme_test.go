@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -50,9 +49,7 @@ func TestREADMEAsWritten(t *testing.T) {
 		rendered = string(content)
 		return err == nil && rendered != ""
 	}, 30*time.Second, 100*time.Millisecond, "Agent writes the token")
-	token, ok := strings.CutPrefix(strings.TrimSpace(rendered), "GBG_TOKEN=")
-	require.True(t, ok, rendered)
-	owner, live := g.TokenClient(token)
+	owner, live := g.TokenClient(envToken(rendered))
 	assert.True(t, live)
 	assert.Equal(t, "go-api-team-a", owner)
 }
