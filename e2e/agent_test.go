@@ -86,6 +86,37 @@ func agentsOverSixLifetimes(t *testing.T, settings map[string]any) {
 	w.assertProgramFollowed(parent, programs)
 }
 
+// Leases suit Agent too: it reads again before a lease ends, which it cannot renew,
+// and the token in the file is never one that was revoked.
+func TestAgentWithLeases(t *testing.T) {
+	t.Parallel()
+	const lifetime, lifetimes = 12 * time.Second, 4
+	w := newAgents(t)
+	g := newGBG(t, lifetime)
+	w.configure("team-a", g, map[string]any{"lease": true, "revoke_url": g.url + gbgsim.RevokePath})
+	began := time.Now()
+	a := w.start("team-a", agentOptions{config: "agent.hcl"})
+	a.waitFor("gbg.env", 1)
+	app := startApplication(t, g, a.path("gbg.env"))
+	a.waitFor("gbg.env", 2)
+	w.write("rotate/team-a", map[string]any{"client_secret": g.regenerate(t, g.b.ID)})
+	time.Sleep(time.Until(began.Add(lifetimes * lifetime)))
+
+	app.stop()
+	a.stop()
+	written := a.files.of("gbg.env")
+	reads, failures := w.reads(a)
+	accepted, refused, missing := app.counts()
+	t.Logf("%d tokens, %d reads; %d calls accepted, %d refused", len(written), reads, accepted, refused)
+	assert.GreaterOrEqual(t, len(written), lifetimes)
+	assert.Len(t, distinct(written), len(written))
+	assert.LessOrEqual(t, reads, len(written)+extraReads, "one read for each token")
+	assert.Zero(t, failures)
+	assert.Positive(t, accepted)
+	assert.Zero(t, refused)
+	assert.Empty(t, missing)
+}
+
 // configure writes a connection with both clients of a GBG.
 func (w *agents) configure(connection string, g *gbg, settings map[string]any) {
 	w.t.Helper()
