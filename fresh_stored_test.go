@@ -281,7 +281,7 @@ func TestFreshTokensAreSealedAndLocal(t *testing.T) {
 	f := newFresh(t, worldOptions{})
 	f.write("config", f.single())
 	special := f.backend.SpecialPaths()
-	assert.Equal(t, []string{"token/"}, special.LocalStorage)
+	assert.Equal(t, []string{"token/", "revocation/"}, special.LocalStorage)
 	assert.Contains(t, special.SealWrapStorage, "token/")
 	f.storage.failPut(func(_ context.Context, entry *logical.StorageEntry) error {
 		assert.True(t, entry.SealWrap, entry.Key)
