@@ -28,6 +28,7 @@ import (
 // no call, and Vault is read once a token, as its audit log says. The second read
 // meets a Vault that cannot answer.
 func TestExampleClients(t *testing.T) {
+	t.Parallel()
 	const lifetime, tokens = 15 * time.Second, 4
 	server := newDevServer(t)
 	audit := enableAudit(t, server)

@@ -51,7 +51,7 @@ func TestFreshTokensAfterAKilledPlugin(t *testing.T) {
 	load := startLoad(t, m, "creds", g, readers, nil)
 	for range kills {
 		time.Sleep(time.Second)
-		require.NoError(t, syscall.Kill(pluginProcess(t), syscall.SIGKILL))
+		require.NoError(t, syscall.Kill(pluginProcess(t, server), syscall.SIGKILL))
 	}
 	time.Sleep(time.Second)
 	r := load.stop()
@@ -148,15 +148,13 @@ func ownPlugins(t *testing.T) string {
 	binary, err := os.ReadFile(filepath.Join(suite.pluginDir, vaultserver.PluginName))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, vaultserver.PluginName), binary, 0o755))
-	t.Setenv("GBG_E2E_PLUGINS", dir)
 	return dir
 }
 
-// pluginProcess finds the plugin process of the server that newDevServer
-// started.
-func pluginProcess(t *testing.T) (pid int) {
+// pluginProcess finds the plugin process of a server with plugins of its own.
+func pluginProcess(t *testing.T, server *vaultserver.Server) (pid int) {
 	t.Helper()
-	want := filepath.Join(os.Getenv("GBG_E2E_PLUGINS"), vaultserver.PluginName)
+	want := filepath.Join(server.PluginDir(), vaultserver.PluginName)
 	require.Eventually(t, func() bool {
 		links, err := filepath.Glob("/proc/[0-9]*/exe")
 		require.NoError(t, err)

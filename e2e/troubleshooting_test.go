@@ -101,7 +101,8 @@ type troubledWorld struct {
 
 func newTroubledWorld(t *testing.T) *troubledWorld {
 	t.Helper()
-	w := &troubledWorld{t: t, dir: t.TempDir(), server: newDevServer(t), plugins: os.Getenv("GBG_E2E_PLUGINS")}
+	server := newDevServer(t)
+	w := &troubledWorld{t: t, dir: t.TempDir(), server: server, plugins: server.PluginDir()}
 	require.NoError(t, w.server.Enable(t.Context(), "gbg"))
 	client, err := w.server.Client("")
 	require.NoError(t, err)

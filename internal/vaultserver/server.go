@@ -75,6 +75,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 // Address is the server's URL, as VAULT_ADDR wants it.
 func (s *Server) Address() string { return fmt.Sprintf("http://127.0.0.1:%d", s.port) }
 
+// PluginDir is where the server looks for plugins.
+func (s *Server) PluginDir() string { return s.options.PluginDir }
+
 // Token is the root token.
 func (s *Server) Token() string { return s.token }
 
