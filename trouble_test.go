@@ -229,3 +229,16 @@ func TestTroubleTTLBeforeThePromise(t *testing.T) {
 	w.pass(2 * time.Second)
 	assert.EqualValues(t, 4, w.read("creds")["ttl"])
 }
+
+// Pauses differ from one engine to the next by up to a fifth, so that many do not
+// come back at once.
+func TestTroublePausesAreDiced(t *testing.T) {
+	w := newWorld(t, worldOptions{random: 1})
+	w.write("config", with(w.single(), fields{"verify_connection": false}))
+	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503})
+	a, rests := w.carry(logical.ReadOperation, "creds", nil)
+	w.coded(503, a)
+	assert.Equal(t, []time.Duration{
+		250 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond, 3200 * time.Millisecond,
+	}, rests)
+}
