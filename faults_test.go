@@ -24,6 +24,8 @@ type storage struct {
 	// onPut and onGet, if set, do a Put or Get in the storage's place.
 	onPut atomic.Pointer[func(context.Context, *logical.StorageEntry) error]
 	onGet atomic.Pointer[func(context.Context, string) (*logical.StorageEntry, error)]
+	// trap, if set, sees every call first.
+	trap atomic.Pointer[trap]
 }
 
 func (s *storage) Put(ctx context.Context, entry *logical.StorageEntry) error {
@@ -31,17 +33,36 @@ func (s *storage) Put(ctx context.Context, entry *logical.StorageEntry) error {
 	s.mu.Lock()
 	s.written = append(s.written, entry.Key)
 	s.mu.Unlock()
-	if f := s.onPut.Load(); f != nil {
-		return (*f)(ctx, entry)
-	}
-	return s.InmemStorage.Put(ctx, entry)
+	return s.trap.Load().call(true, func() error {
+		if f := s.onPut.Load(); f != nil {
+			return (*f)(ctx, entry)
+		}
+		return s.InmemStorage.Put(ctx, entry)
+	})
 }
 
-func (s *storage) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
-	if f := s.onGet.Load(); f != nil {
-		return (*f)(ctx, key)
-	}
-	return s.InmemStorage.Get(ctx, key)
+func (s *storage) Get(ctx context.Context, key string) (entry *logical.StorageEntry, err error) {
+	err = s.trap.Load().call(false, func() (err error) {
+		if f := s.onGet.Load(); f != nil {
+			entry, err = (*f)(ctx, key)
+		} else {
+			entry, err = s.InmemStorage.Get(ctx, key)
+		}
+		return err
+	})
+	return entry, err
+}
+
+func (s *storage) Delete(ctx context.Context, key string) error {
+	return s.trap.Load().call(true, func() error { return s.InmemStorage.Delete(ctx, key) })
+}
+
+func (s *storage) List(ctx context.Context, prefix string) (keys []string, err error) {
+	err = s.trap.Load().call(false, func() (err error) {
+		keys, err = s.InmemStorage.List(ctx, prefix)
+		return err
+	})
+	return keys, err
 }
 
 // failPut makes every Put from now on do f instead.
@@ -57,6 +78,7 @@ func (s *storage) failGet(err error) {
 func (s *storage) heal() {
 	s.onPut.Store(nil)
 	s.onGet.Store(nil)
+	s.trap.Store(nil)
 }
 
 // writes gives the keys that f writes, in order.
