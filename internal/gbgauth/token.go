@@ -85,17 +85,17 @@ func (a *answer) checked(t *oauth2.Token) (*Token, error) {
 			return nil, a.fail(NotAToken, answerError("access_token has characters that no token may have"))
 		}
 	}
-	typ := t.TokenType
-	if typ == "" {
-		typ = "Bearer"
-	}
 	scope, _ := t.Extra("scope").(string)
 	// A short secret is left: a scope that happens to hold its letters would come
 	// out as another one.
 	long := slices.DeleteFunc(a.secrets, func(s Secret) bool { return len(s.Reveal()) < minPiece })
+	typ := clean(t.TokenType, long...)
+	if typ == "" {
+		typ = "Bearer"
+	}
 	return &Token{
 		AccessToken:     NewSecret(t.AccessToken),
-		Type:            clean(typ, long...),
+		Type:            typ,
 		Scope:           printable(scope, long...),
 		Lifetime:        lifetime,
 		LifetimeAssumed: assumed,
