@@ -44,6 +44,18 @@ test-terraform: vault bin/tofu bin/terraform-provider-vault ## apply examples/te
 	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
 		$(GO) test -v -count=1 -timeout 10m -run 'TestTerraform' ./e2e
 
+# Each fuzz target for so long; make test runs their seeds only.
+FUZZTIME ?= 10m
+
+.PHONY: fuzz
+fuzz: ## look for inputs that break it, FUZZTIME (10m) for each fuzz target
+	@for package in $$($(GO) list ./... | grep -v /e2e); do \
+		for target in $$($(GO) test -run '^$$' -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -parallel 2 $$package || exit 1; \
+		done; \
+	done
+
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.
 LENGTH ?= 1
 

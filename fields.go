@@ -63,11 +63,11 @@ type guarded struct {
 
 // HandleRequest implements logical.Backend.
 func (g guarded) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
-	if req.Operation == logical.ReadOperation && (req.Path == "creds" || strings.HasPrefix(req.Path, "creds/")) {
-		return g.reads.HandleRequest(ctx, req)
-	}
 	if field := oddSecret(req); field != "" {
 		return logical.ErrorResponse("%s must be a string", field), nil
+	}
+	if req.Operation == logical.ReadOperation && (req.Path == "creds" || strings.HasPrefix(req.Path, "creds/")) {
+		return g.reads.HandleRequest(ctx, req)
 	}
 	return g.Backend.HandleRequest(ctx, req)
 }

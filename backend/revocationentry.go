@@ -102,11 +102,16 @@ func (e *Engine) keptRevocation(ctx context.Context, key string) (LeasedToken, e
 		return LeasedToken{}, err
 	}
 	var entry revocationEntry
-	if readable := json.Unmarshal(stored.Value, &entry) == nil; !readable || entry.Version != revocationEntryVersion {
+	if json.Unmarshal(stored.Value, &entry) != nil || !entry.whole() {
 		return LeasedToken{}, nil
 	}
 	return LeasedToken{
 		Connection: entry.Connection, ClientID: entry.ClientID,
 		AccessToken: gbgauth.NewSecret(entry.AccessToken), Expires: entry.Expires,
 	}, nil
+}
+
+// whole says that the entry holds what a revocation needs.
+func (e *revocationEntry) whole() bool {
+	return e.Version == revocationEntryVersion && e.Connection != "" && e.ClientID != "" && e.AccessToken != "" && !e.Expires.IsZero()
 }

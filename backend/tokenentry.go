@@ -123,7 +123,7 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 		return nil, time.Time{}
 	}
 	var entry tokenEntry
-	if json.Unmarshal(stored.Value, &entry) != nil || entry.Version != tokenEntryVersion || entry.AccessToken == "" {
+	if json.Unmarshal(stored.Value, &entry) != nil || !entry.whole() {
 		return nil, time.Time{}
 	}
 	source := conn.request(conn.Pair.Active()).source()
@@ -142,12 +142,19 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 		overlap:         entry.Overlap,
 		lifetimeAssumed: entry.LifetimeAssumed,
 	}
-	if t.lifetime() <= 0 || t.lifetime() > gbgauth.MaxLifetime || t.overlap < 0 || t.overlap > t.lifetime() {
-		return nil, time.Time{}
-	}
 	if t.fetched.After(e.clock.Now().Add(maxClockSkew)) {
 		e.logger.Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)
 		return nil, time.Time{}
 	}
 	return t, entry.TokensUntil
+}
+
+// whole says that the entry holds what every token has, and times that fit
+// together.
+func (e *tokenEntry) whole() bool {
+	lifetime := e.Expires.Sub(e.Fetched)
+	return e.Version == tokenEntryVersion && e.AccessToken != "" && e.Type != "" &&
+		lifetime > 0 && lifetime <= gbgauth.MaxLifetime &&
+		e.Overlap >= 0 && e.Overlap <= lifetime &&
+		!e.TokensUntil.Before(e.Expires)
 }

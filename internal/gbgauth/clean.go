@@ -1,10 +1,12 @@
 package gbgauth
 
 import (
+	"encoding/json"
 	"html"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -26,13 +28,7 @@ func clean(text string, secrets ...Secret) string {
 // request, no control or formatting character that could forge a log line or
 // drive a terminal.
 func printable(text string, secrets ...Secret) string {
-	var pairs []string
-	for _, s := range secrets {
-		for _, form := range forms(s.Reveal()) {
-			pairs = append(pairs, form, redacted)
-		}
-	}
-	return strings.NewReplacer(pairs...).Replace(oneLine(text))
+	return hide(oneLine(text), secrets...)
 }
 
 func oneLine(text string) string {
@@ -47,14 +43,22 @@ func oneLine(text string) string {
 
 var percent = regexp.MustCompile(`%[0-9A-F]{2}`)
 
-// forms are the ways a secret comes back in one line: as it is, and URL- or
-// HTML-encoded. The first that fits is the one replaced.
+// forms are the ways a secret comes back in one line: as it is, URL- or
+// HTML-encoded, or with the escapes of JSON or Go, whose net/http quotes what it
+// cannot read.
 func forms(secret string) []string {
 	query, path := url.QueryEscape(secret), url.PathEscape(secret)
+	asJSON, _ := json.Marshal(secret) // no text fails
 	all := []string{
+		oneLine(secret),
 		query, percent.ReplaceAllStringFunc(query, strings.ToLower),
 		path, percent.ReplaceAllStringFunc(path, strings.ToLower),
-		oneLine(html.EscapeString(secret)), oneLine(secret),
+		oneLine(html.EscapeString(secret)),
+		unquoted(string(asJSON)), unquoted(strconv.Quote(secret)),
 	}
-	return slices.DeleteFunc(all, func(form string) bool { return form == "" })
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(form string) bool { return form == "" })
 }
+
+// unquoted is a text without the quotes around it, its escapes left as they are.
+func unquoted(quoted string) string { return oneLine(quoted[1 : len(quoted)-1]) }

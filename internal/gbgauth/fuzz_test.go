@@ -60,6 +60,7 @@ func FuzzAnswer(f *testing.F) {
 		{200, "text/html", "<html>" + secret + "</html>"},
 		{200, secret, `{"access_token":"` + secret + `","token_type":"\u001b","expires_in":"1e3","scope":"a\nb"}`},
 		{200, "", `{"access_token":null,"expires_in":null,"token_type":null}`},
+		{200, "", `{"access_token":"fake","token_type":"\u0001","scope":"` + secret + `"}`},
 		{200, "application/json", `{"access_token":"a","expires_in":-1}`},
 		{200, "application/json", `{"access_token":"a","expires_in":1e999}`},
 		{200, "application/json", `{"access_token":"a\u0000","expires_in":"NaN"}`},
@@ -94,6 +95,7 @@ func FuzzAnswer(f *testing.F) {
 		require.True(t, transport.body.closed)
 		if err == nil {
 			requireUsable(t, transport.status, got)
+			requireSafe(t, "type "+got.Type+", scope "+got.Scope, secret, url.QueryEscape(secret))
 
 			return
 		}
@@ -115,6 +117,7 @@ func requireUsable(t *testing.T, status int, token *gbgauth.Token) {
 	require.Equal(t, 2, status/100)
 	require.NotNil(t, token)
 	require.False(t, token.AccessToken.IsEmpty())
+	require.NotEmpty(t, token.Type)
 	for _, c := range []byte(token.AccessToken.Reveal()) {
 		require.True(t, c >= 0x20 && c <= 0x7e, "%q", c)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,9 @@ func fetch(ctx context.Context, client *http.Client, config clientcredentials.Co
 
 // checked checks what x/oauth2 took for a token.
 func (a *answer) checked(t *oauth2.Token) (*Token, error) {
+	if len(t.AccessToken) >= minPiece {
+		a.secrets = append(a.secrets, NewSecret(t.AccessToken))
+	}
 	lifetime, assumed, err := a.lifetime()
 	if err != nil {
 		return nil, a.fail(NotAToken, err)
@@ -81,15 +85,18 @@ func (a *answer) checked(t *oauth2.Token) (*Token, error) {
 			return nil, a.fail(NotAToken, answerError("access_token has characters that no token may have"))
 		}
 	}
-	typ := t.TokenType
+	scope, _ := t.Extra("scope").(string)
+	// A short secret is left: a scope that happens to hold its letters would come
+	// out as another one.
+	long := slices.DeleteFunc(a.secrets, func(s Secret) bool { return len(s.Reveal()) < minPiece })
+	typ := clean(t.TokenType, long...)
 	if typ == "" {
 		typ = "Bearer"
 	}
-	scope, _ := t.Extra("scope").(string)
 	return &Token{
 		AccessToken:     NewSecret(t.AccessToken),
-		Type:            clean(typ),
-		Scope:           printable(scope),
+		Type:            typ,
+		Scope:           printable(scope, long...),
 		Lifetime:        lifetime,
 		LifetimeAssumed: assumed,
 	}, nil

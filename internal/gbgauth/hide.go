@@ -1,0 +1,56 @@
+package gbgauth
+
+import "strings"
+
+// minPiece is the length, in bytes, from which on a piece of a secret is hidden
+// as the whole is: servers cut what they quote, and each part of a JWT is as
+// telling as all of it. Shorter ones tell little, and are words of other texts.
+const minPiece = 16
+
+// hide puts "[redacted]" wherever a secret stands in a text, in any of its forms,
+// and wherever minPiece bytes of one do. Of secrets that overlap nothing is left.
+func hide(text string, secrets ...Secret) string {
+	pieces, short := map[string]bool{}, []string{}
+	for _, s := range secrets {
+		for _, form := range forms(s.Reveal()) {
+			if len(form) < minPiece {
+				short = append(short, form)
+				continue
+			}
+			for i := 0; i+minPiece <= len(form) && len(text) >= minPiece; i++ {
+				pieces[form[i:i+minPiece]] = true
+			}
+		}
+	}
+	if len(pieces)+len(short) == 0 {
+		return text
+	}
+	// secretAt is how long the secret is that begins a text; 0 if none does.
+	secretAt := func(text string) (n int) {
+		for _, form := range short {
+			if strings.HasPrefix(text, form) {
+				n = max(n, len(form))
+			}
+		}
+		if len(text) >= minPiece && pieces[text[:minPiece]] {
+			n = minPiece
+		}
+		return n
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		end := i + secretAt(text[i:])
+		if end == i {
+			b.WriteByte(text[i])
+			i++
+			continue
+		}
+		for j := i + 1; j < end; j++ {
+			end = max(end, j+secretAt(text[j:]))
+		}
+		b.WriteString(redacted)
+		i = end
+	}
+	// Pieces are bytes: one may have begun or ended inside of a character.
+	return strings.ToValidUTF8(b.String(), "")
+}
