@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -45,19 +46,25 @@ type Options struct {
 type Server struct {
 	options Options
 	port    int
-	token   string
-	keys    []string
-	process *exec.Cmd
-	exited  chan struct{}
+	// clusterPort is where the nodes of a cluster talk to each other.
+	clusterPort int
+	// node is the node's id in its cluster.
+	node string
+	// mayStandBy says that the server is one of several, any of which may be the
+	// active one.
+	mayStandBy bool
+	token      string
+	keys       []string
+	process    *exec.Cmd
+	exited     chan struct{}
 }
 
 // Start starts a server and waits until it serves. Stop ends it.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	port, err := freePort()
+	s, err := newServer(o, "node-1")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, port: port, token: "root-" + rand.Text()}
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
@@ -70,6 +77,18 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
+}
+
+func newServer(o Options, node string) (*Server, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	clusterPort, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	return &Server{options: o, port: port, clusterPort: clusterPort, node: node, token: "root-" + rand.Text()}, nil
 }
 
 // Address is the server's URL, as VAULT_ADDR wants it.
@@ -108,13 +127,47 @@ func (s *Server) Restart(ctx context.Context) error {
 	if err := s.Stop(); err != nil {
 		return err
 	}
+	return s.StartAgain(ctx)
+}
+
+// StartAgain starts a server with a DataDir that was stopped or killed on the
+// same data, and waits until it serves.
+func (s *Server) StartAgain(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
 		return err
 	}
 	if err := s.unseal(ctx); err != nil {
 		return err
 	}
+	if s.mayStandBy {
+		return s.waitUnsealed(ctx)
+	}
 	return s.waitActive(ctx)
+}
+
+// Kill ends the server and its plugins at once, as a power cut does: they get no
+// chance to tidy up.
+func (s *Server) Kill() error {
+	if err := s.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-s.exited
+	s.process = nil
+	return nil
+}
+
+// Freeze stops the server's and its plugins' execution until Thaw: to others it
+// looks like a machine that has gone from the network.
+func (s *Server) Freeze() error { return s.signal(syscall.SIGSTOP) }
+
+// Thaw ends what Freeze began.
+func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) error {
+	if s.process == nil {
+		return errors.New("the Vault server does not run")
+	}
+	return syscall.Kill(-s.process.Process.Pid, sig)
 }
 
 // Stop ends the server and the plugins it started, and waits for them. Stopping
@@ -176,24 +229,22 @@ func (s *Server) writeConfig() (path string, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return "", err
 	}
-	cluster, err := freePort()
-	if err != nil {
-		return "", err
-	}
 	config := fmt.Sprintf(`
 storage "raft" {
-  path    = %q
-  node_id = "node-1"
+  path                   = %q
+  node_id                = %q
+  performance_multiplier = 1
 }
 listener "tcp" {
-  address     = "127.0.0.1:%d"
-  tls_disable = true
+  address         = "127.0.0.1:%d"
+  cluster_address = "127.0.0.1:%d"
+  tls_disable     = true
 }
 api_addr         = %q
 cluster_addr     = "https://127.0.0.1:%d"
 plugin_directory = %q
 disable_mlock    = true
-`, data, s.port, s.Address(), cluster, s.options.PluginDir)
+`, data, s.node, s.port, s.clusterPort, s.Address(), s.clusterPort, s.options.PluginDir)
 	path = filepath.Join(s.options.DataDir, "vault.hcl")
 	return path, os.WriteFile(path, []byte(config), 0o600)
 }
@@ -229,6 +280,13 @@ func (s *Server) waitListening(ctx context.Context) error {
 	return s.poll(ctx, "answer", func(h *api.HealthResponse) bool { return h != nil })
 }
 
+// waitUnsealed waits until the server is a part of its cluster.
+func (s *Server) waitUnsealed(ctx context.Context) error {
+	return s.poll(ctx, "become unsealed", func(h *api.HealthResponse) bool {
+		return h != nil && h.Initialized && !h.Sealed
+	})
+}
+
 // waitActive waits until the server is unsealed and active.
 func (s *Server) waitActive(ctx context.Context) error {
 	return s.poll(ctx, "become active", func(h *api.HealthResponse) bool {
@@ -260,11 +318,18 @@ func (s *Server) poll(ctx context.Context, what string, ready func(*api.HealthRe
 
 // freePort finds a port that nobody listens on. Between this and the server's
 // own listening somebody may take it: then the server's start fails and says so.
+// It is below those that Linux gives to outgoing connections (32768 and up), so
+// that no client takes the port of a server that is away for a moment.
 func freePort() (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	const lowest, highest, tries = 20000, 32767, 100
+	var last error
+	for range tries {
+		port := lowest + mathrand.IntN(highest-lowest+1)
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+		last = err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("no free port: %w", last)
 }

@@ -1,0 +1,216 @@
+package e2e
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"vault-plugin-secrets-gbg/internal/vaultserver"
+)
+
+// longTests says that tests which have a long form run in it.
+var longTests = os.Getenv("GBG_LONG") != ""
+
+// cluster is three nodes of Vault with the plugin on each.
+type cluster struct {
+	t *testing.T
+	*vaultserver.Cluster
+	log *logBuffer
+	// mounts are the plugin's, as a caller of each node sees it.
+	mounts []*mount
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t, log: &logBuffer{}}
+	var err error
+	c.Cluster, err = vaultserver.StartCluster(t.Context(), vaultserver.Options{
+		Binary: suite.vault, PluginDir: suite.pluginDir, DataDir: t.TempDir(), Log: c.log,
+		Env: []string{"HOME=" + suite.dir},
+	}, 3)
+	require.NoError(t, err, c.log)
+	t.Cleanup(func() {
+		assert.NoError(t, c.Stop())
+		for _, unwanted := range []string{"WARNING: DATA RACE", gbgsim.SecretPrefix, gbgsim.TokenPrefix} {
+			assert.False(t, strings.Contains(c.log.String(), unwanted), "the log of Vault has %q", unwanted)
+		}
+	})
+	first := c.Nodes[0]
+	require.NoError(t, first.Register(t.Context()))
+	require.NoError(t, first.Enable(t.Context(), "gbg"))
+	for _, node := range c.Nodes {
+		client, err := node.Client("")
+		require.NoError(t, err)
+		c.mounts = append(c.mounts, &mount{t: t, path: "gbg", client: client})
+	}
+	return c
+}
+
+// settle waits for a leader that all agree on.
+func (c *cluster) settle(away ...*vaultserver.Server) (leader *vaultserver.Server) {
+	c.t.Helper()
+	leader, err := c.Settle(c.t.Context(), away...)
+	require.NoError(c.t, err)
+	return leader
+}
+
+// present are the mounts of all nodes but those that are away.
+func (c *cluster) present(away ...*vaultserver.Server) (mounts []*mount) {
+	for i, node := range c.Nodes {
+		if !slices.Contains(away, node) {
+			mounts = append(mounts, c.mounts[i])
+		}
+	}
+	return mounts
+}
+
+// follower gives a node that does not lead.
+func (c *cluster) follower(leader *vaultserver.Server) *vaultserver.Server {
+	return c.Nodes[(slices.Index(c.Nodes, leader)+1)%len(c.Nodes)]
+}
+
+func (c *cluster) stepDown(leader *vaultserver.Server) {
+	c.t.Helper()
+	client, err := leader.Client("")
+	require.NoError(c.t, err)
+	require.NoError(c.t, client.Sys().StepDownWithContext(c.t.Context()))
+}
+
+// Nothing is rotated or written: whichever node leads, readers get the same
+// token, and GBG is never asked for another.
+func TestClusterKeepsTheToken(t *testing.T) {
+	g := newGBG(t, time.Hour)
+	c := newCluster(t)
+	c.mounts[0].write("config", g.pair())
+	before := c.mounts[0].read("creds")
+	asked := g.Stats().TokenRequests.Total
+	same := func() {
+		t.Helper()
+		for _, m := range c.mounts {
+			sameBut(t, before, m.read("creds"), "ttl")
+		}
+		require.Equal(t, asked, g.Stats().TokenRequests.Total, "GBG is not asked again")
+	}
+	leader := c.settle()
+	same()
+
+	c.stepDown(leader)
+	leader = c.settle()
+	same()
+
+	require.NoError(t, leader.Kill())
+	c.settle(leader)
+	require.NoError(t, leader.StartAgain(t.Context()))
+	c.settle()
+	same()
+
+	// All of them at once, and GBG is away.
+	require.NoError(t, g.SetFault(gbgsim.Fault{Kind: gbgsim.FaultClose}))
+	for _, node := range c.Nodes {
+		require.NoError(t, node.Kill())
+	}
+	for _, node := range c.Nodes {
+		require.NoError(t, node.StartAgain(t.Context()))
+	}
+	c.settle()
+	same()
+}
+
+// The nodes of a cluster are killed, cut off and restarted while 16 readers read
+// through all of them, and while the pair is rotated with a new secret each time
+// and configured anew without a pause. What was acknowledged stays, no token that
+// anybody gets is refused, and only Vault's own changes of leader show.
+func TestClusterUnderDisturbances(t *testing.T) {
+	times := 2
+	if longTests {
+		times = 10
+	}
+	g := newGBG(t, time.Hour)
+	c := newCluster(t)
+	c.mounts[0].write("config", g.pair())
+	asked := g.Stats().TokenRequests.Total
+	l := startLedger(t, c, g)
+	readers := startClusterLoad(t, c, g, 16, l.active)
+
+	for range times {
+		// The leader steps down.
+		c.stepDown(c.settle())
+		c.settle()
+		l.check()
+
+		// The leader dies.
+		leader := c.settle()
+		l.avoid(leader)
+		require.NoError(t, leader.Kill())
+		c.settle(leader)
+		l.check(leader)
+		require.NoError(t, leader.StartAgain(t.Context()))
+		c.settle()
+		l.avoid()
+		l.check()
+	}
+
+	// A follower is cut off, and comes back.
+	follower := c.follower(c.settle())
+	l.avoid(follower)
+	require.NoError(t, follower.Freeze())
+	l.check(follower)
+	require.NoError(t, follower.Thaw())
+	c.settle()
+	l.avoid()
+	l.check()
+
+	// The leader is cut off, and comes back with a leader in its place.
+	readers.leaderCutOff.Store(true)
+	leader := c.settle()
+	l.avoid(leader)
+	require.NoError(t, leader.Freeze())
+	c.settle(leader)
+	l.check(leader)
+	require.NoError(t, leader.Thaw())
+	c.settle()
+	l.avoid()
+	l.check()
+	readers.leaderCutOff.Store(false)
+
+	// Every node is restarted, one after the other.
+	for _, node := range c.Nodes {
+		l.avoid(node)
+		require.NoError(t, node.Restart(t.Context()))
+		c.settle()
+		l.avoid()
+		l.check()
+	}
+
+	w := l.stop()
+	r := readers.stop()
+	asked = g.Stats().TokenRequests.Total - asked
+	t.Log("creds:", r.creds)
+	t.Log("kv:   ", r.kv)
+	t.Logf("writes acknowledged and not: rotations %d and %d, configurations %d and %d; token requests: %d; reads of a client that had left: %d, after the leader was cut off: %d",
+		w.rotations, w.lostRotations, w.configs, w.lostConfigs, asked, r.stale, r.staleAfterCutOff)
+	assert.Empty(t, r.refused, "tokens that GBG refused")
+	assert.Zero(t, r.stale, "reads of a client that had left before they were asked")
+	// One for each rotation. One that was cut off between its two writes, the
+	// pair's and the token's, costs another.
+	assert.LessOrEqual(t, asked, w.rotations+2*w.lostRotations)
+}
+
+// sameBut compares answers but for some keys.
+func sameBut(t *testing.T, want, got *api.Secret, keys ...string) {
+	t.Helper()
+	a, b := maps.Clone(want.Data), maps.Clone(got.Data)
+	for _, key := range keys {
+		delete(a, key)
+		delete(b, key)
+	}
+	require.Equal(t, a, b)
+}
