@@ -114,15 +114,3 @@ func TestExchangeSecretInAnError(t *testing.T) {
 		require.Equal(t, want, failed.Description)
 	}
 }
-
-// Short parts, as a JWT's header may be, are words like others.
-func TestExchangeShowsShortParts(t *testing.T) {
-	t.Parallel()
-	for length, want := range map[int]string{23: strings.Repeat("h", 23), 24: "[redacted]"} {
-		part := strings.Repeat("h", length)
-		request := exchange(serve(t, reply(http.StatusBadRequest, "application/json", `{"error":"invalid_grant","error_description":"`+part+`"}`)))
-		request.IDToken = gbgauth.NewSecret(part + ".claims.signature")
-		_, err := request.Fetch(t.Context(), newClient(t, ""))
-		require.Equal(t, want, asError(t, err).Description)
-	}
-}
