@@ -264,6 +264,7 @@ func TestFaultMatrix(t *testing.T) {
 
 // meet lets a fault be met.
 func (s matrixState) meet(t *testing.T, f classified) {
+	t.Helper()
 	w := newWorld(t, worldOptions{tls: f.ofConnection()})
 	data := s.setUp(w)
 	if f.ofConnection() {
