@@ -353,7 +353,7 @@ func (w *world) stored() fields {
 	m := w.onCopy()
 	defer m.backend.Cleanup(context.Background())
 	if resp := m.ok(m.try(logical.ReadOperation, "config", nil)); resp == nil {
-		return fields{}
+		return fields{"keys": w.storage.keys(w.t)}
 	}
 	told := fields{"config": m.config(), "status": m.history()}
 	m.world.write("config", fields{"failover": false})

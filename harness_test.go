@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -65,6 +67,8 @@ type worldOptions struct {
 	random float64
 	// gbg answers instead of the simulator.
 	gbg http.Handler
+	// tls makes the world's GBG speak TLS, for those who trust the simulator's CA.
+	tls bool
 	// system is Vault as the backend sees it; nil is an active node.
 	system logical.SystemView
 }
@@ -128,7 +132,16 @@ func newWorld(t *testing.T, options worldOptions) *world {
 	if options.gbg != nil {
 		handler = options.gbg
 	}
-	w.gbg = httptest.NewServer(handler)
+	w.gbg = httptest.NewUnstartedServer(handler)
+	w.gbg.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of every broken connection
+	if options.tls {
+		config, err := w.sim.TLSConfig()
+		require.NoError(t, err)
+		w.gbg.TLS = config
+		w.gbg.StartTLS()
+	} else {
+		w.gbg.Start()
+	}
 	t.Cleanup(w.gbg.Close)
 	w.mount = w.newMount()
 	t.Cleanup(func() { w.heard.mustHoldNoSecret(t) })

@@ -258,10 +258,20 @@ func checkScopeFault(f Fault) error {
 	return nil
 }
 
+// FaultKinds returns all kinds, in the help's order.
+func FaultKinds() []FaultKind {
+	kinds := make([]FaultKind, 0, len(faultKinds))
+	for _, known := range faultKinds {
+		kinds = append(kinds, known.kind)
+	}
+
+	return kinds
+}
+
 func faultKindNames() []string {
 	names := make([]string, 0, len(faultKinds))
-	for _, known := range faultKinds {
-		names = append(names, string(known.kind))
+	for _, kind := range FaultKinds() {
+		names = append(names, string(kind))
 	}
 
 	return names
