@@ -4,6 +4,8 @@ package main
 import (
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 
 	"github.com/hashicorp/go-hclog"
@@ -17,6 +19,9 @@ import (
 var version = "v0.0.0-dev"
 
 func main() {
+	// net/http writes there what a server sends unasked, secrets that it quotes
+	// included. The plugin's own lines go through Vault's logger.
+	log.SetOutput(io.Discard)
 	if err := run(os.Args[1:]); err != nil {
 		hclog.New(&hclog.LoggerOptions{}).Error("plugin stopped", "error", err)
 		os.Exit(1)
