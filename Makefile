@@ -56,6 +56,15 @@ fuzz: ## look for inputs that break it, FUZZTIME (10m) for each fuzz target
 		done; \
 	done
 
+# How long make soak uses its one Vault: any duration of Go's, 90s or 12h.
+DURATION ?= 1h
+
+# The second without the race detector, which would hide what memory is held.
+.PHONY: soak
+soak: vault ## disturb a cluster for some minutes, then use and disturb a Vault for DURATION (1h)
+	VAULT="$(abspath $(VAULT))" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster' ./e2e
+	VAULT="$(abspath $(VAULT))" GBG_SOAK=$(DURATION) $(GO) test -v -count=1 -timeout 0 -run 'TestSoak' ./e2e
+
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.
 LENGTH ?= 1
 

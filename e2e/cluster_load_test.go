@@ -2,7 +2,11 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,15 +46,19 @@ type clusterResult struct {
 
 // traffic is what became of the reads of one kind, by all readers.
 type traffic struct {
-	reads, failed    int
-	slowest, longest time.Duration // the longest time without a successful one
+	reads            int
+	failures         map[string]int // by what Vault said
+	slowest, longest time.Duration  // the longest time without a successful one
 	last             time.Time
 }
 
 func (r *traffic) note(began time.Time, err error) {
 	r.reads++
 	if err != nil {
-		r.failed++
+		if r.failures == nil {
+			r.failures = map[string]int{}
+		}
+		r.failures[wordsOf(err)]++
 		return
 	}
 	now := time.Now()
@@ -61,9 +69,46 @@ func (r *traffic) note(began time.Time, err error) {
 	r.last = now
 }
 
+// wordsOf is an error without what differs from one request to the next.
+func wordsOf(err error) string {
+	var answer *api.ResponseError
+	if errors.As(err, &answer) {
+		return fmt.Sprintf("%d %s", answer.StatusCode, strings.Join(answer.Errors, ", "))
+	}
+	var empty emptyAnswer
+	if errors.As(err, &empty) {
+		return empty.Error()
+	}
+	return "no answer"
+}
+
 func (r traffic) String() string {
-	return fmt.Sprintf("%d reads, %d failed; slowest %s, longest time without one %s",
-		r.reads, r.failed, r.slowest.Round(time.Millisecond), r.longest.Round(time.Millisecond))
+	failed, texts := 0, ""
+	for _, text := range slices.Sorted(maps.Keys(r.failures)) {
+		failed += r.failures[text]
+		texts += fmt.Sprintf("\n      %4d %s", r.failures[text], text)
+	}
+	return fmt.Sprintf("%d reads, %d failed; slowest %s, longest time without one %s%s",
+		r.reads, failed, r.slowest.Round(time.Millisecond), r.longest.Round(time.Millisecond), texts)
+}
+
+// emptyAnswer is a status that came with nothing.
+type emptyAnswer int
+
+func (e emptyAnswer) Error() string { return fmt.Sprintf("%d and an empty body", int(e)) }
+
+// read reads a path. While a leader changes, Vault answers 404 on any mount; the
+// client's own read would take that for an empty path.
+func read(ctx context.Context, client *api.Client, path string) (*api.Secret, error) {
+	resp, err := client.Logical().ReadRawWithContext(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := client.Logical().ParseRawResponseAndCloseBody(resp, nil)
+	if err == nil && s == nil {
+		err = emptyAnswer(resp.StatusCode)
+	}
+	return s, err
 }
 
 // startClusterLoad starts readers. active is asked before each read, and what it
@@ -97,7 +142,7 @@ func (l *clusterLoad) readCreds(ctx context.Context, client *api.Client) {
 	active := l.active()
 	cutOff := l.leaderCutOff.Load()
 	began := time.Now()
-	s, err := client.Logical().ReadWithContext(ctx, "gbg/creds")
+	s, err := read(ctx, client, "gbg/creds")
 	if ctx.Err() != nil {
 		return
 	}
@@ -123,7 +168,7 @@ func (l *clusterLoad) readCreds(ctx context.Context, client *api.Client) {
 
 func (l *clusterLoad) readKV(ctx context.Context, client *api.Client) {
 	began := time.Now()
-	_, err := client.Logical().ReadWithContext(ctx, "kv/one")
+	_, err := read(ctx, client, "kv/one")
 	if ctx.Err() == nil {
 		l.note(func(r *clusterResult) { r.kv.note(began, err) })
 	}

@@ -344,7 +344,7 @@ func playVault(h *hearing, gbg *hostileGBG) {
 	h.ok(http.MethodGet, "creds", nil)
 	// Go writes the stacks of all goroutines before it ends.
 	for _, signal := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGKILL} {
-		pid := pluginProcess(h.t)
+		pid := pluginProcess(h.t, h.server)
 		require.NoError(h.t, syscall.Kill(pid, signal))
 		require.Eventually(h.t, func() bool { return syscall.Kill(pid, 0) != nil }, 30*time.Second, 50*time.Millisecond)
 		require.Eventually(h.t, func() bool { return h.ask(http.MethodGet, "creds", nil).status == http.StatusOK }, time.Minute, 200*time.Millisecond)

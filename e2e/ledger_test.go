@@ -142,28 +142,21 @@ func (l *ledger) check(away ...*vaultserver.Server) {
 
 	l.quiet.Lock()
 	defer l.quiet.Unlock()
-	mounts := l.c.present(away...)
-	config, creds, status := mounts[0].read("config"), mounts[0].read("creds"), mounts[0].read("status")
-	for _, m := range mounts[1:] {
-		sameBut(l.t, config, m.read("config"))
-		sameBut(l.t, creds, m.read("creds"), "ttl")
-		sameBut(l.t, status, m.read("status"))
-	}
-
-	active := config.Data["active_client_id"]
+	config, creds, status := l.c.agreed("config", away...), l.c.agreed("creds", away...), l.c.agreed("status", away...)
+	active := config["active_client_id"]
 	require.Contains(l.t, []string{l.client(l.answered.Load()), l.client(l.started.Load())}, active, "the client of the last acknowledged rotation, or of one not acknowledged")
-	require.Equal(l.t, active, creds.Data["client_id"])
-	require.Equal(l.t, active, status.Data["active_client_id"])
-	require.Equal(l.t, "rotate", status.Data["last_rotation_cause"], "no client was ever refused")
+	require.Equal(l.t, active, creds["client_id"])
+	require.Equal(l.t, active, status["active_client_id"])
+	require.Equal(l.t, "rotate", status["last_rotation_cause"], "no client was ever refused")
 	if active == l.client(l.started.Load()) {
 		l.answered.Store(l.started.Load())
 	}
 
-	stored, err := strconv.ParseInt(number(l.t, config.Data["max_secret_age"]), 10, 64)
+	stored, err := strconv.ParseInt(number(l.t, config["max_secret_age"]), 10, 64)
 	require.NoError(l.t, err)
 	require.GreaterOrEqual(l.t, stored, l.stored.Load(), "an acknowledged configuration is lost")
 	require.LessOrEqual(l.t, stored, l.tried.Load())
-	require.Equal(l.t, strconv.FormatInt(l.config(stored)["refresh_before"].(int64), 10), number(l.t, config.Data["refresh_before"]), "half a configuration")
+	require.Equal(l.t, strconv.FormatInt(l.config(stored)["refresh_before"].(int64), 10), number(l.t, config["refresh_before"]), "half a configuration")
 	l.stored.Store(stored)
 }
 
