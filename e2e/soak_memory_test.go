@@ -111,7 +111,7 @@ func (m *memory) check(t *testing.T) {
 func (s *soak) report(begin time.Time, m *memory) {
 	next := begin
 	for !s.stopped.Load() {
-		plugin, err := lookAt(pluginProcess(s.t))
+		plugin, err := lookAt(pluginProcess(s.t, s.server))
 		vault, vaultErr := lookAt(plugin.parent)
 		// Gone meanwhile, or of a plugin whose Vault has gone, is not worth a line.
 		if err == nil && vaultErr == nil {

@@ -194,7 +194,7 @@ func (s *soak) disturbVault(i int) {
 	s.vaultFaults.Add(1)
 	switch i % 3 {
 	case 0:
-		require.NoError(s.t, syscall.Kill(pluginProcess(s.t), syscall.SIGKILL))
+		require.NoError(s.t, syscall.Kill(pluginProcess(s.t, s.server), syscall.SIGKILL))
 		s.count("kills")
 	case 1:
 		client, err := s.server.Client("")
