@@ -104,6 +104,9 @@ func FuzzEcho(f *testing.F) {
 		f.Add(secret, "fake-secret-", "fake-secret-")
 	}
 	f.Fuzz(func(t *testing.T, rest, before, after string) {
+		if len(rest)+len(before)+len(after) > 1000 {
+			t.Skip("longer says nothing new, and takes its time")
+		}
 		// Whatever the rest is, the beginning is long enough to be known again.
 		secret := strings.ToValidUTF8("fake-secret-0001"+rest, "")
 		if strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r == 0x7f }) {
