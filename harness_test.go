@@ -494,7 +494,7 @@ func (h *transcript) secrets() (said []string) {
 func writtenForms(text string) []string {
 	forms := []string{
 		text, url.QueryEscape(text), fmt.Sprintf("%x", text), fmt.Sprintf("%X", text),
-		strings.Trim(fmt.Sprint([]byte(text)), "[]"), strings.Trim(strings.TrimPrefix(fmt.Sprintf("%#v", []byte(text)), "[]byte"), "{}"),
+		strings.Trim(fmt.Sprintf("%d", []byte(text)), "[]"), strings.Trim(strings.TrimPrefix(fmt.Sprintf("%#v", []byte(text)), "[]byte"), "{}"),
 	}
 	// Three bytes make four letters of base64: it looks different by where the text
 	// begins, and the letters at its edges belong to its neighbours too.

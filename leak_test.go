@@ -47,7 +47,7 @@ func TestLeakSearchFindsWhatFormattingWrites(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	secret := w.client(clientA)
 	for _, said := range []string{
-		secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprint([]byte(secret)), fmt.Sprintf("%#v", []byte(secret)),
+		secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("%d", []byte(secret)), fmt.Sprintf("%#v", []byte(secret)),
 		basicAuth("x", secret), basicAuth("xy", secret), basicAuth("xyz", secret),
 	} {
 		heard := &transcript{}

@@ -102,7 +102,7 @@ func (e *Engine) keptRevocation(ctx context.Context, key string) (LeasedToken, e
 		return LeasedToken{}, err
 	}
 	var entry revocationEntry
-	if json.Unmarshal(stored.Value, &entry) != nil || !entry.whole() {
+	if readable := json.Unmarshal(stored.Value, &entry) == nil; !readable || !entry.whole() {
 		return LeasedToken{}, nil
 	}
 	return LeasedToken{

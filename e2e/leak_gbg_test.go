@@ -97,7 +97,7 @@ func formsOf(secret string) map[string]string {
 		"base64":            base64.RawStdEncoding.EncodeToString([]byte(secret)),
 		"base64 for URLs":   base64.RawURLEncoding.EncodeToString([]byte(secret)),
 		"hexadecimal":       hex.EncodeToString([]byte(secret)),
-		"Go's list of them": strings.Trim(fmt.Sprint([]byte(secret)), "[]"),
+		"Go's list of them": strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]"),
 	}
 }
 

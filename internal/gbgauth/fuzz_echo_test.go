@@ -130,7 +130,7 @@ func FuzzEcho(f *testing.F) {
 					encoded, err := json.Marshal(content)
 					require.NoError(t, err)
 					client, _ := answering(status, text, encoded)
-					said := ""
+					var said string
 					if got, err := request.Fetch(t.Context(), client); err != nil {
 						said = asError(t, err).Error()
 					} else {
