@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 // readerPause is between two reads of one reader, so that a small machine has
 // time for the nodes to talk to each other.
-const readerPause = 20 * time.Millisecond
+const readerPause = 50 * time.Millisecond
 
 // clusterLoad is readers spread over the nodes of a cluster. Each reads a token,
 // calls GBG's API with it, and then reads from a kv mount, which shows what Vault
@@ -75,11 +76,14 @@ func wordsOf(err error) string {
 	if errors.As(err, &answer) {
 		return fmt.Sprintf("%d %s", answer.StatusCode, strings.Join(answer.Errors, ", "))
 	}
-	var empty emptyAnswer
+	var empty emptyAnswerError
 	if errors.As(err, &empty) {
 		return empty.Error()
 	}
-	return "no answer"
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "connection refused"
+	}
+	return "connection lost"
 }
 
 func (r traffic) String() string {
@@ -92,10 +96,11 @@ func (r traffic) String() string {
 		r.reads, failed, r.slowest.Round(time.Millisecond), r.longest.Round(time.Millisecond), texts)
 }
 
-// emptyAnswer is a status that came with nothing.
-type emptyAnswer int
+// emptyAnswerError is a status that came with nothing: 307, where the client has
+// followed one redirect already, for leaders have changed meanwhile.
+type emptyAnswerError int
 
-func (e emptyAnswer) Error() string { return fmt.Sprintf("%d and an empty body", int(e)) }
+func (e emptyAnswerError) Error() string { return fmt.Sprintf("%d and an empty body", int(e)) }
 
 // read reads a path. While a leader changes, Vault answers 404 on any mount; the
 // client's own read would take that for an empty path.
@@ -106,7 +111,7 @@ func read(ctx context.Context, client *api.Client, path string) (*api.Secret, er
 	}
 	s, err := client.Logical().ParseRawResponseAndCloseBody(resp, nil)
 	if err == nil && s == nil {
-		err = emptyAnswer(resp.StatusCode)
+		err = emptyAnswerError(resp.StatusCode)
 	}
 	return s, err
 }

@@ -38,7 +38,9 @@ func newCluster(t *testing.T) *cluster {
 	t.Cleanup(func() {
 		assert.NoError(t, c.Stop())
 		for _, unwanted := range []string{"WARNING: DATA RACE", gbgsim.SecretPrefix, gbgsim.TokenPrefix} {
-			assert.False(t, strings.Contains(c.log.String(), unwanted), "the log of Vault has %q", unwanted)
+			if strings.Contains(c.log.String(), unwanted) {
+				t.Errorf("Vault's log has %q", unwanted)
+			}
 		}
 	})
 	first := c.Nodes[0]
@@ -68,6 +70,14 @@ func (c *cluster) present(away ...*vaultserver.Server) (mounts []*mount) {
 		}
 	}
 	return mounts
+}
+
+// disturb does something to the cluster and says how long it took.
+func (c *cluster) disturb(what string, f func()) {
+	c.t.Helper()
+	began := time.Now()
+	f()
+	c.t.Logf("%s: %s", what, time.Since(began).Round(time.Millisecond))
 }
 
 // follower gives a node that does not lead.
@@ -146,10 +156,6 @@ func TestClusterKeepsTheToken(t *testing.T) {
 // and configured anew without a pause. What was acknowledged stays, no token that
 // anybody gets is refused, and only Vault's own changes of leader show.
 func TestClusterUnderDisturbances(t *testing.T) {
-	times := 2
-	if longTests {
-		times = 10
-	}
 	g := newGBG(t, time.Hour)
 	c := newCluster(t)
 	c.mounts[0].write("config", g.pair())
@@ -157,56 +163,66 @@ func TestClusterUnderDisturbances(t *testing.T) {
 	l := startLedger(t, c, g)
 	readers := startClusterLoad(t, c, g, 16, l.active)
 
-	for range times {
-		// The leader steps down.
-		c.stepDown(c.settle())
-		c.settle()
-		l.check()
-
-		// The leader dies.
-		leader := c.settle()
-		l.avoid(leader)
-		require.NoError(t, leader.Kill())
-		c.settle(leader)
-		l.check(leader)
-		require.NoError(t, leader.StartAgain(t.Context()))
-		c.settle()
-		l.avoid()
-		l.check()
+	times := 1
+	if longTests {
+		times = 10
 	}
-
-	// A follower is cut off, and comes back.
-	follower := c.follower(c.settle())
-	l.avoid(follower)
-	require.NoError(t, follower.Freeze())
-	t.Cleanup(func() { _ = follower.Thaw() })
-	l.check(follower)
-	require.NoError(t, follower.Thaw())
-	c.settle()
-	l.avoid()
-	l.check()
-
-	// The leader is cut off, and comes back with a leader in its place.
-	readers.leaderCutOff.Store(true)
-	leader := c.settle()
-	l.avoid(leader)
-	require.NoError(t, leader.Freeze())
-	t.Cleanup(func() { _ = leader.Thaw() })
-	c.settle(leader)
-	l.check(leader)
-	require.NoError(t, leader.Thaw())
-	c.settle()
-	l.avoid()
-	l.check()
-	readers.leaderCutOff.Store(false)
-
-	// Every node is restarted, one after the other.
-	for _, node := range c.Nodes {
-		l.avoid(node)
-		require.NoError(t, node.Restart(t.Context()))
+	for range times {
+		c.disturb("the leader steps down", func() {
+			c.stepDown(c.settle())
+			c.settle()
+			l.check()
+		})
+		c.disturb("the leader is killed", func() {
+			leader := c.settle()
+			l.avoid(leader)
+			require.NoError(t, leader.Kill())
+			c.settle(leader)
+			l.check(leader)
+			require.NoError(t, leader.StartAgain(t.Context()))
+			c.settle()
+			l.avoid()
+			l.check()
+		})
+	}
+	c.disturb("a follower is cut off and comes back", func() {
+		follower := c.follower(c.settle())
+		// A write that is under way there would wait with it, and hold up its writer.
+		l.between(func() {
+			l.avoid(follower)
+			require.NoError(t, follower.Freeze())
+		})
+		t.Cleanup(func() { _ = follower.Thaw() })
+		l.check(follower)
+		require.NoError(t, follower.Thaw())
 		c.settle()
 		l.avoid()
 		l.check()
+	})
+	if longTests {
+		readers.leaderCutOff.Store(true)
+		c.disturb("the leader is cut off and comes back with another in its place", func() {
+			leader := c.settle()
+			l.between(func() { l.avoid(leader) })
+			require.NoError(t, leader.Freeze())
+			t.Cleanup(func() { _ = leader.Thaw() })
+			c.settle(leader)
+			l.check(leader)
+			require.NoError(t, leader.Thaw())
+			c.settle()
+			l.avoid()
+			l.check()
+		})
+		readers.leaderCutOff.Store(false)
+	}
+	for _, node := range c.Nodes {
+		c.disturb("a node is restarted", func() {
+			l.avoid(node)
+			require.NoError(t, node.Restart(t.Context()))
+			c.settle()
+			l.avoid()
+			l.check()
+		})
 	}
 
 	w := l.stop()
@@ -218,7 +234,9 @@ func TestClusterUnderDisturbances(t *testing.T) {
 		w.rotations, w.lostRotations, w.configs, w.lostConfigs, asked, r.stale, r.staleAfterCutOff)
 	assert.Empty(t, r.refused, "tokens that GBG refused")
 	assert.Zero(t, r.stale, "reads of a client that had left before they were asked")
-	// One for each rotation. One that was cut off between its two writes, the
-	// pair's and the token's, costs another.
-	assert.LessOrEqual(t, asked, w.rotations+2*w.lostRotations)
+	// One for each rotation. The end of a leader's time may cut one off between its
+	// two writes, the pair's and the token's: that costs its own and another.
+	terms := strings.Count(c.log.String(), "acquired lock, enabling active operation")
+	require.NotZero(t, terms, "Vault's log says when a node becomes the leader")
+	assert.LessOrEqual(t, asked, w.rotations+2*terms)
 }

@@ -14,7 +14,7 @@ import (
 
 // writerPause is between two writes of one writer, so that a small machine has
 // time for the nodes to talk to each other.
-const writerPause = 20 * time.Millisecond
+const writerPause = 50 * time.Millisecond
 
 // ledger rotates and configures a connection without a pause, in two goroutines,
 // and keeps book of what was acknowledged.
@@ -74,8 +74,14 @@ func (l *ledger) active() func() (client string, ok bool) {
 	return func() (string, bool) { return l.client(before), before == l.started.Load() }
 }
 
-// avoid keeps writes from nodes that are going to be away. A write to a node that
-// is frozen would wait with it, and hold up the writer.
+// between does something while no write is under way.
+func (l *ledger) between(f func()) {
+	l.quiet.Lock()
+	defer l.quiet.Unlock()
+	f()
+}
+
+// avoid keeps the next writes from nodes that are going to be away.
 func (l *ledger) avoid(nodes ...*vaultserver.Server) { l.away.Store(&nodes) }
 
 // write sends one write through the nodes in turn, and says what came of it to

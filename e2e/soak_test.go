@@ -211,9 +211,13 @@ func (s *soak) disturbVault(i int) {
 // calm waits until every connection has got over a disturbance, and a while more.
 func (s *soak) calm(connections []*soakConnection) {
 	began := time.Now()
-	for _, c := range connections {
-		done := c.successes.Load()
-		assert.Eventually(s.t, func() bool { return c.successes.Load() > done+1 }, 3*time.Minute, 50*time.Millisecond, "%s gets over it", c.name)
+	done := make([]int64, len(connections))
+	for i, c := range connections {
+		done[i] = c.successes.Load()
+	}
+	for i, c := range connections {
+		// Of two rounds, one began afterwards.
+		assert.Eventually(s.t, func() bool { return c.successes.Load() > done[i]+1 }, 3*time.Minute, 50*time.Millisecond, "%s gets over it", c.name)
 	}
 	s.noteLongest("until all got over a disturbance", time.Since(began))
 	for _, disturbed := range []*atomic.Int64{&s.gbgFaults, &s.vaultFaults} {

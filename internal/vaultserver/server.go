@@ -324,7 +324,7 @@ func freePort() (int, error) {
 	const lowest, highest, tries = 20000, 32767, 100
 	var last error
 	for range tries {
-		port := lowest + mathrand.IntN(highest-lowest+1)
+		port := lowest + mathrand.IntN(highest-lowest+1) //nolint:gosec // a port is no secret
 		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			return port, l.Close()
