@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,14 +53,17 @@ func TestNetworkFaults(t *testing.T) {
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	m := newMount(t, suite.server)
+	var all sync.WaitGroup // they wait more than they work: t.Parallel would let few of them wait at once
+	defer all.Wait()
 	for _, fault := range networkFaults {
 		for _, address := range []string{g.url, secure.URL} {
 			u, err := url.Parse(address)
 			require.NoError(t, err)
-			t.Run(fault.name+"-"+u.Scheme, func(t *testing.T) {
-				t.Parallel()
-				m := &mount{t: t, path: m.path, client: m.client}
-				fault.meet(m, g, u, fault.name+"-"+u.Scheme)
+			name := fault.name + "-" + u.Scheme
+			all.Go(func() {
+				t.Run(name, func(t *testing.T) {
+					fault.meet(&mount{t: t, path: m.path, client: m.client}, g, u, name)
+				})
 			})
 		}
 	}
