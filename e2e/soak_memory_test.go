@@ -79,6 +79,9 @@ func residentOf(p process) int { return p.resident }
 func threadsOf(p process) int  { return p.threads }
 
 func (m *memory) String() string {
+	if len(m.samples) < 3 {
+		return "too short to say anything about memory"
+	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "the plugin's process in the second half, first and last third of %d looks:", len(m.samples))
 	first, last := m.thirds(residentOf)
@@ -114,7 +117,7 @@ func (s *soak) report(begin time.Time, m *memory) {
 				next = next.Add(soakReport)
 				s.searchLog()
 				s.t.Logf("%6s %s; plugin %s MB, %d threads; Vault %s MB, %d threads", now.Sub(begin).Round(time.Second),
-					s.figures(), megabytes(plugin.resident), plugin.threads, megabytes(vault.resident), vault.threads)
+					strings.Join(s.figures(), ", "), megabytes(plugin.resident), plugin.threads, megabytes(vault.resident), vault.threads)
 			}
 		}
 		time.Sleep(time.Second)

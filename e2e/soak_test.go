@@ -86,7 +86,7 @@ func TestSoak(t *testing.T) {
 	s.group.Wait()
 	s.searchLog()
 
-	t.Logf("after %s: %s", time.Since(begin).Round(time.Second), s.figures())
+	t.Logf("after %s:\n  %s", time.Since(begin).Round(time.Second), strings.Join(s.figures(), "\n  "))
 	t.Log(memory)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +136,7 @@ func (s *soak) noteLongest(what string, d time.Duration) {
 }
 
 // figures are the counts and times so far.
-func (s *soak) figures() string {
+func (s *soak) figures() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []string
@@ -146,7 +146,7 @@ func (s *soak) figures() string {
 	for _, what := range slices.Sorted(maps.Keys(s.longest)) {
 		all = append(all, fmt.Sprintf("longest %s %s", what, s.longest[what].Round(time.Millisecond)))
 	}
-	return fmt.Sprintf("%s; broken promises %d", strings.Join(all, ", "), len(s.wrong))
+	return append(all, fmt.Sprintf("broken promises %d", len(s.wrong)))
 }
 
 // weather is how things were at a moment.
