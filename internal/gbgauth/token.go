@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -127,6 +128,11 @@ func (a *answer) explain(ctx context.Context, err error) error {
 	return a.fail(Unreachable, err)
 }
 
+// quotation is what net/http quotes of an answer that it cannot read. That may be
+// the rest of the answer before it on the same connection, with a secret of another
+// request in it.
+var quotation = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
 // fail is an *Error for an answer, or the lack of one, that is no refusal.
 func (a *answer) fail(kind Kind, err error) *Error {
 	text := err.Error()
@@ -144,6 +150,9 @@ func (a *answer) fail(kind Kind, err error) *Error {
 		text = "no answer in the time allowed"
 	case errors.As(err, &urlErr):
 		text = urlErr.Err.Error()
+	}
+	if strings.Contains(text, "malformed ") {
+		text = quotation.ReplaceAllLiteralString(text, `"..."`)
 	}
 	return &Error{
 		Kind:        kind,
