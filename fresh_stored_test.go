@@ -3,7 +3,9 @@ package gbg_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -291,6 +293,73 @@ func TestFreshTokensAreSealedAndLocal(t *testing.T) {
 	f.advance(time.Hour)
 	f.read("creds")
 	assert.Equal(t, 2, f.writesOf(freshTokenKey))
+}
+
+// A restart that comes while a token is on its way to storage: what readers have
+// seen is stored, and what is not stored no reader has seen. Otherwise
+// regenerate_after would be that of an older token.
+func TestFreshRestartWhileATokenIsStored(t *testing.T) {
+	for name, sealed := range map[string]bool{"storage takes it": false, "storage takes nothing any more": true} {
+		t.Run(name, func(t *testing.T) {
+			f := newFresh(t, worldOptions{})
+			f.write("config", f.pair())
+			old := f.read("creds")
+			f.advance(time.Hour)
+
+			ended := make(chan struct{})
+			f.storage.failPut(func(ctx context.Context, entry *logical.StorageEntry) error {
+				go func() {
+					defer close(ended)
+					f.backend.Cleanup(t.Context())
+				}()
+				for !strings.Contains(fmt.Sprint(f.send(t.Context(), logical.UpdateOperation, "rotate/other", nil).err), "shutting down") {
+					runtime.Gosched()
+				}
+				if sealed {
+					f.storage.FailDelete(true)
+					return errFreshDisk
+				}
+				return f.put(ctx, entry)
+			})
+			a := await(t, f.begin(logical.ReadOperation, "creds", nil), "the reader")
+			await(t, ended, "the shutdown")
+			f.takeWrites()
+			f.storage.FailDelete(false)
+			f.mount = f.mountAt(f.clock)
+
+			if sealed {
+				require.ErrorContains(t, a.err, "shutting down")
+				assert.Equal(t, old["expire_time"], timestamp(f.clock.Now()))
+				return
+			}
+			got := f.ok(a).Data
+			assert.Equal(t, without(got, "ttl"), without(f.read("creds"), "ttl"))
+			assert.GreaterOrEqual(t, f.rotate(nil).Data["regenerate_after"], got["expire_time"])
+		})
+	}
+}
+
+// A config write whose caller goes away when the connection is stored, but not
+// yet the token that verified it.
+func TestFreshConfigWriterWhoLeavesEarly(t *testing.T) {
+	f := newFresh(t, worldOptions{})
+	f.write("config", f.pair())
+	f.read("creds")
+	f.pass(10 * time.Minute)
+	ctx, leave := context.WithCancel(t.Context())
+	f.storage.failPut(func(ctx context.Context, entry *logical.StorageEntry) error {
+		if entry.Key == freshTokenKey {
+			leave()
+		}
+		return f.put(ctx, entry)
+	})
+	f.send(ctx, logical.UpdateOperation, "config", fields{"client_secret": f.regenerate(clientA)})
+	f.takeWrites()
+	got := f.read("creds")
+	require.Equal(t, timestamp(start.Add(70*time.Minute)), got["expire_time"])
+	f.restart()
+	assert.Equal(t, without(got, "ttl"), without(f.read("creds"), "ttl"))
+	assert.GreaterOrEqual(t, f.rotate(nil).Data["regenerate_after"], got["expire_time"])
 }
 
 // A storage that takes no tokens, or nothing at all, keeps nobody from reading.

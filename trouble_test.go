@@ -210,10 +210,12 @@ func TestTroubleLogTellsWhatHappened(t *testing.T) {
 // What a caller breaks off is the caller's, not GBG's trouble.
 func TestTroubleCancelledIsNoTrouble(t *testing.T) {
 	w := unverified(t, nil)
+	release := w.gate.hold(clientA)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := w.send(ctx, logical.ReadOperation, "creds", nil)
 	assert.ErrorIs(t, a.err, context.Canceled)
+	release()
 	assert.NotContains(t, w.read("status"), "last_error")
 }
 

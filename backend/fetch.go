@@ -39,7 +39,7 @@ func (e *Engine) fetch(name string, st *state) error {
 
 	t, err := e.ask(limit, name, st.conn, st.conn.Pair.Active(), st.http)
 	if err == nil {
-		return e.install(e.ctx, name, st.revision, t)
+		return e.install(name, st.revision, t)
 	}
 	var refused *ClientError
 	if errors.As(err, &refused) && refused.Cause.Kind == gbgauth.RefusedClient {

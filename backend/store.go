@@ -15,8 +15,15 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// recheckTimeout bounds the look at what a failed write has left behind.
-const recheckTimeout = 5 * time.Second
+// bookkeepingTimeout bounds each storage call that is made for the engine and not
+// for a caller.
+const bookkeepingTimeout = 10 * time.Second
+
+// bookkeeping is for such a call: it also happens if the caller is gone, or the
+// engine shuts down. end must be called.
+func bookkeeping(ctx context.Context) (_ context.Context, end context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), bookkeepingTimeout)
+}
 
 // Names lists the connections.
 func (e *Engine) Names(ctx context.Context) ([]string, error) {
@@ -138,17 +145,30 @@ func (e *Engine) update(name string, revision uint64, f func(*state) *state) (ok
 // install makes a token that was fetched for a revision the current one. It is
 // stored first, so that what readers have seen outlives a restart. If the token
 // request has changed since, nothing happens and the error is errSuperseded.
-func (e *Engine) install(ctx context.Context, name string, revision uint64, t *token) error {
-	ok := e.update(name, revision, func(was *state) *state {
-		next := was.withToken(t)
-		e.keepToken(ctx, name, next)
-		e.planRefresh(name, next)
-		return next
-	})
-	if !ok {
+func (e *Engine) install(name string, revision uint64, t *token) error {
+	defer e.lockEntry(name)()
+	was := e.states.get(name)
+	if was == nil || was.revision != revision {
 		return errSuperseded
 	}
+	if !e.setCurrent(e.ctx, name, was.withToken(t)) {
+		return ErrClosed
+	}
 	return nil
+}
+
+// setCurrent puts a state with a new token, or with none any more, in its place.
+// If the engine shuts down and that could not be stored, nobody gets to see it:
+// whoever comes next would not know of the token and name too early a
+// regenerate_after. The entry's lock is held.
+func (e *Engine) setCurrent(ctx context.Context, name string, next *state) (shown bool) {
+	if kept := e.keepToken(ctx, name, next); !kept && e.ctx.Err() != nil {
+		e.drop(name)
+		return false
+	}
+	e.states.put(name, next)
+	e.planRefresh(name, next)
+	return true
 }
 
 // commitment is a change of a connection that is ready to be stored.
@@ -196,14 +216,15 @@ func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	if c.notice != nil {
 		next.notice = c.notice
 	}
-	e.states.put(name, next)
-	e.planRefresh(name, next)
-	if was == nil || was.token != next.token {
-		e.keepToken(ctx, name, next)
-	}
 	if was != nil && was.http != next.http {
 		was.closeIdle(e.http)
 	}
+	if was != nil && was.token == next.token {
+		e.states.put(name, next)
+		e.planRefresh(name, next)
+		return nil
+	}
+	e.setCurrent(ctx, name, next) // shown or not, the connection is stored
 	return nil
 }
 
@@ -232,11 +253,10 @@ func (e *Engine) put(ctx context.Context, name string, was *state, encoded []byt
 	return fmt.Errorf("connection %q: nothing has changed: Vault's storage refused the write: %w", name, err)
 }
 
-// look reads what a failed write has left behind, also for a caller who is gone.
-// Nil is nothing.
+// look reads what a failed write has left behind. Nil is nothing.
 func (e *Engine) look(ctx context.Context, key string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recheckTimeout)
-	defer cancel()
+	ctx, end := bookkeeping(ctx)
+	defer end()
 	stored, err := e.storage.Get(ctx, key)
 	if err != nil || stored == nil {
 		return nil, err

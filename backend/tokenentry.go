@@ -65,23 +65,34 @@ func sourceOf(r request) entrySource {
 
 // keepToken stores a state's current token, or removes what is stored if there
 // is none. A failure costs a token request after a restart, so it is logged
-// and no more. The entry's lock is held.
-func (e *Engine) keepToken(ctx context.Context, name string, st *state) {
+// and no more; kept is then false if another token may still be stored. The
+// entry's lock is held.
+func (e *Engine) keepToken(ctx context.Context, name string, st *state) (kept bool) {
 	t := st.token
 	var err error
 	if t != nil {
 		err = e.putToken(ctx, name, t, st.seen[t.clientID].tokensUntil)
 	}
 	if errors.Is(err, logical.ErrReadOnly) {
-		return // this node serves from memory, another one writes
+		return true // this node serves from memory, another one writes
 	}
+	kept = true
 	if t == nil || err != nil {
 		// Better none than one that looks like the last that was served.
-		err = errors.Join(err, e.storage.Delete(ctx, TokenPrefix+name))
+		gone := e.deleteToken(ctx, name)
+		kept = gone == nil
+		err = errors.Join(err, gone)
 	}
 	if err != nil {
 		e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
 	}
+	return kept
+}
+
+func (e *Engine) deleteToken(ctx context.Context, name string) error {
+	ctx, end := bookkeeping(ctx)
+	defer end()
+	return e.storage.Delete(ctx, TokenPrefix+name)
 }
 
 func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUntil time.Time) error {
@@ -100,6 +111,8 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 	if err != nil {
 		return err
 	}
+	ctx, end := bookkeeping(ctx)
+	defer end()
 	err = e.storage.Put(ctx, &logical.StorageEntry{Key: TokenPrefix + name, Value: encoded, SealWrap: true})
 	if err == nil || errors.Is(err, logical.ErrReadOnly) {
 		return err
