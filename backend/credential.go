@@ -35,12 +35,12 @@ type Credential struct {
 }
 
 // Token gives the current token of a connection, or one of the caller's own if the
-// connection's are leased: see lease. It waits for GBG only if there
-// is none that is valid, and valid for minTTL at least; concurrent callers share
-// one request, and a caller whose ctx ends leaves it to the others. A minTTL of
-// zero asks for any valid token; more than a rotation period is an *InputError,
-// once a lifetime has been seen. The other errors are ErrNotConfigured,
-// *FailingError, ErrClosed, ctx's and the storage's.
+// connection's are leased. It waits for GBG only if there is none that is valid,
+// and valid for minTTL at least; concurrent callers share one request, and a caller
+// whose ctx ends leaves it to the others. A minTTL of zero asks for any valid
+// token; more than a rotation period is an *InputError, once a lifetime has been
+// seen. The other errors are ErrNotConfigured, ErrNoClients, *FailingError,
+// ErrClosed, ctx's and the storage's.
 func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
 	for {
 		st, err := e.state(ctx, name)
@@ -113,7 +113,7 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	untilNext := left - t.overlap
 	due := untilNext <= t.lead()
 	if untilNext > 0 && (!due || st.trouble == nil) {
-		c.TTL = e.untilNext(t, now)
+		c.TTL = e.untilNext(left, t.overlap)
 	} else {
 		wait := max(ceilSecond(st.trouble.wait(now)), minRetryTTL)
 		c.TTL = max(min(wait, left.Truncate(time.Second)), time.Second)
@@ -143,11 +143,12 @@ func (t *token) credential(connection string) Credential {
 	}
 }
 
-// untilNext is when to come back for the token's successor. A random share of
-// the overlap keeps a crowd of consumers from coming back in the same second;
-// always late, when the next token is there.
-func (e *Engine) untilNext(t *token, now time.Time) time.Duration {
-	return ceilSecond(t.left(now) - t.overlap + time.Duration(e.random()*float64(t.overlap)/4))
+// untilNext is when to come back for the successor of a token that is valid for
+// left and has its successor overlap before that. A random share of the overlap
+// keeps a crowd of consumers from coming back in the same second; always late,
+// when the next token is there.
+func (e *Engine) untilNext(left, overlap time.Duration) time.Duration {
+	return ceilSecond(left - overlap + time.Duration(e.random()*float64(overlap)/4))
 }
 
 func ceilSecond(d time.Duration) time.Duration {

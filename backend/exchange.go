@@ -50,7 +50,7 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 	}
 	t := newToken(request{exchange: exchange}, issued.Token, issued.sent, st.conn.Settings)
 	c := t.credential(name)
-	c.TTL = max(e.untilNext(t, e.clock.Now()), time.Second)
+	c.TTL = max(e.untilNext(t.left(e.clock.Now()), t.overlap), time.Second)
 	return c, nil
 }
 
@@ -62,5 +62,8 @@ func (e *Engine) noteExchange(name string, st *state, err error) error {
 	if !errors.As(err, &failed) || failed.Cause.Kind != gbgauth.Unreachable || failed.Cause.Status == http.StatusInternalServerError {
 		return err
 	}
-	return e.noteOfMany(name, st, err, (*state).ofExchanges)
+	if noted := e.noteOfMany(name, st, err, (*state).ofExchanges); !errors.Is(noted, errSuperseded) {
+		return noted
+	}
+	return err
 }

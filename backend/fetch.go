@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // errSuperseded says that the connection changed while its token was fetched.
@@ -42,8 +40,8 @@ func (e *Engine) fetch(name string, st *state) error {
 		return e.install(name, st.revision, t)
 	}
 	var refused *ClientError
-	if errors.As(err, &refused) && refused.Cause.Kind == gbgauth.RefusedClient {
-		err = e.failOver(limit, name, st, refused)
+	if errors.As(err, &refused) && refused.ClientRefused() {
+		_, err = e.failOver(limit, name, st, refused)
 	}
 	switch {
 	case err == nil, errors.Is(err, errSuperseded):

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Lease is what Vault is to look after when a token is one reader's own.
@@ -54,6 +52,9 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 		t, err := e.issue(ctx, name, st)
 		switch {
 		case err == nil:
+			if now := e.states.get(name); now != nil {
+				st = now // a failover has something to say to its reader
+			}
 			return e.leased(name, st, t, minTTL, longest)
 		case !errors.Is(err, errSuperseded):
 			return Credential{}, err
@@ -61,9 +62,9 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 	}
 }
 
-// issue gets one token for the active client. If the connection has changed
-// meanwhile, for a failover or by somebody, the error is errSuperseded: a token of
-// a client that has left is nobody's, for its end is not in regenerate_after.
+// issue gets one token for the active client, or for the standby that has taken
+// over. If the connection has changed meanwhile the error is errSuperseded: a token
+// of a client that has left is nobody's, for its end is not in regenerate_after.
 func (e *Engine) issue(ctx context.Context, name string, st *state) (*token, error) {
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
@@ -75,9 +76,9 @@ func (e *Engine) issue(ctx context.Context, name string, st *state) (*token, err
 		return t, nil
 	}
 	var refused *ClientError
-	if errors.As(err, &refused) && refused.Cause.Kind == gbgauth.RefusedClient {
-		if err = e.failOver(limit, name, st, refused); err == nil {
-			return nil, errSuperseded
+	if errors.As(err, &refused) && refused.ClientRefused() {
+		if t, err = e.failOver(limit, name, st, refused); err == nil {
+			return t, nil
 		}
 	}
 	if errors.Is(err, errSuperseded) || ctx.Err() != nil {
@@ -99,7 +100,7 @@ func (e *Engine) leased(name string, st *state, t *token, minTTL, longest time.D
 	early := overlap(life, st.conn.Settings)
 	c := t.credential(name)
 	c.RotationPeriod = rotationPeriod(life, early)
-	c.TTL = max(ceilSecond(left-early+time.Duration(e.random()*float64(early)/4)), time.Second)
+	c.TTL = max(e.untilNext(left, early), time.Second)
 	c.Lease = &Lease{
 		TTL:   max(left.Truncate(time.Second), time.Second), // Vault takes 0 for its default
 		Token: LeasedToken{Connection: name, ClientID: t.clientID, AccessToken: t.access, Expires: t.expires},

@@ -89,13 +89,6 @@ func (s *state) withToken(t *token) *state {
 	return next
 }
 
-// withTrouble gives a copy in which one more token request has failed.
-func (s *state) withTrouble(err error, now time.Time, pause growth) *state {
-	next := *s
-	next.trouble = s.trouble.followedBy(err, now, pause)
-	return &next
-}
-
 // ofTokens and ofExchanges are the two troubles that a state can be in.
 func (s *state) ofTokens() **trouble    { return &s.trouble }
 func (s *state) ofExchanges() **trouble { return &s.exchangeTrouble }

@@ -74,14 +74,15 @@ func (e *Engine) growing(nth int, first, most time.Duration) time.Duration {
 func (e *Engine) noteTrouble(name string, st *state, err error) error {
 	var failing error
 	ok := e.update(name, st.revision, func(was *state) *state {
-		next := was.withTrouble(err, e.clock.Now(), e.growing)
+		next := *was
+		next.trouble = was.trouble.followedBy(err, e.clock.Now(), e.growing)
 		failing = next.trouble.failing(next.trouble.last)
 		if next.token != nil {
 			next.token.succeeding.Store(false) // or the planned try would pass
 			// Not before its time, if it was a reader's min_ttl that failed.
-			e.plan(name, next, later(next.trouble.next, next.token.refresh().Add(-next.token.lead())))
+			e.plan(name, &next, later(next.trouble.next, next.token.refresh().Add(-next.token.lead())))
 		}
-		return next
+		return &next
 	})
 	if !ok {
 		return errSuperseded
@@ -91,9 +92,10 @@ func (e *Engine) noteTrouble(name string, st *state, err error) error {
 
 // noteOfMany remembers a failure that many callers, each with a request of its
 // own, may have met at the same time: only the first counts. in says which trouble
-// of a state it is. The error is for the caller.
+// of a state it is. The error is for the caller; errSuperseded if the connection
+// has changed.
 func (e *Engine) noteOfMany(name string, st *state, err error, in func(*state) **trouble) error {
-	e.update(name, st.revision, func(was *state) *state {
+	ok := e.update(name, st.revision, func(was *state) *state {
 		next := *was
 		tr := in(&next)
 		if *tr == *in(st) {
@@ -104,6 +106,9 @@ func (e *Engine) noteOfMany(name string, st *state, err error, in func(*state) *
 		}
 		return &next
 	})
+	if !ok {
+		return errSuperseded
+	}
 	return err
 }
 
