@@ -41,13 +41,17 @@ func connectionName(d *framework.FieldData) string {
 	return d.Get(nameField).(string)
 }
 
-// pathFor is how a person writes a path of a connection, mount included.
-func pathFor(req *logical.Request, base, connection string) string {
-	path := req.MountPoint + base
-	if connection != backend.DefaultConnection {
-		path += "/" + connection
+// pathOf is a path of a connection within the mount.
+func pathOf(base, connection string) string {
+	if connection == backend.DefaultConnection {
+		return base
 	}
-	return path
+	return base + "/" + connection
+}
+
+// pathFor is how a person writes it, mount included.
+func pathFor(req *logical.Request, base, connection string) string {
+	return req.MountPoint + pathOf(base, connection)
 }
 
 // timestamp is RFC 3339 in UTC, in whole seconds.

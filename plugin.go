@@ -15,6 +15,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/internal/metrics"
 )
 
 // operationPrefix begins the operation ids of the OpenAPI document.
@@ -35,28 +36,35 @@ type Options struct {
 // NewFactory gives the function by which Vault makes a mount's backend.
 func NewFactory(o Options) logical.Factory {
 	return func(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
+		heard := observers{Metrics: metrics.New(o.Version), events: newEventBus(config.EventsSender, config.Logger)}
 		engine, err := backend.New(backend.Options{
 			Storage:     config.StorageView,
 			Logger:      config.Logger,
 			Clock:       o.Clock,
 			Random:      o.Random,
+			Observer:    heard,
 			MaxLeaseTTL: config.System.MaxLeaseTTL,
 		})
 		if err != nil {
+			heard.events.close()
 			return nil, err
 		}
-		b := newFramework(engine, o.Version)
-		if err := b.Setup(ctx, config); err != nil {
+		d := &doors{engine: engine, metrics: heard.Metrics}
+		b := d.framework(o.Version)
+		b.Clean = func(context.Context) {
 			engine.Close()
+			heard.events.close()
+		}
+		if err := b.Setup(ctx, config); err != nil {
+			b.Clean(ctx)
 			return nil, err
 		}
-		return guarded{Backend: b, reads: readsOf(engine)}, nil
+		return guarded{Backend: b, reads: d.reads()}, nil
 	}
 }
 
-// newFramework is the table of paths around an engine.
-func newFramework(engine *backend.Engine, version string) *framework.Backend {
-	d := &doors{engine: engine}
+// framework is the table of paths.
+func (d *doors) framework(version string) *framework.Backend {
 	return &framework.Backend{
 		BackendType:    logical.TypeLogical,
 		RunningVersion: version,
@@ -71,21 +79,21 @@ func newFramework(engine *backend.Engine, version string) *framework.Backend {
 			d.credsPaths(),
 			d.rotatePaths(),
 			d.statusPaths(),
+			[]*framework.Path{d.statusListPath(), d.metricsPath()},
 		),
 		PeriodicFunc: func(ctx context.Context, _ *logical.Request) error {
-			return engine.RetryRevocations(ctx)
+			return d.engine.RetryRevocations(ctx)
 		},
-		Invalidate: func(_ context.Context, key string) { engine.Invalidate(key) },
-		Clean:      func(context.Context) { engine.Close() },
+		Invalidate: func(_ context.Context, key string) { d.engine.Invalidate(key) },
 	}
 }
 
-// readsOf answers reads of creds without the rest. For a path with Operations
+// reads answers reads of creds without the rest. For a path with Operations
 // the framework asks Vault for its replication state on every request, a round
 // trip that costs a fifth of a read; it has no use here, where no read is
 // forwarded. A path with Callbacks alone is spared it.
-func readsOf(engine *backend.Engine) *framework.Backend {
-	paths := (&doors{engine: engine}).credsPaths()
+func (d *doors) reads() *framework.Backend {
+	paths := d.credsPaths()
 	for _, path := range paths {
 		path.Callbacks = map[logical.Operation]framework.OperationFunc{ //nolint:staticcheck // deprecated, and the only way around
 			logical.ReadOperation: path.Operations[logical.ReadOperation].Handler(),
@@ -97,7 +105,21 @@ func readsOf(engine *backend.Engine) *framework.Backend {
 
 // doors are the paths of one mount.
 type doors struct {
-	engine *backend.Engine
+	engine  *backend.Engine
+	metrics *metrics.Metrics
+}
+
+// observers are all who hear what happens in an engine.
+type observers struct {
+	*metrics.Metrics
+
+	events *eventBus
+}
+
+// Happened implements backend.Observer.
+func (o observers) Happened(ev backend.Event) {
+	o.Metrics.Happened(ev)
+	o.events.Happened(ev)
 }
 
 const mountHelp = `
@@ -112,6 +134,7 @@ any other, and give a team a policy on its name.
   creds     an access token, shared by all readers, always valid
   rotate    make the standby client the active one, without downtime
   status    how a connection is: no secret, no token
+  metrics   all of them, for Prometheus
 
 Begin with:
 

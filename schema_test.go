@@ -30,7 +30,9 @@ var routes = map[string][]logical.Operation{
 	"rotate":        {logical.UpdateOperation},
 	"rotate/team-a": {logical.UpdateOperation},
 	"status":        {logical.ReadOperation},
+	"status/":       {logical.ListOperation},
 	"status/team-a": {logical.ReadOperation},
+	"metrics":       {logical.ReadOperation},
 }
 
 func frameworkOf(t *testing.T, w *world) *framework.Backend {
@@ -48,7 +50,7 @@ func TestSchemaRoutes(t *testing.T) {
 		require.NotNil(t, path, request)
 		assert.Equal(t, operations, slices.Sorted(maps.Keys(path.Operations)), request)
 	}
-	for _, request := range []string{"", "con", "configs", "config/a/b", "config/-a", "config/a.", "creds/a b", "config/ä", "rotate/.", "lease", "creds/", "rotate/", "status/"} {
+	for _, request := range []string{"", "con", "configs", "config/a/b", "config/-a", "config/a.", "creds/a b", "config/ä", "rotate/.", "lease", "creds/", "rotate/", "metrics/", "metrics/a"} {
 		assert.Nil(t, b.Route(request), request)
 	}
 	for _, request := range []string{"config/a", "config/A-1_b.c", "creds/0"} {

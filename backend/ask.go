@@ -90,12 +90,15 @@ func (e *Engine) askOnce(ctx context.Context, q question) (*issued, error) {
 	case err == nil && t.Lifetime <= took:
 		failed = &gbgauth.Error{Kind: gbgauth.NotAToken, URL: q.url, Description: "the token had ended by the time its answer was here"}
 	case err != nil && !errors.As(err, &failed):
+		e.requested(q.connection, q.step, took, err)
 		return nil, err
 	}
 	if failed != nil {
+		e.requested(q.connection, q.step, took, failed)
 		log.Debug("token request failed", "kind", failed.Kind, "error", failed)
 		return nil, &ClientError{Connection: q.connection, ClientID: q.clientID, Step: q.step, Cause: failed}
 	}
+	e.requested(q.connection, q.step, took, nil)
 	log.Debug("token fetched", "expire_time", sent.Add(t.Lifetime))
 	return &issued{Token: t, sent: sent}, nil
 }

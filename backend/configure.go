@@ -71,6 +71,7 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 		return nil, err
 	}
 	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
+	e.observer.Happened(next.event(EventConfigured, name))
 	return warnings, nil
 }
 

@@ -42,10 +42,15 @@ type Credential struct {
 // seen. The other errors are ErrNotConfigured, ErrNoClients, *FailingError,
 // ErrClosed, ctx's and the storage's.
 func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
+	var from origin
 	for {
-		st, err := e.state(ctx, name)
-		if err != nil {
-			return Credential{}, err
+		st := e.states.get(name)
+		if st == nil {
+			from = max(from, fromStorage)
+			var err error
+			if st, err = e.state(ctx, name); err != nil {
+				return Credential{}, err
+			}
 		}
 		switch {
 		case !st.conn.Settings.hasPair():
@@ -55,14 +60,16 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 		}
 		now := e.clock.Now()
 		if left := st.token.left(now); left > 0 && left >= minTTL {
+			st.counters.served(from)
 			return e.serve(name, st, now), nil
 		}
 		if err := st.allows(minTTL); err != nil {
 			return Credential{}, err
 		}
 		if st.trouble.forbids(now) {
-			return Credential{}, st.trouble.failing(now)
+			return Credential{}, st.counters.unserved(st.trouble.failing(now))
 		}
+		from = fromGBG
 		switch err := e.awaitFetch(ctx, name, st); {
 		case err == nil:
 			now := e.clock.Now()
@@ -70,10 +77,11 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 				if err := fresh.allows(minTTL); err != nil {
 					return Credential{}, err
 				}
+				fresh.counters.served(from)
 				return e.serve(name, fresh, now), nil
 			}
 		case !errors.Is(err, errSuperseded):
-			return Credential{}, err
+			return Credential{}, st.counters.unserved(err)
 		}
 	}
 }

@@ -28,6 +28,8 @@ type Options struct {
 	// Random gives numbers in [0, 1), from many goroutines at once; nil is
 	// math/rand/v2's.
 	Random func() float64
+	// Observer hears what happens; nil is nobody.
+	Observer Observer
 	// MaxLeaseTTL gives the longest lease that the mount allows; nil is no bound.
 	MaxLeaseTTL func() time.Duration
 }
@@ -39,6 +41,8 @@ type Engine struct {
 	logger  hclog.Logger
 	clock   clockwork.Clock
 	random  func() float64
+	// observer is not nil.
+	observer Observer
 	// maxLeaseTTL is the mount's.
 	maxLeaseTTL func() time.Duration
 
@@ -78,6 +82,7 @@ func New(o Options) (*Engine, error) {
 		logger:      o.Logger,
 		clock:       o.Clock,
 		random:      o.Random,
+		observer:    o.Observer,
 		maxLeaseTTL: o.MaxLeaseTTL,
 		http:        client,
 		entryLocks:  locksutil.CreateLocks(),
@@ -90,6 +95,9 @@ func New(o Options) (*Engine, error) {
 	}
 	if e.random == nil {
 		e.random = rand.Float64 //nolint:forbidigo // what is injected by default
+	}
+	if e.observer == nil {
+		e.observer = unobserved{}
 	}
 	if e.maxLeaseTTL == nil {
 		e.maxLeaseTTL = func() time.Duration { return gbgauth.MaxLifetime }

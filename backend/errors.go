@@ -68,22 +68,6 @@ func invalid(setting Setting, format string, args ...any) error {
 	return &InputError{Setting: setting, Problem: fmt.Sprintf(format, args...)}
 }
 
-// Step says which part of getting a token it was.
-type Step int
-
-const (
-	// StepToken is the one request to GBG GO.
-	StepToken Step = iota
-	// StepIDP is the request to the identity provider, whose token is then
-	// exchanged.
-	StepIDP
-	// StepExchange is the exchange at GBG Identity Solution, for a client of the
-	// connection.
-	StepExchange
-	// StepOwnExchange is the exchange of a caller's own token.
-	StepOwnExchange
-)
-
 // ClientError is a token request that failed, with the client it was for.
 type ClientError struct {
 	Connection string
@@ -117,14 +101,6 @@ func (e *ClientError) outcome() string {
 		return fmt.Sprintf("no token for client %q", e.ClientID)
 	}
 	return fmt.Sprintf("%s refused client %q", e.Step.asked(), e.ClientID)
-}
-
-// asked is who was asked.
-func (s Step) asked() string {
-	if s == StepIDP {
-		return "the identity provider"
-	}
-	return "GBG"
 }
 
 // Unwrap gives the cause.

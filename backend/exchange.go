@@ -43,6 +43,7 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 	}
 	if st.exchangeTrouble != nil {
 		e.update(name, st.revision, func(was *state) *state {
+			e.recovered(name, was.conn, was.exchangeTrouble)
 			next := *was
 			next.exchangeTrouble = nil
 			return &next

@@ -47,7 +47,7 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 			}
 		}
 		if now := e.clock.Now(); st.trouble.forbids(now) {
-			return Credential{}, st.trouble.failing(now)
+			return Credential{}, st.counters.unserved(st.trouble.failing(now))
 		}
 		t, err := e.issue(ctx, name, st)
 		switch {
@@ -57,7 +57,7 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 			}
 			return e.leased(name, st, t, minTTL, longest)
 		case !errors.Is(err, errSuperseded):
-			return Credential{}, err
+			return Credential{}, st.counters.unserved(err)
 		}
 	}
 }
@@ -70,7 +70,11 @@ func (e *Engine) issue(ctx context.Context, name string, st *state) (*token, err
 	defer end()
 	t, err := e.ask(limit, name, st.conn, st.conn.Pair.Active(), st.http)
 	if err == nil {
-		if !e.update(name, st.revision, func(was *state) *state { return was.withToken(t) }) {
+		ok := e.update(name, st.revision, func(was *state) *state {
+			e.recovered(name, was.conn, was.trouble)
+			return was.withToken(t)
+		})
+		if !ok {
 			return nil, errSuperseded
 		}
 		return t, nil
@@ -97,6 +101,7 @@ func (e *Engine) leased(name string, st *state, t *token, minTTL, longest time.D
 	if err := allowed(minTTL, life, st.conn.Settings); err != nil {
 		return Credential{}, err
 	}
+	st.counters.served(fromGBG)
 	early := overlap(life, st.conn.Settings)
 	c := t.credential(name)
 	c.RotationPeriod = rotationPeriod(life, early)

@@ -65,7 +65,9 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	}
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
+	sent := e.clock.Now()
 	err = gbgauth.Revocation{URL: settings.RevokeURL, ClientID: id, ClientSecret: secret, Token: t.AccessToken}.Send(limit.ctx, st.http)
+	e.requested(t.Connection, StepRevoke, e.clock.Since(sent), err)
 	var failed *gbgauth.Error
 	if errors.As(err, &failed) {
 		log.Warn("token not revoked", "error", failed, "expire_time", t.Expires)

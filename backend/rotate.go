@@ -130,13 +130,19 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 	}
 	next.Pair = pair
 	next.TokenLifetime = proof.lifetime()
-	return e.commit(ctx, name, commitment{
+	err = e.commit(ctx, name, commitment{
 		was: st, conn: next, http: st.http, tokens: []*token{proof}, notice: n,
 		seal: func(before *state) {
 			now := e.clock.Now()
 			next.Rotation = RotationRecord{Time: now, Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
 		},
 	})
+	if err != nil {
+		return err
+	}
+	e.states.countersOf(name).flipped(cause)
+	e.observer.Happened(next.flipped(name))
+	return nil
 }
 
 // lastTokenEnds is when the last token of a client has expired, in whole

@@ -28,6 +28,8 @@ type state struct {
 	exchangeTrouble *trouble
 	// notice is for the next reader; nil if there is none.
 	notice *notice
+	// counters are the connection's.
+	counters *counters
 }
 
 // seen is what is known of one client besides its stored part.
@@ -46,7 +48,7 @@ func (s *state) succeededBy(conn *Connection, client *http.Client) *state {
 	if s == nil {
 		return next
 	}
-	next.seen = s.seen
+	next.seen, next.counters = s.seen, s.counters
 	if s.conn.sameRequest(conn) {
 		next.revision = s.revision
 	}
@@ -114,6 +116,7 @@ func (s *state) closeIdle(shared *http.Client) {
 type states struct {
 	m         sync.Map // string to *state
 	revisions atomic.Uint64
+	counters  sync.Map // string to *counters
 }
 
 // nextRevision gives a number that no state has had.
@@ -129,6 +132,15 @@ func (s *states) get(name string) *state {
 func (s *states) put(name string, st *state) { s.m.Store(name, st) }
 
 func (s *states) drop(name string) { s.m.Delete(name) }
+
+// countersOf gives those of a connection, new ones if it has none.
+func (s *states) countersOf(name string) *counters {
+	c, _ := s.counters.LoadOrStore(name, &counters{})
+	return c.(*counters)
+}
+
+// end forgets what outlives the states of a connection.
+func (s *states) end(name string) { s.counters.Delete(name) }
 
 func (s *states) each(f func(*state)) {
 	s.m.Range(func(_, v any) bool {

@@ -2,12 +2,16 @@ package backend
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 )
 
 // Status is what a person may want to know about a connection. It holds no
 // secret and no token. Zero times mean never.
 type Status struct {
+	// Time is when it was so.
+	Time       time.Time
 	Connection string
 	GrantType  string
 	TokenURL   string
@@ -23,7 +27,9 @@ type Status struct {
 	// not say; zero if it did.
 	TokenLifetimeAssumed time.Duration
 	// LastError is the failure of the last token request, empty if it went well.
-	LastError         string
+	LastError string
+	// LastErrorResult is the same in a word: see EndpointRequest.Result.
+	LastErrorResult   string
 	LastErrorTime     time.Time
 	ConsecutiveErrors int
 	// NextTryTime is when GBG is asked again, at the earliest.
@@ -32,6 +38,8 @@ type Status struct {
 	// secret and when it reaches it; zero if that is off.
 	MaxSecretAge  time.Duration
 	SecretDueTime time.Time
+	// Counts are since the engine began.
+	Counts Counts
 	// Warnings are for a person.
 	Warnings []string
 }
@@ -51,21 +59,24 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	now := e.clock.Now()
 	settings := st.conn.Settings.withDefaults()
 	s := Status{
+		Time:         now,
 		Connection:   name,
 		GrantType:    settings.GrantType,
 		TokenURL:     settings.TokenURL,
 		IDPTokenURL:  settings.IDPTokenURL,
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
+		Counts:       st.counters.counts(),
 		MaxSecretAge: settings.MaxSecretAge, SecretDueTime: st.conn.secretDue(),
-		Warnings: st.conn.warnings(e.clock.Now()),
+		Warnings: st.conn.warnings(now),
 	}
 	if standby, ok := st.conn.Pair.Standby(); ok {
 		s.Standby = st.clientStatus(standby)
 	}
-	if t := st.token; t != nil && t.left(e.clock.Now()) > 0 {
+	if t := st.token; t != nil && t.left(now) > 0 {
 		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refresh()
 		if t.lifetimeAssumed {
 			s.TokenLifetimeAssumed = t.lifetime()
@@ -73,8 +84,34 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	}
 	if tr := orDefault(st.trouble, st.exchangeTrouble); tr != nil {
 		s.LastError, s.LastErrorTime, s.ConsecutiveErrors, s.NextTryTime = tr.err.Error(), tr.last, tr.count, tr.next
+		s.LastErrorResult = resultOf(tr.err)
 	}
 	return s, nil
+}
+
+// Statuses tells how all connections are, by name in order, without asking GBG. Of
+// one that cannot be read there are Time, Connection and LastError only. The errors are
+// ctx's and the storage's.
+func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
+	names, err := e.Names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	all := make([]Status, 0, len(names))
+	for _, name := range names {
+		s, err := e.Status(ctx, name)
+		switch {
+		case errors.Is(err, ErrNotConfigured): // deleted meanwhile
+			continue
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			s = Status{Time: e.clock.Now(), Connection: name, LastError: err.Error()}
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 func (s *state) clientStatus(c Client) ClientStatus {

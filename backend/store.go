@@ -97,7 +97,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
 	}
-	st := &state{conn: conn, http: client, revision: e.states.nextRevision(), seen: map[string]seen{}}
+	st := &state{conn: conn, http: client, revision: e.states.nextRevision(), seen: map[string]seen{}, counters: e.states.countersOf(name)}
 	if standby, ok := conn.Pair.Standby(); ok {
 		st.seen[standby.ID] = seen{tokensUntil: conn.Rotation.RegenerateAfter}
 	}
@@ -154,6 +154,7 @@ func (e *Engine) install(name string, revision uint64, t *token) error {
 	if !e.setCurrent(e.ctx, name, was.withToken(t)) {
 		return ErrClosed
 	}
+	e.recovered(name, was.conn, was.trouble)
 	return nil
 }
 
@@ -210,7 +211,13 @@ func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	if next.revision == 0 {
 		next.revision = e.states.nextRevision()
 	}
+	if next.counters == nil {
+		next.counters = e.states.countersOf(name)
+	}
 	for _, t := range c.tokens {
+		if was != nil && t.clientID == c.conn.Pair.Active().ID {
+			e.recovered(name, c.conn, was.trouble)
+		}
 		next = next.withToken(t)
 	}
 	if c.notice != nil {
@@ -273,6 +280,7 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	}
 	defer unlock()
 	defer e.lockEntry(name)()
+	was, lookErr := e.look(ctx, entryPrefix+name)
 	// The token first: what is left if the second step fails is whole.
 	for _, prefix := range []string{TokenPrefix, entryPrefix} {
 		if err := e.storage.Delete(ctx, prefix+name); err != nil {
@@ -282,6 +290,10 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 		}
 	}
 	e.drop(name)
-	e.logger.Info("connection deleted", "connection", name)
+	e.states.end(name)
+	if was != nil || lookErr != nil {
+		e.logger.Info("connection deleted", "connection", name)
+		e.observer.Happened(Event{Kind: EventDeleted, Connection: name})
+	}
 	return nil
 }

@@ -76,6 +76,7 @@ func (e *Engine) noteTrouble(name string, st *state, err error) error {
 	ok := e.update(name, st.revision, func(was *state) *state {
 		next := *was
 		next.trouble = was.trouble.followedBy(err, e.clock.Now(), e.growing)
+		e.troubled(name, was.conn, was.trouble, next.trouble)
 		failing = next.trouble.failing(next.trouble.last)
 		if next.token != nil {
 			next.token.succeeding.Store(false) // or the planned try would pass
@@ -100,6 +101,7 @@ func (e *Engine) noteOfMany(name string, st *state, err error, in func(*state) *
 		tr := in(&next)
 		if *tr == *in(st) {
 			*tr = (*tr).followedBy(err, e.clock.Now(), e.growing)
+			e.troubled(name, was.conn, *in(was), *tr)
 		}
 		if *tr != nil {
 			err = (*tr).failing(e.clock.Now())

@@ -82,7 +82,7 @@ func agentsOverSixLifetimes(t *testing.T, settings map[string]any) {
 	assert.Positive(t, accepted)
 	assert.Zero(t, refused)
 	assert.Empty(t, failures)
-	assert.Contains(t, files.log.String(), `so client "client-a" has taken over`, "Agent passes the warning on")
+	waitForLine(t, files.log, `so client "client-a" has taken over`) // Agent passes the warning on
 	w.assertProgramFollowed(parent, programs)
 }
 

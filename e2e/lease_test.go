@@ -106,7 +106,7 @@ func TestLeaseThatCannotBeRevoked(t *testing.T) {
 	_, err := m.client.Logical().DeleteWithContext(t.Context(), m.path+"/config/leased")
 	require.NoError(t, err)
 	require.NoError(t, revoke(orphan))
-	assert.Contains(t, suite.serverLog.String(), "lease ended without revoking its token: the connection has been deleted")
+	waitForLine(t, suite.serverLog, "lease ended without revoking its token: the connection has been deleted")
 
 	require.ErrorContains(t, revoke(away), `a token of client "idp-client-a" was not revoked`)
 	require.NoError(t, revoke(away))

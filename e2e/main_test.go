@@ -14,6 +14,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
@@ -43,6 +46,14 @@ func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// waitForLine waits until a process has printed a text: what it prints comes a
+// little after what it does.
+func waitForLine(t *testing.T, log *logBuffer, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), text) }, time.Minute, 20*time.Millisecond,
+		"the log has no line with %q", text)
 }
 
 func TestMain(m *testing.M) {

@@ -22,7 +22,7 @@ func TestPolicyOfOneTeam(t *testing.T) {
 	assert.Equal(t, "team-a", team.read("creds/team-a").Data["connection"])
 	for _, path := range []string{
 		"creds", "creds/default", "creds/team-b", "creds/team-a-2",
-		"config", "config/team-a", "status", "status/team-a",
+		"config", "config/team-a", "status", "status/team-a", "metrics",
 	} {
 		status, _ := team.refusedRead(path)
 		assert.Equal(t, http.StatusForbidden, status, path)
@@ -55,7 +55,7 @@ func TestNobodyWithoutAToken(t *testing.T) {
 	client, err := m.client.Clone()
 	require.NoError(t, err)
 	client.ClearToken()
-	for _, path := range []string{"config", "creds", "status", "creds/other", "nonsense"} {
+	for _, path := range []string{"config", "creds", "status", "metrics", "creds/other", "nonsense"} {
 		_, err := client.Logical().ReadWithContext(t.Context(), m.path+"/"+path)
 		assertStatus(t, http.StatusForbidden, err)
 	}

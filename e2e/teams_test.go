@@ -47,7 +47,7 @@ var connections = []string{"team-a", "team-ab", "team-b", "default"}
 
 // everyPath gives every form of every path of the engine.
 func everyPath() []string {
-	var paths []string
+	paths := []string{"metrics"}
 	for _, base := range []string{"config", "creds", "rotate", "status"} {
 		paths = append(paths, base, base+"/")
 		for _, name := range connections {
@@ -76,8 +76,7 @@ var (
 	configures = forEveryConnection("config", "create", "read", "update", "delete")
 	lists      = rights{"config/": {"list"}}
 	rotates    = forEveryConnection("rotate", "update")
-	// "+" stands for an empty name too, which the engine does not know.
-	watches = forEveryConnection("status", "read").join(rights{"status/": {"read"}})
+	watches    = forEveryConnection("status", "read").join(rights{"status/": {"list"}})
 )
 
 // examplePolicies says what each file must allow to a caller whose entity has
@@ -91,6 +90,7 @@ var examplePolicies = map[string]rights{
 	"operator.hcl":       rotates.join(watches),
 	"auditor.hcl":        watches.join(lists),
 	"administrator.hcl":  configures.join(lists, rotates, watches),
+	"monitoring.hcl":     {"metrics": {"read"}},
 }
 
 // Each file of examples/policies opens what it is for and nothing else: every
@@ -123,7 +123,8 @@ func TestTemplatedPolicy(t *testing.T) {
 	policy, err := os.ReadFile("../examples/policies/team-templated.hcl")
 	require.NoError(t, err)
 	w.policy("templated", string(policy))
-	everyTeam := watches.join(forEveryConnection("creds", "read"), rights{"creds/": {"read"}})
+	// "+" stands for an empty name too, which the engine does not know.
+	everyTeam := forEveryConnection("status", "read").join(forEveryConnection("creds", "read"), rights{"creds/": {"read"}, "status/": {"read"}})
 	delete(everyTeam, "creds")
 	delete(everyTeam, "status")
 	for name, test := range map[string]struct {
@@ -290,7 +291,11 @@ func (w *teams) tryEverything(t *testing.T, who *mount, may rights) {
 			case strings.HasSuffix(path, "/") && slices.Contains([]string{"create", "update", "patch"}, operation):
 				assert.Equal(t, http.StatusBadRequest, got.status, "%s: Vault itself refuses it, whoever asks", what)
 			case strings.HasSuffix(path, "/") && operation == "read" && slices.Contains(may[path], "read"):
-				assert.Equal(t, http.StatusNotFound, got.status, "%s: no connection has no name", what)
+				status := http.StatusNotFound
+				if path == "status/" {
+					status = http.StatusMethodNotAllowed // it can be listed
+				}
+				assert.Equal(t, status, got.status, "%s: no connection has no name", what)
 			case !slices.Contains(may[asked], operation):
 				assert.Equal(t, http.StatusForbidden, got.status, what)
 				assert.Contains(t, got.text, "permission denied", what)
@@ -370,7 +375,9 @@ func (w *teams) assertDone(t *testing.T, operation, path string, got answer) {
 		assert.Equal(t, name, got.data["connection"], what)
 	case "read config":
 		assert.Equal(t, name+".1", got.data["client_id"], what)
-	case "list config":
+	case "read metrics":
+		assert.Contains(t, got.text, `gbg_client_active{client_id="team-a.1",connection="team-a"} 1`, what)
+	case "list config", "list status":
 		assert.Equal(t, []any{"default", "team-a", "team-ab", "team-b"}, got.data["keys"], what)
 	case "update rotate":
 		assert.Equal(t, true, got.data["rotated"], what)

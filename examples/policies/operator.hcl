@@ -12,6 +12,11 @@ path "gbg/rotate/+" {
   capabilities = ["update"]
 }
 
+# All of them at a glance. Vault adds the slash itself.
+path "gbg/status/" {
+  capabilities = ["list"]
+}
+
 path "gbg/status" {
   capabilities = ["read"]
 }

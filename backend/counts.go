@@ -1,0 +1,59 @@
+package backend
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// Counts are of one connection, since the engine began.
+type Counts struct {
+	// Memory, Storage and GBG are the reads that were answered, by where the token
+	// came from; Failed those that were not, for want of a token.
+	Memory, Storage, GBG, Failed uint64
+	// Rotations and Failovers are the changes of the active client.
+	Rotations, Failovers uint64
+}
+
+// counters are what Counts are read from. They outlive the states of their
+// connection.
+type counters struct {
+	reads                        [fromGBG + 1]atomic.Uint64
+	failed, rotations, failovers atomic.Uint64
+}
+
+// origin is where a reader's token came from.
+type origin int
+
+const (
+	fromMemory origin = iota
+	fromStorage
+	fromGBG
+)
+
+func (c *counters) counts() Counts {
+	return Counts{
+		Memory: c.reads[fromMemory].Load(), Storage: c.reads[fromStorage].Load(), GBG: c.reads[fromGBG].Load(),
+		Failed: c.failed.Load(), Rotations: c.rotations.Load(), Failovers: c.failovers.Load(),
+	}
+}
+
+// served counts a read that is answered.
+func (c *counters) served(from origin) { c.reads[from].Add(1) }
+
+// unserved counts a read that fails with err, if it does for want of a token.
+func (c *counters) unserved(err error) error {
+	var failing *FailingError
+	if errors.As(err, &failing) {
+		c.failed.Add(1)
+	}
+	return err
+}
+
+// flipped counts one.
+func (c *counters) flipped(cause RotationCause) {
+	if cause == CauseFailover {
+		c.failovers.Add(1)
+	} else {
+		c.rotations.Add(1)
+	}
+}

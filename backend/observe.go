@@ -1,0 +1,132 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// Observer hears what an engine does. It is called from many goroutines at once,
+// sometimes while a connection is locked, so it must not wait. Nothing that it is
+// told holds a secret.
+type Observer interface {
+	// Requested tells of one request to a token or revocation endpoint.
+	Requested(EndpointRequest)
+	// Happened tells of an event.
+	Happened(Event)
+}
+
+// EndpointRequest is one request to an endpoint, and what came of it.
+type EndpointRequest struct {
+	// Connection is empty as long as there is no such connection: the write that
+	// creates it verifies its clients.
+	Connection string
+	Step       Step
+	// Result is "ok", or why not: "client_refused", "request_refused", "no_answer",
+	// "not_a_token"; "cancelled" if whoever waited for it went away.
+	Result   string
+	Duration time.Duration
+}
+
+// EventKind says what happened.
+type EventKind string
+
+// What can happen to a connection.
+const (
+	EventConfigured EventKind = "config-write"
+	EventDeleted    EventKind = "config-delete"
+	EventRotated    EventKind = "rotate"
+	EventFailedOver EventKind = "failover"
+	// EventFailing says that token requests have begun to fail.
+	EventFailing EventKind = "token-failing"
+	// EventRecovered says that one has succeeded again.
+	EventRecovered EventKind = "token-recovered"
+)
+
+// Event is something that happened to a connection.
+type Event struct {
+	Kind       EventKind
+	Connection string
+	// ActiveClientID and StandbyClientID are as they are now; empty if there is no
+	// such client, or no connection any more.
+	ActiveClientID, StandbyClientID string
+	// RegenerateAfter is the one of a rotation or failover; otherwise zero.
+	RegenerateAfter time.Time
+	// Result is how the request failed, if requests have begun to fail: see
+	// EndpointRequest. It is "not_stored" if the standby was accepted, and Vault's
+	// storage refused the failover.
+	Result string
+	// NextTry is when GBG is asked again then, at the earliest.
+	NextTry time.Time
+}
+
+// unobserved is for an engine that nobody observes.
+type unobserved struct{}
+
+func (unobserved) Requested(EndpointRequest) {}
+func (unobserved) Happened(Event)            {}
+
+// requested tells of a request.
+func (e *Engine) requested(connection string, step Step, took time.Duration, err error) {
+	if e.states.get(connection) == nil {
+		connection = ""
+	}
+	e.observer.Requested(EndpointRequest{Connection: connection, Step: step, Result: resultOf(err), Duration: took})
+}
+
+// resultOf is what came of a request, in one of a few words.
+func resultOf(err error) string {
+	var failed *gbgauth.Error
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &failed):
+		return strings.ReplaceAll(failed.Kind.String(), " ", "_")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrClosed):
+		return "cancelled"
+	default:
+		return "not_stored"
+	}
+}
+
+// event is one of a connection as it is now.
+func (c *Connection) event(kind EventKind, name string) Event {
+	ev := Event{Kind: kind, Connection: name, ActiveClientID: c.Pair.Active().ID}
+	if standby, ok := c.Pair.Standby(); ok {
+		ev.StandbyClientID = standby.ID
+	}
+	return ev
+}
+
+// flipped is the event of a rotation or failover.
+func (c *Connection) flipped(name string) Event {
+	kind := EventRotated
+	if c.Rotation.Cause == CauseFailover {
+		kind = EventFailedOver
+	}
+	ev := c.event(kind, name)
+	ev.RegenerateAfter = c.Rotation.RegenerateAfter
+	return ev
+}
+
+// troubled tells of requests that have begun to fail: was is nil then.
+func (e *Engine) troubled(name string, conn *Connection, was, now *trouble) {
+	if was != nil {
+		return
+	}
+	ev := conn.event(EventFailing, name)
+	ev.Result, ev.NextTry = resultOf(now.err), now.next
+	e.observer.Happened(ev)
+}
+
+// recovered tells of requests that succeed again, if they had failed.
+func (e *Engine) recovered(name string, conn *Connection, was *trouble) {
+	if was == nil {
+		return
+	}
+	e.logger.Info("token requests succeed again", "connection", name, "failed", was.count, "failing_since", was.since)
+	e.observer.Happened(conn.event(EventRecovered, name))
+}

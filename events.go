@@ -1,0 +1,125 @@
+package gbg
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-gbg/backend"
+)
+
+const (
+	// maxWaitingEvents bounds the events that Vault has not taken yet. Beyond, new
+	// ones are lost: they are news, not records.
+	maxWaitingEvents = 256
+	// eventTimeout bounds the sending of one.
+	eventTimeout = 5 * time.Second
+)
+
+// eventBus sends what happens in an engine to Vault's event bus, in order and in
+// the background. It is an observer of the engine.
+type eventBus struct {
+	sender  logical.EventSender
+	logger  hclog.Logger
+	waiting chan backend.Event
+	stop    context.CancelFunc
+	work    sync.WaitGroup
+}
+
+// newEventBus begins to send. A nil sender takes nothing, a nil logger discards.
+// close must be called.
+func newEventBus(sender logical.EventSender, logger hclog.Logger) *eventBus {
+	if logger == nil {
+		logger = hclog.NewNullLogger()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	b := &eventBus{sender: sender, logger: logger, waiting: make(chan backend.Event, maxWaitingEvents), stop: stop}
+	if sender != nil {
+		b.work.Go(func() { b.send(ctx) })
+	}
+	return b
+}
+
+// Happened implements backend.Observer. It never waits.
+func (b *eventBus) Happened(ev backend.Event) {
+	if b.sender == nil {
+		return
+	}
+	select {
+	case b.waiting <- ev:
+	default:
+		b.logger.Warn("event lost: Vault takes events too slowly", "type", eventType(ev), "connection", ev.Connection)
+	}
+}
+
+// close ends it. Events that Vault has not taken by then are lost.
+func (b *eventBus) close() {
+	b.stop()
+	b.work.Wait()
+}
+
+func (b *eventBus) send(ctx context.Context) {
+	for {
+		select {
+		case ev := <-b.waiting:
+			one, end := context.WithTimeout(ctx, eventTimeout)
+			err := logical.SendEvent(one, b.sender, eventType(ev), eventMetadata(ev)...)
+			end()
+			if err != nil && ctx.Err() == nil {
+				b.logger.Warn("event lost: Vault did not take it", "type", eventType(ev), "connection", ev.Connection, "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// eventType is the topic that subscribers name.
+func eventType(ev backend.Event) string { return operationPrefix + "/" + string(ev.Kind) }
+
+// eventMetadata are keys and values by turns. path, data_path, operation and
+// modified are Vault's convention: a subscriber needs the subscribe capability on
+// path, and reads data_path anew if it was modified. Vault puts the mount before
+// both.
+func eventMetadata(ev backend.Event) []string {
+	path, data, modified := "creds", "creds", true
+	switch ev.Kind {
+	case backend.EventConfigured, backend.EventDeleted:
+		path, data = "config", "config"
+	case backend.EventRotated:
+		path = "rotate"
+	case backend.EventFailing, backend.EventRecovered:
+		modified = false
+	case backend.EventFailedOver:
+	}
+	metadata := []string{
+		logical.EventMetadataPath, pathOf(path, ev.Connection),
+		logical.EventMetadataDataPath, pathOf(data, ev.Connection),
+		logical.EventMetadataOperation, string(ev.Kind),
+		logical.EventMetadataModified, strconv.FormatBool(modified),
+		"connection", ev.Connection,
+	}
+	for _, more := range []struct{ key, text string }{
+		{"active_client_id", ev.ActiveClientID},
+		{"standby_client_id", ev.StandbyClientID},
+		{"regenerate_after", timestampOrNone(ev.RegenerateAfter)},
+		{"result", ev.Result},
+		{"next_try_time", timestampOrNone(ev.NextTry)},
+	} {
+		if more.text != "" {
+			metadata = append(metadata, more.key, more.text)
+		}
+	}
+	return metadata
+}
+
+func timestampOrNone(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return timestamp(t)
+}

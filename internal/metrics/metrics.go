@@ -1,0 +1,79 @@
+package metrics
+
+import (
+	"bytes"
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+
+	"vault-plugin-secrets-gbg/backend"
+)
+
+// format is what Prometheus reads by default.
+var format = expfmt.NewFormat(expfmt.TypeTextPlain)
+
+// ContentType is the media type of Text.
+const ContentType = "text/plain; version=0.0.4; charset=utf-8"
+
+// Metrics are those of one mount. It is an observer of the mount's engine.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+}
+
+var _ backend.Observer = (*Metrics)(nil)
+
+// New makes the metrics of a plugin of a version, "" if that is not known.
+func New(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gbg_request_duration_seconds",
+			Help: "Duration of requests to GBG and to identity providers, by step and result.",
+			// From a token endpoint nearby to the longest request_timeout.
+			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"connection", "step", "result"}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "gbg_build_info",
+		Help:        "Always 1; the labels tell which plugin answers.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.requests, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Requested implements backend.Observer.
+func (m *Metrics) Requested(r backend.EndpointRequest) {
+	m.requests.WithLabelValues(r.Connection, r.Step.String(), r.Result).Observe(r.Duration.Seconds())
+}
+
+// Happened implements backend.Observer.
+func (m *Metrics) Happened(ev backend.Event) {
+	if ev.Kind == backend.EventDeleted {
+		m.requests.DeletePartialMatch(prometheus.Labels{"connection": ev.Connection})
+	}
+}
+
+// Text gives all metrics, with these connections.
+func (m *Metrics) Text(connections []backend.Status) (string, error) {
+	now := prometheus.NewPedanticRegistry()
+	if err := now.Register(snapshot(connections)); err != nil {
+		return "", err
+	}
+	families, err := prometheus.Gatherers{m.registry, now}.Gather()
+	if err != nil {
+		return "", err
+	}
+	var text bytes.Buffer
+	encoder := expfmt.NewEncoder(&text, format)
+	for _, family := range families {
+		if err := encoder.Encode(family); err != nil {
+			return "", err
+		}
+	}
+	return text.String(), nil
+}
