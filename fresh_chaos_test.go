@@ -3,6 +3,7 @@ package gbg_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -225,7 +226,7 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 		})
 	}
 	clock := rand.New(rand.NewPCG(1, 0))
-	ticked := make([]chan struct{}, 0, 4)
+	ticked := make([]chan struct{}, 0, 5)
 	often := func(seed uint64, one int, do func(*rand.Rand)) {
 		tick := make(chan struct{}, 1)
 		ticked = append(ticked, tick)
@@ -249,6 +250,15 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 		current.Load().backend.Cleanup(t.Context())
 		current.Store(f.mountAt(f.clock))
 		note(counts, "restarts")
+	})
+	often(6, 20, func(*rand.Rand) {
+		for path, operation := range map[string]logical.Operation{"metrics": logical.ReadOperation, "status/": logical.ListOperation} {
+			a := current.Load().handle(t.Context(), &logical.Request{Operation: operation, Path: path, Storage: f.storage})
+			if a.err != nil || a.resp.IsError() {
+				note(wrong, fmt.Sprint(path, a.err))
+			}
+			note(counts, "looks at all connections")
+		}
 	})
 	for range ticks {
 		f.clock.Advance(time.Duration(clock.IntN(1000)) * time.Millisecond)

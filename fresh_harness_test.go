@@ -129,9 +129,10 @@ func (f *freshWorld) mountAt(clock clockwork.Clock) *mount {
 		dice = func() float64 { return f.options.random }
 	}
 	backend, err := gbg.NewFactory(gbg.Options{Clock: clock, Random: dice})(f.t.Context(), &logical.BackendConfig{
-		StorageView: f.storage,
-		Logger:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &f.heard.log}),
-		System:      system,
+		StorageView:  f.storage,
+		Logger:       hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &f.heard.log}),
+		System:       system,
+		EventsSender: f.bus,
 	})
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() { backend.Cleanup(context.Background()) })

@@ -111,6 +111,8 @@ type world struct {
 	sim     *gbgsim.Simulator
 	gbg     *httptest.Server
 	heard   *transcript
+	// bus takes the events.
+	bus *logical.MockEventSender
 	// onNow, if it holds something, is called once, when a backend next asks for
 	// the time.
 	onNow atomic.Pointer[func()]
@@ -127,6 +129,7 @@ func newWorld(t *testing.T, options worldOptions) *world {
 		storage: &storage{},
 		gate:    newGate(),
 		heard:   &transcript{},
+		bus:     logical.NewMockEventSender(),
 		rests:   make(chan time.Duration, 1000),
 	}
 	w.sim = gbgsim.New(gbgsim.Options{Clock: w.clock, TokenLifetime: options.lifetime, BeforeToken: w.gate.before})
@@ -146,7 +149,12 @@ func newWorld(t *testing.T, options worldOptions) *world {
 	}
 	t.Cleanup(w.gbg.Close)
 	w.mount = w.newMount()
-	t.Cleanup(func() { w.heard.mustHoldNoSecret(t) })
+	t.Cleanup(func() {
+		for _, sent := range w.sent() {
+			w.heard.hear(fmt.Sprint(sent))
+		}
+		w.heard.mustHoldNoSecret(t)
+	})
 	return w
 }
 
@@ -163,9 +171,10 @@ func (w *world) newMount() *mount {
 		Clock:   hookedClock{w.clock, &w.onNow, w.rests},
 		Random:  func() float64 { return w.options.random },
 	})(w.t.Context(), &logical.BackendConfig{
-		StorageView: w.storage,
-		Logger:      hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &w.heard.log}),
-		System:      system,
+		StorageView:  w.storage,
+		Logger:       hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &w.heard.log}),
+		System:       system,
+		EventsSender: w.bus,
 	})
 	require.NoError(w.t, err)
 	m.backend = backend

@@ -102,6 +102,13 @@ func TestLeakNothingPrintsASecret(t *testing.T) {
 	w.pass(2 * time.Minute)
 	assert.Equal(t, clientA, w.read("status")["active_client_id"], "the other has taken over")
 
+	metrics := w.ok(w.send(t.Context(), logical.ReadOperation, "metrics", nil)).Data[logical.HTTPRawBody].(string)
+	assert.Contains(t, metrics, clientA)
+	w.heard.hear(metrics)
+	names, _ := w.glances()
+	assert.NotEmpty(t, names)
+	assert.NotEmpty(t, w.sent(), "and every event is searched")
+
 	var stacks bytes.Buffer
 	require.NoError(t, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
 	w.heard.hear(stacks.String())
