@@ -21,6 +21,9 @@ const soakReport = time.Minute
 type process struct {
 	pid, parent, threads int
 	resident             int // bytes
+	// ofFiles is the part of resident that is files, which the kernel can take back:
+	// the program itself, and for Vault its storage, which raft maps into memory.
+	ofFiles int
 }
 
 func lookAt(pid int) (process, error) {
@@ -37,7 +40,7 @@ func lookAt(pid int) (process, error) {
 		n, _ := strconv.Atoi(fields[0])
 		return n
 	}
-	return process{pid: pid, parent: value("PPid"), threads: value("Threads"), resident: value("VmRSS") << 10}, nil
+	return process{pid: pid, parent: value("PPid"), threads: value("Threads"), resident: value("VmRSS") << 10, ofFiles: value("RssFile") << 10}, nil
 }
 
 // memory is what the plugin's process held, over the time in which nothing ended
@@ -116,8 +119,8 @@ func (s *soak) report(begin time.Time, m *memory) {
 			if now := time.Now(); !now.Before(next) {
 				next = next.Add(soakReport)
 				s.searchLog()
-				s.t.Logf("%6s %s; plugin %s MB, %d threads; Vault %s MB, %d threads", now.Sub(begin).Round(time.Second),
-					strings.Join(s.figures(), ", "), megabytes(plugin.resident), plugin.threads, megabytes(vault.resident), vault.threads)
+				s.t.Logf("%6s %s; plugin %s MB, %d threads; Vault %s MB, %d threads, and %s MB of mapped files", now.Sub(begin).Round(time.Second),
+					strings.Join(s.figures(), ", "), megabytes(plugin.resident), plugin.threads, megabytes(vault.resident-vault.ofFiles), vault.threads, megabytes(vault.ofFiles))
 			}
 		}
 		time.Sleep(time.Second)
