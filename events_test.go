@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	gbg "vault-plugin-secrets-gbg"
+	"vault-plugin-secrets-gbg/backend"
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
@@ -229,4 +232,24 @@ func TestEventsThatVaultDoesNotTake(t *testing.T) {
 			backend.Cleanup(t.Context())
 		})
 	}
+}
+
+// docs/operations.md names each type of event, and its path.
+func TestEventsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/operations.md")
+	require.NoError(t, err)
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `gbg/([a-z-]+)` \\|.*`[a-z]+/NAME` \\|$").FindAllStringSubmatch(string(page), -1) {
+		documented = append(documented, row[1])
+	}
+	assert.ElementsMatch(t, []backend.EventKind{
+		backend.EventConfigured, backend.EventDeleted, backend.EventRotated, backend.EventFailedOver, backend.EventFailing, backend.EventRecovered,
+	}, kinds(documented))
+}
+
+func kinds(names []string) (all []backend.EventKind) {
+	for _, name := range names {
+		all = append(all, backend.EventKind(name))
+	}
+	return all
 }

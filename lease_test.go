@@ -225,6 +225,24 @@ func TestLeaseRetriesSpareAnEndpointThatIsDown(t *testing.T) {
 	}
 }
 
+// Tokens that have ended are forgotten, also while the endpoint is down for others.
+func TestLeaseRetriesForgetWhatHasEnded(t *testing.T) {
+	w := newWorld(t, worldOptions{lifetime: 30 * time.Second})
+	w.write("config", w.leasing())
+	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointRevoke, Status: 503})
+	endAll := func(n int) {
+		for range n {
+			require.Error(t, w.revoke(w.lease("creds")))
+		}
+	}
+	endAll(5)
+	require.NoError(t, w.sim.SetTokenLifetime(time.Hour))
+	endAll(5)
+	assert.Len(t, w.storage.keys(t), 11)
+	w.minute()
+	assert.Len(t, w.storage.keys(t), 6)
+}
+
 // What is stored of other releases, or damaged, does not stop the rest.
 func TestLeaseRetriesPassOverDamage(t *testing.T) {
 	w := newWorld(t, worldOptions{})

@@ -200,7 +200,7 @@ func TestTroubleLogTellsWhatHappened(t *testing.T) {
 		"[INFO]  connection configured: connection=default active_client_id=client-a",
 		"[INFO]  rotated: connection=default cause=rotate active_client_id=client-b standby_client_id=client-a",
 		"[DEBUG] token request failed: client_id=client-a connection=default",
-		`[WARN]  no token: connection=default client_id=client-a kind="client refused" attempts=1`,
+		`[WARN]  client not verified: connection=default client_id=client-a error="`,
 		"[INFO]  connection deleted: connection=default",
 	} {
 		assert.Contains(t, said, line)

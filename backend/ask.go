@@ -33,14 +33,23 @@ func (e *Engine) ask(limit timeLimit, name string, conn *Connection, client Clie
 // received is what an endpoint issued as a token of ours.
 func (e *Engine) received(name string, r request, issued *issued, s Settings) *token {
 	t := newToken(r, issued.Token, issued.sent, s)
+	e.remark(name, t)
+	return t
+}
+
+// remark logs what is odd about a token, once until one comes that is not.
+func (e *Engine) remark(name string, t *token) {
+	said := &counters{} // of a connection that is being made
+	if st := e.states.get(name); st != nil {
+		said = st.counters
+	}
 	log := e.logger.With("connection", name, "client_id", t.clientID)
-	if t.missing != "" {
+	if lacks := t.missing != ""; said.lacking.Swap(lacks) != lacks && lacks {
 		log.Warn("token lacks scopes that were asked for", "missing", t.missing)
 	}
-	if t.lifetimeAssumed {
+	if t.lifetimeAssumed != said.assumed.Swap(t.lifetimeAssumed) && t.lifetimeAssumed {
 		log.Warn("token came without expires_in", "assumed", t.lifetime())
 	}
-	return t
 }
 
 // question is what is asked of one endpoint, and for whom.
@@ -72,9 +81,6 @@ func (e *Engine) insist(limit timeLimit, q question) (*issued, error) {
 		pause := max(e.growing(attempt, firstRetryPause, maxRetryPause), failed.Cause.RetryAfter)
 		if failed.Temporary() && e.rest(limit, pause) {
 			continue
-		}
-		if q.step != StepOwnExchange || failed.Temporary() { // a caller's bad token is the caller's affair
-			e.logger.Warn("no token", "connection", q.connection, "client_id", q.clientID, "kind", failed.Cause.Kind, "attempts", attempt, "error", failed.Cause)
 		}
 		return nil, err
 	}

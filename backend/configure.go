@@ -218,6 +218,7 @@ func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via 
 	for _, client := range clients {
 		t, err := e.ask(limit, name, conn, client, via)
 		if err != nil {
+			e.logger.Warn("client not verified", "connection", name, "client_id", client.ID, "error", err)
 			return nil, err
 		}
 		tokens = append(tokens, t)

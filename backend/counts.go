@@ -14,9 +14,11 @@ type Counts struct {
 	Rotations, Failovers uint64
 }
 
-// counters are what Counts are read from. They outlive the states of their
-// connection.
+// counters are what Counts are read from, and what the log has said already. They
+// outlive the states of their connection.
 type counters struct {
+	// lacking and assumed say that the last token lacked scopes, or had no lifetime.
+	lacking, assumed             atomic.Bool
 	reads                        [fromGBG + 1]atomic.Uint64
 	failed, rotations, failovers atomic.Uint64
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -112,8 +114,14 @@ func (c *Connection) flipped(name string) Event {
 	return ev
 }
 
-// troubled tells of requests that have begun to fail: was is nil then.
+// troubled tells of requests that fail: the log less and less often, observers
+// only when it begins. was is nil then.
 func (e *Engine) troubled(name string, conn *Connection, was, now *trouble) {
+	level := hclog.Debug
+	if now.count&(now.count-1) == 0 { // 1, 2, 4, 8, ...
+		level = hclog.Warn
+	}
+	e.logger.Log(level, "token requests fail", "connection", name, "failed", now.count, "failing_since", now.since, "next_try", now.next, "error", now.err)
 	if was != nil {
 		return
 	}

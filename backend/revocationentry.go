@@ -72,10 +72,10 @@ func (e *Engine) RetryRevocations(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if down[t.Connection] {
+		ended := !e.clock.Now().Before(t.Expires)
+		if down[t.Connection] && !ended {
 			continue
 		}
-		ended := !e.clock.Now().Before(t.Expires)
 		err = e.revoke(ctx, t)
 		var failed *RevocationError
 		switch {

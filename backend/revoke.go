@@ -36,6 +36,7 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	if !errors.As(err, &failed) {
 		return err
 	}
+	e.logger.Warn("token not revoked yet", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires, "error", failed.Cause)
 	return errors.Join(failed, e.keepRevocation(ctx, t))
 }
 
@@ -70,7 +71,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	e.requested(t.Connection, StepRevoke, e.clock.Since(sent), err)
 	var failed *gbgauth.Error
 	if errors.As(err, &failed) {
-		log.Warn("token not revoked", "error", failed, "expire_time", t.Expires)
+		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)
 		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
 	}
 	if err == nil {
