@@ -115,6 +115,7 @@ func (c *cluster) agreed(path string, away ...*vaultserver.Server) map[string]an
 // Nothing is rotated or written: whichever node leads, readers get the same
 // token, and GBG is never asked for another.
 func TestClusterKeepsTheToken(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, time.Hour)
 	c := newCluster(t)
 	c.mounts[0].write("config", g.pair())

@@ -110,6 +110,7 @@ func TestLeakSearchFinds(t *testing.T) {
 // GBG that quotes them wherever it can. They are then in no log, audit log, answer
 // or file, the access_token of creds' answers aside.
 func TestNoSecretLeaks(t *testing.T) {
+	t.Parallel()
 	data, log := t.TempDir(), &logBuffer{}
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: ownPlugins(t), DataDir: data, Log: log, Env: []string{"HOME=" + suite.dir, "VAULT_LOG_LEVEL=trace"},

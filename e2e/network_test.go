@@ -45,6 +45,7 @@ var networkFaults = []networkFault{
 // comes to refresh it; those of one without a token get it late, or a 503. When
 // it is over, all is well by itself.
 func TestNetworkFaults(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, 45*time.Second)
 	config, err := g.TLSConfig()
 	require.NoError(t, err)

@@ -17,6 +17,7 @@ import (
 // Secret alone while the token is the same. make test-kubernetes asks the
 // operator's own code.
 func TestAnswerIsAStaticCredential(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, time.Hour)
 	server := newRaftServer(t, suite.pluginDir)
 	m := newMount(t, server)

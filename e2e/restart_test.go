@@ -53,6 +53,7 @@ func TestRestartKeepsConfigurationAndActiveSide(t *testing.T) {
 }
 
 func TestReloadOntoANewBinaryKeepsConfigurationAndActiveSide(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, time.Hour)
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)

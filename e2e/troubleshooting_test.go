@@ -22,6 +22,7 @@ import (
 // prints: here it is run and does print that. In the page "..." stands for what
 // differs. Further commands of a section are its cure, and work.
 func TestTroubleshootingPage(t *testing.T) {
+	t.Parallel()
 	w := newTroubledWorld(t)
 	prepare := map[string]func(){
 		"The plugin is not registered": w.goToEmptyServer,
