@@ -26,7 +26,7 @@ func assertMetricsPage(t *testing.T, text string) {
 	require.NoError(t, err)
 
 	type metric struct{ kind, labels string }
-	told, real := map[string]metric{}, map[string]metric{}
+	told, given := map[string]metric{}, map[string]metric{}
 	words := regexp.MustCompile("`([^`]+)`")
 	row := regexp.MustCompile("(?m)^\\| `(gbg_\\w+)` \\| (\\w+) \\| (.*?) ?\\| ")
 	for _, r := range row.FindAllStringSubmatch(string(page), -1) {
@@ -48,10 +48,10 @@ func assertMetricsPage(t *testing.T, text string) {
 		mount := name == "gbg_unreadable_connections" || name == "gbg_build_info"
 		assert.NotEqual(t, mount, slices.Contains(labels, "connection"), name)
 		labels = slices.DeleteFunc(labels, func(label string) bool { return label == "connection" })
-		real[name] = metric{strings.ToLower(family.GetType().String()), sorted(labels)}
+		given[name] = metric{strings.ToLower(family.GetType().String()), sorted(labels)}
 		noteValues(values, family)
 	}
-	assert.Equal(t, real, told)
+	assert.Equal(t, given, told)
 	for _, label := range []string{"source", "cause", "step", "result"} {
 		line := regexp.MustCompile("(?m)^\\| `" + label + "` \\| (.*) \\|$").FindStringSubmatch(string(page))
 		require.NotNil(t, line, label)
