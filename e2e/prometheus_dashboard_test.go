@@ -46,7 +46,7 @@ func assertDashboard(t *testing.T, p *prometheusServer) {
 	var d dashboard
 	require.NoError(t, json.Unmarshal(content, &d))
 
-	values := map[string]string{"__rate_interval": "10s"}
+	values := map[string]string{"__rate_interval": "1m"}
 	labelValues := regexp.MustCompile(`^label_values\((\w+)(\{.*\})?, (\w+)\)$`)
 	for _, v := range d.Templating.List {
 		if v.Type == "datasource" {

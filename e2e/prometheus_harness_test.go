@@ -47,7 +47,7 @@ func startPrometheus(t *testing.T, dir string) *prometheusServer {
 		}
 	})
 	waitForLine(t, log, "Server is ready to receive web requests.")
-	// On the port that the system gave it.
+	waitForLine(t, log, "Listening on") // the port that the system gave it
 	address := regexp.MustCompile(`Listening on.* address=(127\.0\.0\.1:\d+)`).FindStringSubmatch(log.String())
 	require.NotNil(t, address, log)
 	client, err := promapi.NewClient(promapi.Config{Address: "http://" + address[1]})
