@@ -123,10 +123,10 @@ func TestMetricsOfAPair(t *testing.T) {
 		`gbg_reads_total{source="memory"}`:    1,
 		`gbg_rotations_total{cause="rotate"}`: 1,
 
-		`gbg_token_expire_timestamp_seconds`:  unix(start.Add(70 * time.Minute)),
-		`gbg_token_refresh_timestamp_seconds`: unix(start.Add(65 * time.Minute)),
-		`gbg_secret_due_timestamp_seconds`:    unix(start.Add(70 * time.Minute)),
-		`gbg_last_rotation_timestamp_seconds`: unix(start.Add(10 * time.Minute)),
+		`gbg_token_expire_timestamp_seconds`:                  unix(start.Add(70 * time.Minute)),
+		`gbg_token_refresh_timestamp_seconds`:                 unix(start.Add(65 * time.Minute)),
+		`gbg_secret_due_timestamp_seconds`:                    unix(start.Add(70 * time.Minute)),
+		`gbg_last_rotation_timestamp_seconds{cause="rotate"}`: unix(start.Add(10 * time.Minute)),
 
 		`gbg_client_active{client_id="client-a"}`:                       0,
 		`gbg_client_active{client_id="client-b"}`:                       1,

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +114,25 @@ func (c *cluster) agreed(path string, away ...*vaultserver.Server) map[string]an
 	return first
 }
 
+// assertMetricsOfTheActiveNode asserts that it does not matter which node is asked
+// for metrics: the active one has answered all reads, and tells of them.
+func (c *cluster) assertMetricsOfTheActiveNode() {
+	c.t.Helper()
+	reads := regexp.MustCompile(`gbg_reads_total\{connection="default",source="memory"\} [1-9]\d*`)
+	require.EventuallyWithT(c.t, func(collect *assert.CollectT) {
+		counts := map[string]bool{}
+		for _, m := range c.mounts {
+			resp, err := m.client.Logical().ReadRawWithContext(c.t.Context(), m.path+"/metrics")
+			require.NoError(collect, err)
+			text, err := io.ReadAll(resp.Body)
+			require.NoError(collect, err)
+			counts[reads.FindString(string(text))] = true
+		}
+		require.Len(collect, counts, 1)
+		require.NotContains(collect, counts, "")
+	}, time.Minute, 50*time.Millisecond, "all nodes give the same metrics")
+}
+
 // Nothing is rotated or written: whichever node leads, readers get the same
 // token, and GBG is never asked for another.
 func TestClusterKeepsTheToken(t *testing.T) {
@@ -129,6 +150,7 @@ func TestClusterKeepsTheToken(t *testing.T) {
 	}
 	leader := c.settle()
 	same()
+	c.assertMetricsOfTheActiveNode()
 
 	c.stepDown(leader)
 	leader = c.settle()

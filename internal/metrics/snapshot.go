@@ -26,7 +26,7 @@ var (
 	setTime  = describe("gbg_client_secret_set_timestamp_seconds", "When the client's secret was stored.", "client_id")
 	verified = describe("gbg_client_verified_timestamp_seconds", "When the client last got a token. Absent if it never did with this secret.", "client_id")
 	due      = describe("gbg_secret_due_timestamp_seconds", "When the active client's secret reaches max_secret_age. Absent if that is off.")
-	rotated  = describe("gbg_last_rotation_timestamp_seconds", "When the active client last changed. Absent if it never did.")
+	rotated  = describe("gbg_last_rotation_timestamp_seconds", "When the active client last changed, and the cause. Absent if it never did.", "cause")
 
 	unreadable = prometheus.NewDesc("gbg_unreadable_connections", "Connections whose storage entry this plugin cannot read.", nil, nil)
 )
@@ -75,7 +75,7 @@ func (s series) of(c backend.Status) {
 	s.time(tokenExpires, c.TokenExpireTime)
 	s.time(tokenRefresh, c.TokenRefreshTime)
 	s.time(due, c.SecretDueTime)
-	s.time(rotated, c.LastRotation.Time)
+	s.time(rotated, c.LastRotation.Time, string(c.LastRotation.Cause))
 	s.client(c.Active, 1)
 	if c.Standby.ID != "" {
 		s.client(c.Standby, 0)
