@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,8 +77,8 @@ func withoutTTL(s *api.Secret) map[string]any {
 
 // pathLoad is readers that read several paths as fast as they can.
 type pathLoad struct {
-	cancel context.CancelFunc
-	group  sync.WaitGroup
+	stopped atomic.Bool
+	group   sync.WaitGroup
 
 	mu    sync.Mutex
 	paths map[string]*pathTraffic
@@ -92,8 +93,7 @@ type pathTraffic struct {
 // startPathLoad starts so many readers of each path.
 func startPathLoad(t *testing.T, client *api.Client, readers int, paths ...string) *pathLoad {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	l := &pathLoad{cancel: cancel, paths: map[string]*pathTraffic{}}
+	l := &pathLoad{paths: map[string]*pathTraffic{}}
 	for _, path := range paths {
 		seen := &pathTraffic{tokens: map[any]bool{}}
 		l.paths[path] = seen
@@ -102,8 +102,8 @@ func startPathLoad(t *testing.T, client *api.Client, readers int, paths ...strin
 			require.NoError(t, err)
 			own.SetToken(client.Token())
 			l.group.Go(func() {
-				for ctx.Err() == nil {
-					l.once(ctx, own, path, seen)
+				for !l.stopped.Load() {
+					l.once(t.Context(), own, path, seen)
 				}
 			})
 		}
@@ -115,9 +115,6 @@ func startPathLoad(t *testing.T, client *api.Client, readers int, paths ...strin
 func (l *pathLoad) once(ctx context.Context, client *api.Client, path string, seen *pathTraffic) {
 	began := time.Now()
 	s, err := read(ctx, client, path)
-	if ctx.Err() != nil {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seen.note(began, err)
@@ -126,9 +123,9 @@ func (l *pathLoad) once(ctx context.Context, client *api.Client, path string, se
 	}
 }
 
-// stop ends the readers and gives what they saw, by path.
+// stop ends the readers, each after its read, and gives what they saw, by path.
 func (l *pathLoad) stop() map[string]*pathTraffic {
-	l.cancel()
+	l.stopped.Store(true)
 	l.group.Wait()
 	return l.paths
 }
