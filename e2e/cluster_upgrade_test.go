@@ -25,12 +25,11 @@ func TestClusterUpgrade(t *testing.T) {
 	before := withoutTTL(c.mounts[0].read("creds"))
 	asked := g.Stats().TokenRequests.Total
 
-	newer := addRelease(t, dir, "v0.2.0")
+	older, newer := runningVersion(t, c.mounts[0]), addRelease(t, dir, "v0.2.0")
 	follower := c.follower(leader)
 	newer.register(t, follower)
-	c.through(follower).change(newer)
-	assert.Equal(t, before, c.agreed("creds"))
-
+	c.through(follower).tune(newer)
+	assert.Equal(t, older, runningVersion(t, c.through(leader)))
 	c.stepDown(leader)
 	leader = c.settle()
 	assert.Equal(t, before, c.agreed("creds"))
@@ -40,12 +39,15 @@ func TestClusterUpgrade(t *testing.T) {
 	file, elsewhere := filepath.Join(dir, newer.file), filepath.Join(dir, "elsewhere")
 	require.NoError(t, os.Rename(file, elsewhere))
 	c.stepDown(leader)
-	m := c.through(c.settle())
-	_, err := read(t.Context(), m.client, "gbg/creds")
+	leader = c.settle()
+	_, err := read(t.Context(), c.through(leader).client, "gbg/creds")
 	require.ErrorContains(t, err, "no handler for route")
 	require.NoError(t, os.Rename(elsewhere, file))
-	m.reload()
-	assert.Equal(t, before, withoutTTL(m.read("creds")))
+	c.through(c.follower(leader)).reload()
+	assert.Equal(t, before, c.agreed("creds"))
+
+	c.through(c.follower(leader)).change(release{version: older})
+	assert.Equal(t, before, c.agreed("creds"))
 }
 
 // through gives the mount as a caller of a node sees it.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -162,4 +163,24 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	idToken, err := u.g.IDToken("alice@example.com")
 	require.NoError(t, err)
 	assert.NotEmpty(t, u.write("creds/sso", map[string]any{"id_token": idToken}).Data["access_token"])
+}
+
+// A release whose file is not the one that was registered does not start, and the
+// old one serves on.
+func TestUpgradeToAFileThatIsAnother(t *testing.T) {
+	g := newGBG(t, time.Hour)
+	dir := ownPlugins(t)
+	server := newRaftServer(t, dir)
+	m := newMount(t, server)
+	m.write("config", g.pair())
+	before, older := withoutTTL(m.read("creds")), runningVersion(t, m)
+
+	newer := addRelease(t, dir, "v0.2.0")
+	newer.register(t, server)
+	m.tune(newer)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, newer.file), []byte("another file"), 0o755))
+	_, err := m.client.Sys().ReloadPluginWithContext(t.Context(), &api.ReloadPluginInput{Plugin: vaultserver.PluginName})
+	require.ErrorContains(t, err, "checksums did not match")
+	assert.Equal(t, older, runningVersion(t, m))
+	assert.Equal(t, before, withoutTTL(m.read("creds")))
 }
