@@ -13,23 +13,21 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
+// The ids of the page's clients.
+const idA, idB = "go-api-a", "go-api-b"
+
 // Somebody who follows docs/rotation.md, with the rights that it names and no more,
 // sees what it shows and gets out of every trouble.
 func TestRotationPageAsWritten(t *testing.T) {
 	w := newRunbook(t)
-	gone := func() { // GBG
-		w.begin()
-		w.m.write("config", map[string]any{"request_timeout": "2s"})
-		require.NoError(t, w.g.SetFault(gbgsim.Fault{Kind: gbgsim.FaultClose}))
-		w.fail()
-	}
 	output := w.person.follow("../docs/rotation.md", map[string]func(){
 		"In Vault": func() {
 			w.person.write("a.secret", w.g.client(t, idA).Secret+"\n")
 			w.person.write("b.secret", w.g.client(t, idB).Secret+"\n")
 			// Who administers Vault has a token; who logs in must not have one as well.
 			w.person.env = slices.DeleteFunc(w.person.env, func(v string) bool { return strings.HasPrefix(v, "VAULT_TOKEN=") })
-			w.person.run("vault login -no-print " + w.m.client.Token())
+			_, err := w.person.run("vault login -no-print " + w.m.client.Token())
+			require.NoError(t, err)
 		},
 		"1. See which client stands by":   w.rotatedLongAgo,
 		"2. Regenerate its secret at GBG": func() { w.person.clipboard = w.g.regenerate(t, idB) + "\n" },
@@ -58,10 +56,18 @@ func TestRotationPageAsWritten(t *testing.T) {
 			w.person.clipboard = w.g.regenerate(t, idB) + "\n"
 			w.fail()
 		},
-		"GBG is down": gone,
+		"GBG is down": func() {
+			w.begin()
+			w.m.write("config", map[string]any{"request_timeout": "2s"})
+			require.NoError(t, w.g.SetFault(gbgsim.Fault{Kind: gbgsim.FaultClose}))
+			w.fail()
+		},
 		"GBG is back": func() {
 			w.g.ClearFaults()
-			require.Eventually(t, func() bool { return w.m.read("status").Data["last_error"] == nil }, time.Minute, 100*time.Millisecond)
+			require.Eventually(t, func() bool {
+				_, _ = w.m.client.Logical().ReadWithDataWithContext(t.Context(), "gbg/creds", fresh)
+				return w.m.read("status").Data["last_error"] == nil
+			}, time.Minute, 100*time.Millisecond)
 		},
 		"There is only one client": func() {
 			w.begin()
@@ -76,13 +82,9 @@ func TestRotationPageAsWritten(t *testing.T) {
 	})
 	assert.NotContains(t, output["4. See that it worked"], "last_error")
 	assert.NotContains(t, output["GBG is back"], "last_error")
-	// The last command wrote a secret that works.
-	assert.NotEmpty(t, w.m.read("creds").Data["access_token"])
-	w.m.write("config", map[string]any{"scope": ""})
+	w.freshRead()
+	assert.NotContains(t, w.m.read("status").Data, "last_error", "the secret that was written last works")
 }
-
-// The ids of the page's clients.
-const idA, idB = "go-api-a", "go-api-b"
 
 // runbook is the page's world.
 type runbook struct {
@@ -134,13 +136,16 @@ func (w *runbook) rotatedLongAgo() {
 	require.Eventually(w.t, func() bool { return time.Now().After(after) }, time.Minute, 100*time.Millisecond)
 }
 
-// freshRead reads until GBG was asked for another token, which every read with this
-// min_ttl does as soon as the current token is older than refresh_before.
+// fresh is the query of a read that has the current token replaced, if that is older
+// than refresh_before: a second, after begin.
+var fresh = map[string][]string{"min_ttl": {"3599"}}
+
+// freshRead reads until GBG was asked for another token.
 func (w *runbook) freshRead() {
 	w.t.Helper()
 	before := w.g.Stats().TokenRequests.Total
 	require.Eventually(w.t, func() bool {
-		_, err := w.m.client.Logical().ReadWithDataWithContext(w.t.Context(), "gbg/creds", map[string][]string{"min_ttl": {"3599"}})
+		_, err := w.m.client.Logical().ReadWithDataWithContext(w.t.Context(), "gbg/creds", fresh)
 		return err != nil || w.g.Stats().TokenRequests.Total > before
 	}, time.Minute, 100*time.Millisecond)
 }

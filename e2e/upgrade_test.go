@@ -39,11 +39,11 @@ var (
 // does not know it yet.
 func newUpgraded(t *testing.T, newerFlags ...string) *upgraded {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	require.NoError(t, err)
+	dir := ownPlugins(t)
 	u := &upgraded{
 		p:     startIDP(t, time.Hour),
-		older: addRelease(t, dir, "v0.1.0"), newer: addRelease(t, dir, "v0.2.0", newerFlags...),
+		older: release{version: "v0.0.1", file: vaultserver.PluginName},
+		newer: addRelease(t, dir, "v0.2.0", newerFlags...),
 	}
 	u.g = newIdentityGBG(t, time.Hour, u.p)
 	u.server = startRaftServer(t, dir)
