@@ -146,7 +146,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	for _, path := range paths {
 		t.Log(path, seen[path].traffic)
 		assert.Empty(t, seen[path].failures, path)
-		assert.Greater(t, seen[path].reads, 10, "the readers of %s did read", path)
+		assert.Positive(t, seen[path].reads, "the readers of %s did read", path)
 	}
 	for _, name := range upgradedShared {
 		assert.Len(t, seen[u.path+"/creds/"+name].tokens, 1, name)
