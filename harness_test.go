@@ -22,6 +22,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/errutil"
 	"github.com/hashicorp/vault/sdk/helper/testhelpers/schema"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/jonboulle/clockwork"
@@ -265,12 +266,19 @@ func (m *mount) send(ctx context.Context, op logical.Operation, path string, dat
 	return a
 }
 
+// errInternal is all that Vault shows of an existence check's error, unless that is
+// about what the caller wrote.
+var errInternal = errors.New("internal error")
+
 func (m *mount) handle(ctx context.Context, req *logical.Request) answer {
 	if req.Operation == logical.UpdateOperation {
 		checked, exists, err := m.backend.HandleExistenceCheck(ctx, req)
+		var wrong errutil.UserError
 		switch {
-		case err != nil:
+		case errors.As(err, &wrong):
 			return answer{err: err}
+		case err != nil:
+			return answer{err: errInternal}
 		case checked && !exists:
 			req.Operation = logical.CreateOperation
 		}

@@ -2,6 +2,7 @@ package gbg
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -134,12 +135,11 @@ func allKnown(given map[string]any, fields map[string]*framework.FieldSchema) bo
 
 func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
-	exists, err := d.engine.Exists(ctx, name)
-	if err != nil || !exists {
-		return nil, err // nothing there is 404, as on any Vault path
-	}
 	c, err := d.engine.Connection(ctx, name)
-	if err != nil {
+	switch {
+	case errors.Is(err, backend.ErrNotConfigured):
+		return nil, nil // 404, as on any Vault path
+	case err != nil:
 		return failed(req, name, err)
 	}
 	answer := map[string]any{

@@ -368,3 +368,14 @@ func FuzzDecode(f *testing.F) {
 		require.True(t, bytes.Equal(encoded, encodedAgain), "written as %s\nthen    as %s", encoded, encodedAgain)
 	})
 }
+
+// A newer release may add a field without another version. This one reads past it,
+// and writes what it knows: docs/upgrading.md says so.
+func TestEntryWithAFieldOfANewerRelease(t *testing.T) {
+	t.Parallel()
+	conn, err := decode("team-a", []byte(strings.Replace(goldenMinimal, "{", `{"newer":[{"secret":"`+entrySecret+`"}],`, 1)))
+	require.NoError(t, err)
+	stored, err := conn.encode()
+	require.NoError(t, err)
+	assert.JSONEq(t, goldenMinimal, string(stored))
+}

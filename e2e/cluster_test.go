@@ -30,10 +30,16 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	return newClusterWith(t, suite.pluginDir)
+}
+
+// newClusterWith starts one whose nodes share a plugin folder.
+func newClusterWith(t *testing.T, pluginDir string) *cluster {
+	t.Helper()
 	c := &cluster{t: t, log: &logBuffer{}}
 	var err error
 	c.Cluster, err = vaultserver.StartCluster(t.Context(), vaultserver.Options{
-		Binary: suite.vault, PluginDir: suite.pluginDir, DataDir: t.TempDir(), Log: c.log,
+		Binary: suite.vault, PluginDir: pluginDir, DataDir: t.TempDir(), Log: c.log,
 		Env: []string{"HOME=" + suite.dir},
 	}, 3)
 	require.NoError(t, err, c.log)

@@ -128,14 +128,14 @@ func findVault() (string, error) {
 	return path, nil
 }
 
-// buildPlugin builds the plugin into a folder; with the race detector if these
-// tests run with it.
-func buildPlugin(ctx context.Context, dir, version string) error {
+// buildPlugin builds the plugin into a folder, with further flags for go build; and
+// with the race detector if these tests run with it.
+func buildPlugin(ctx context.Context, dir, version string, flags ...string) error {
 	args := []string{"build", "-o", filepath.Join(dir, vaultserver.PluginName), "-ldflags", "-X main.version=" + version}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	args = append(args, "../cmd/vault-plugin-secrets-gbg")
+	args = append(append(args, flags...), "../cmd/vault-plugin-secrets-gbg")
 	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("building the plugin: %w\n%s", err, out)

@@ -26,7 +26,9 @@ func TestOperationsPageAsWritten(t *testing.T) {
 
 	page := blocks(t, "../docs/operations.md")
 	require.Len(t, page, 3)
-	shown, printed := rows(page[1].text), rows(someone.run(page[0].text))
+	out, err := someone.run(page[0].text)
+	require.NoError(t, err, out)
+	shown, printed := rows(page[1].text), rows(out)
 	assert.Equal(t, shown[0], printed[0], "the columns")
 	require.Len(t, printed, len(shown))
 	for i := range shown[2:] {
@@ -38,8 +40,7 @@ func TestOperationsPageAsWritten(t *testing.T) {
 	command, _, _ := strings.Cut(page[2].text, "#")
 	subscribe := exec.CommandContext(t.Context(), "bash", "-c", command)
 	subscribe.Env = someone.env
-	out, err := subscribe.CombinedOutput()
-	require.Error(t, err, "%s", out)
+	require.Error(t, subscribe.Run())
 }
 
 // rows are the words of a table's rows, its underlines included.

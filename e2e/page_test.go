@@ -57,6 +57,8 @@ type reader struct {
 	t   *testing.T
 	dir string   // where the reader works
 	env []string // on top of this process's environment
+	// clipboard is what the reader pastes into a command that reads its input.
+	clipboard string
 }
 
 // newReader gives somebody with a Vault of their own that reaches the world
@@ -86,23 +88,31 @@ func newReader(t *testing.T, p *proxy, pluginDir string) (*reader, *vaultserver.
 
 // follow does everything that a page says, in order, and gives what its
 // commands print by section. A section's name in before has that done when the
-// section's first block is reached. JSON blocks are answers: they are passed
-// over.
+// section's first block is reached. A text block is what the commands before it
+// print; if it shows an error of Vault's, they fail. JSON blocks are answers and
+// mermaid blocks pictures: they are passed over.
 func (r *reader) follow(path string, before map[string]func()) (output map[string]string) {
 	r.t.Helper()
 	output = map[string]string{}
-	section := ""
-	for _, b := range blocks(r.t, path) {
+	section, last := "", ""
+	all := blocks(r.t, path)
+	for i, b := range all {
 		if do := before[b.section]; do != nil && b.section != section {
 			do()
 		}
 		section = b.section
 		switch b.language {
 		case "sh":
-			output[section] += r.run(b.text)
+			var err error
+			last, err = r.run(b.text)
+			fails := i+1 < len(all) && all[i+1].language == "text" && strings.Contains(all[i+1].text, "Code: ")
+			require.Equal(r.t, fails, err != nil, "%s\n%s\n%v", b.text, last, err)
+			output[section] += last
+		case "text":
+			requirePrints(r.t, b.text, last)
 		case "hcl":
 			r.write(b.file, b.text)
-		case "json":
+		case "json", "mermaid":
 		default:
 			r.t.Fatalf("a block in a language that this test does not know: %q", b.language)
 		}
@@ -121,7 +131,7 @@ func (r *reader) write(name, content string) {
 
 // run runs a script and gives what it prints. One that ends in & goes on in the
 // background until the test ends, and is then told to stop.
-func (r *reader) run(script string) string {
+func (r *reader) run(script string) (output string, err error) {
 	r.t.Helper()
 	script, runsOn := strings.CutSuffix(strings.TrimSpace(script), "&")
 	if runsOn {
@@ -131,15 +141,15 @@ func (r *reader) run(script string) string {
 	cmd := exec.CommandContext(r.t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), r.env...)
+	cmd.Stdin = strings.NewReader(r.clipboard)
 	stopGently(cmd)
 	if runsOn {
 		require.NoError(r.t, cmd.Start())
 		r.t.Cleanup(func() { _ = cmd.Wait() })
-		return ""
+		return "", nil
 	}
 	out, err := cmd.CombinedOutput()
-	require.NoError(r.t, err, "%s\n%s", script, out)
-	return string(out)
+	return string(out), err
 }
 
 // stopGently makes the end of a command's context a signal first, so that the

@@ -12,8 +12,17 @@ import (
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
-// newRaftServer starts a server of the test's own on integrated storage.
+// newRaftServer starts a server of the test's own on integrated storage, which
+// knows the plugin.
 func newRaftServer(t *testing.T, pluginDir string) *vaultserver.Server {
+	t.Helper()
+	server := startRaftServer(t, pluginDir)
+	require.NoError(t, server.Register(t.Context()))
+	return server
+}
+
+// startRaftServer starts one that knows no plugin yet.
+func startRaftServer(t *testing.T, pluginDir string) *vaultserver.Server {
 	t.Helper()
 	log := &logBuffer{}
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
@@ -21,7 +30,6 @@ func newRaftServer(t *testing.T, pluginDir string) *vaultserver.Server {
 	})
 	require.NoError(t, err, log)
 	t.Cleanup(func() { assert.NoError(t, server.Stop()) })
-	require.NoError(t, server.Register(t.Context()))
 	return server
 }
 

@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgsim"
+)
+
+// The ids of the page's clients.
+const idA, idB = "go-api-a", "go-api-b"
+
+// Somebody who follows docs/rotation.md, with the rights that it names and no more,
+// sees what it shows and gets out of every trouble.
+func TestRotationPageAsWritten(t *testing.T) {
+	w := newRunbook(t)
+	output := w.person.follow("../docs/rotation.md", map[string]func(){
+		"In Vault": func() {
+			w.person.write("a.secret", w.g.client(t, idA).Secret+"\n")
+			w.person.write("b.secret", w.g.client(t, idB).Secret+"\n")
+			// Who administers Vault has a token; who logs in must not have one as well.
+			w.person.env = slices.DeleteFunc(w.person.env, func(v string) bool { return strings.HasPrefix(v, "VAULT_TOKEN=") })
+			_, err := w.person.run("vault login -no-print " + w.m.client.Token())
+			require.NoError(t, err)
+		},
+		"1. See which client stands by":   w.rotatedLongAgo,
+		"2. Regenerate its secret at GBG": func() { w.person.clipboard = w.g.regenerate(t, idB) + "\n" },
+		"The standby has taken over": func() {
+			w.begin()
+			w.person.write("new.secret", w.g.regenerate(t, idA)+"\n")
+			w.freshRead()
+			require.Equal(t, idB, w.m.read("status").Data["active_client_id"])
+		},
+		"The wrong client's secret was regenerated": func() {
+			w.begin()
+			w.person.write("new.secret", w.g.regenerate(t, idA)+"\n")
+		},
+		"The standby's secret was regenerated, and Vault does not know": func() {
+			w.begin()
+			w.person.write("new.secret", w.g.regenerate(t, idB)+"\n")
+		},
+		"GBG refuses the new secret": func() {
+			w.begin()
+			w.person.clipboard = w.g.regenerate(t, idB) + "\n"
+			w.person.write("new.secret", w.person.clipboard[:8]+"\n")
+		},
+		"GBG refuses both clients": func() {
+			w.begin()
+			w.g.regenerate(t, idA)
+			w.person.clipboard = w.g.regenerate(t, idB) + "\n"
+			w.fail()
+		},
+		"GBG is down": func() {
+			w.begin()
+			w.m.write("config", map[string]any{"request_timeout": "2s"})
+			require.NoError(t, w.g.SetFault(gbgsim.Fault{Kind: gbgsim.FaultClose}))
+			w.fail()
+		},
+		"GBG is back": func() {
+			w.g.ClearFaults()
+			require.Eventually(t, func() bool {
+				_, _ = w.m.client.Logical().ReadWithDataWithContext(t.Context(), "gbg/creds", fresh)
+				return w.m.read("status").Data["last_error"] == nil
+			}, time.Minute, 100*time.Millisecond)
+		},
+		"There is only one client": func() {
+			w.begin()
+			w.m.write("config", map[string]any{"paired_client_id": ""})
+			w.person.write("b.secret", w.g.regenerate(t, idB)+"\n")
+		},
+		"There is only one client, and its secret must change now": func() {
+			w.begin()
+			w.m.write("config", map[string]any{"paired_client_id": ""})
+			w.person.clipboard = w.g.regenerate(t, idA) + "\n"
+		},
+	})
+	assert.NotContains(t, output["4. See that it worked"], "last_error")
+	assert.NotContains(t, output["GBG is back"], "last_error")
+	w.freshRead()
+	assert.NotContains(t, w.m.read("status").Data, "last_error", "the secret that was written last works")
+}
+
+// runbook is the page's world.
+type runbook struct {
+	t      *testing.T
+	g      *gbg
+	m      *mount // as one who may do everything
+	person *reader
+}
+
+func newRunbook(t *testing.T) *runbook {
+	t.Helper()
+	w := &runbook{t: t, g: newGBG(t, time.Hour)}
+	person, server := newReader(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": w.g.Simulator}), suite.pluginDir)
+	require.NoError(t, server.Register(t.Context()))
+	require.NoError(t, server.Enable(t.Context(), "gbg"))
+	client, err := server.Client("")
+	require.NoError(t, err)
+	w.m, w.person = &mount{t: t, path: "gbg", client: client}, person
+	for _, name := range []string{"ann", "adam"} {
+		person.write(name+".password", "fake-password-of-"+name)
+	}
+	return w
+}
+
+// begin makes the pair anew, the first client active, both with secrets that
+// work.
+func (w *runbook) begin() {
+	w.t.Helper()
+	w.m.delete("config")
+	w.m.write("config", map[string]any{
+		"client_id": idA, "client_secret": w.g.regenerate(w.t, idA),
+		"paired_client_id": idB, "paired_client_secret": w.g.regenerate(w.t, idB),
+		// So that a token a second old may be asked to be replaced: see freshRead.
+		"refresh_before": "1s",
+	})
+}
+
+// rotatedLongAgo is a pair whose standby has left, and whose last token of that
+// client has expired.
+func (w *runbook) rotatedLongAgo() {
+	w.t.Helper()
+	require.NoError(w.t, w.g.SetTokenLifetime(9*time.Second))
+	w.begin()
+	w.m.write("rotate", nil)
+	require.NoError(w.t, w.g.SetTokenLifetime(time.Hour))
+	w.m.write("rotate", map[string]any{"client_secret": w.g.regenerate(w.t, idA)})
+	after, err := time.Parse(time.RFC3339, w.m.read("status").Data["regenerate_after"].(string))
+	require.NoError(w.t, err)
+	require.Eventually(w.t, func() bool { return time.Now().After(after) }, time.Minute, 100*time.Millisecond)
+}
+
+// fresh is the query of a read that has the current token replaced, if that is older
+// than refresh_before: a second, after begin.
+var fresh = map[string][]string{"min_ttl": {"3599"}}
+
+// freshRead reads until GBG was asked for another token.
+func (w *runbook) freshRead() {
+	w.t.Helper()
+	before := w.g.Stats().TokenRequests.Total
+	require.Eventually(w.t, func() bool {
+		_, err := w.m.client.Logical().ReadWithDataWithContext(w.t.Context(), "gbg/creds", fresh)
+		return err != nil || w.g.Stats().TokenRequests.Total > before
+	}, time.Minute, 100*time.Millisecond)
+}
+
+// fail has a token request fail while the current token is valid.
+func (w *runbook) fail() {
+	w.t.Helper()
+	w.freshRead()
+	require.NotEmpty(w.t, w.m.read("status").Data["last_error"])
+}
