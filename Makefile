@@ -44,6 +44,11 @@ test-terraform: vault bin/tofu bin/terraform-provider-vault ## apply examples/te
 	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
 		$(GO) test -v -count=1 -timeout 10m -run 'TestTerraform' ./e2e
 
+.PHONY: test-release
+test-release: vault bin/goreleaser bin/inventory bin/golangci-lint ## make the release of the last commit twice, compare, and install it into a real Vault
+	cd scripts/release/inventory && ../../../bin/golangci-lint run ./... && $(GO) test -count=1 ./...
+	VAULT="$(abspath $(VAULT))" GBG_RELEASE=1 $(GO) test -v -count=1 -timeout 1h -run 'TestRelease' ./e2e
+
 # Each fuzz target for so long; make test runs their seeds only.
 FUZZTIME ?= 10m
 

@@ -26,6 +26,9 @@ type component struct {
 	texts []string
 }
 
+// String is the module's path and its version, if it is known.
+func (c *component) String() string { return strings.TrimSpace(c.path + " " + c.version) }
+
 // components gives the binary's own module, Go's standard library, and the other
 // modules that are linked into it, in this order.
 func components(ctx context.Context, info *buildinfo.BuildInfo) ([]*component, error) {

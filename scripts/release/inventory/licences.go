@@ -18,7 +18,7 @@ func checkLicences(all []*component) error {
 	for _, c := range all {
 		for _, l := range c.licences {
 			if !slices.Contains(allowed, l) {
-				failed = errors.Join(failed, fmt.Errorf("%s %s: the licence %s is not one of %s", c.path, c.version, l, strings.Join(allowed, ", ")))
+				failed = errors.Join(failed, fmt.Errorf("%s: the licence %s is not one of %s", c, l, strings.Join(allowed, ", ")))
 			}
 		}
 	}
@@ -39,7 +39,7 @@ func writeLicences(o options, all []*component) error {
 			if owners[text] == nil {
 				texts = append(texts, text)
 			}
-			name := fmt.Sprintf("%s %s (%s)", c.path, c.version, strings.Join(c.licences, ", "))
+			name := fmt.Sprintf("%s (%s)", c, strings.Join(c.licences, ", "))
 			owners[text] = append(owners[text], name)
 		}
 	}

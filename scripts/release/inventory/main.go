@@ -51,6 +51,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	all[0].version = o.version
 	if err := checkLicences(all); err != nil {
 		return err
 	}

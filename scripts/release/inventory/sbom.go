@@ -23,7 +23,7 @@ func writeSBOM(o options, all []*component) (err error) {
 	bom := cyclonedx.NewBOM()
 	bom.SerialNumber = uuid.NewSHA1(uuid.Nil, sum[:]).URN()
 
-	main := describe(all[0].path, o.version, all[0].licences)
+	main := describe(all[0])
 	main.Type = cyclonedx.ComponentTypeApplication
 	main.Hashes = &[]cyclonedx.Hash{{Algorithm: cyclonedx.HashAlgoSHA256, Value: hex.EncodeToString(sum[:])}}
 	bom.Metadata = &cyclonedx.Metadata{
@@ -35,7 +35,7 @@ func writeSBOM(o options, all []*component) (err error) {
 	}
 	parts := make([]cyclonedx.Component, 0, len(all))
 	for _, c := range all[1:] {
-		parts = append(parts, describe(c.path, c.version, c.licences))
+		parts = append(parts, describe(c))
 	}
 	bom.Components = &parts
 
@@ -51,14 +51,14 @@ func writeSBOM(o options, all []*component) (err error) {
 	return cyclonedx.NewBOMEncoder(file, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bom)
 }
 
-func describe(module, version string, licences []string) cyclonedx.Component {
-	purl := fmt.Sprintf("pkg:golang/%s@%s", module, url.QueryEscape(version)) // the + of +incompatible
-	ids := make(cyclonedx.Licenses, 0, len(licences))
-	for _, l := range licences {
+func describe(c *component) cyclonedx.Component {
+	purl := fmt.Sprintf("pkg:golang/%s@%s", c.path, url.QueryEscape(c.version)) // the + of +incompatible
+	ids := make(cyclonedx.Licenses, 0, len(c.licences))
+	for _, l := range c.licences {
 		ids = append(ids, cyclonedx.LicenseChoice{License: &cyclonedx.License{ID: l}})
 	}
 	return cyclonedx.Component{
 		BOMRef: purl, Type: cyclonedx.ComponentTypeLibrary,
-		Name: module, Version: version, PackageURL: purl, Licenses: &ids,
+		Name: c.path, Version: c.version, PackageURL: purl, Licenses: &ids,
 	}
 }
