@@ -22,7 +22,7 @@ type component struct {
 	// licences are SPDX identifiers, each once, in order.
 	licences []string
 	// texts are the licence files that cover what is linked, each with the notices
-	// beside it.
+	// beside it, in order.
 	texts []string
 }
 
@@ -128,6 +128,7 @@ func (c *component) add(file string, found []licenses.License) error {
 		text = slices.Concat(text, []byte("\n"), more)
 	}
 	c.texts = append(c.texts, string(text))
+	slices.Sort(c.texts)
 	for _, l := range found {
 		c.licences = append(c.licences, l.Name)
 	}
