@@ -235,7 +235,7 @@ func (r *builtRelease) install(t *testing.T) {
 
 	plugins, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	operator, _ := newReader(t, newProxy(t, map[string]http.Handler{}), plugins)
+	operator, _ := newReader(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": http.NotFoundHandler()}), plugins)
 	operator.env = append(operator.env, "PLUGIN_DIRECTORY="+plugins)
 	archive := vaultserver.PluginName + "_" + r.version + "_linux_" + runtime.GOARCH + ".tar.gz"
 	for _, name := range []string{"SHA256SUMS", archive} {
