@@ -98,6 +98,10 @@ release: bin/goreleaser bin/inventory ## build what operators install into dist,
 lint: bin/golangci-lint ## check the code with golangci-lint
 	bin/golangci-lint run ./...
 
+.PHONY: licences
+licences: build bin/inventory ## check the licences of what is linked into the plugin
+	bin/inventory -check $(PLUGIN)
+
 .PHONY: fmt
 fmt: bin/golangci-lint ## format the code
 	bin/golangci-lint fmt ./...
@@ -107,7 +111,7 @@ vault: $(VAULT) ## build the Vault server for the demo and the tests, once
 
 .PHONY: clean
 clean: ## remove everything that was built, the Vault server included
-	rm -rf bin
+	rm -rf bin dist
 
 bin/vault: scripts/vault/go.mod scripts/vault/go.sum
 	@echo "Building a Vault server for the demo and the tests. This happens once and"
