@@ -90,7 +90,7 @@ build: ## build the plugin into bin/plugins, the simulator and the demo into bin
 .PHONY: release
 release: bin/goreleaser bin/inventory ## build what operators install into dist, for every system, with sums, SBOMs and licences
 	@test -z "$$(git status --porcelain)" || { echo "Commit or remove what git status shows first."; exit 1; }
-	PATH="$(abspath bin):$$PATH" VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+	PATH="$(abspath bin):$$($(GO) env GOROOT)/bin:$$PATH" VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		COMMIT_TIME=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) \
 		bin/goreleaser release --snapshot --clean
 

@@ -33,8 +33,9 @@ func TestRelease(t *testing.T) {
 		t.Skip("make test-release runs this")
 	}
 	r := newRelease(t, "clone", "umask 022")
+	// Everything anew, elsewhere, by somebody else, with no network.
 	again := newRelease(t, "some/other/clone", "umask 077; git remote remove origin; git tag v0.0.1-other",
-		"GOCACHE="+t.TempDir(), "TZ=Asia/Kathmandu", "LC_ALL=C", "USER=somebody")
+		"GOCACHE="+t.TempDir(), "GOPROXY=off", "HTTPS_PROXY=http://127.0.0.1:1", "TZ=Asia/Kathmandu", "LC_ALL=C", "USER=somebody")
 	require.Equal(t, r.sums, again.sums, "built twice")
 
 	var files []string

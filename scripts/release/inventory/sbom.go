@@ -11,9 +11,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// writeSBOM writes what the binary is made of in CycloneDX's JSON. Its serial
-// number is taken from the binary's sum, so that it is the binary's alone and the
-// same each time.
+// writeSBOM writes what the binary is made of in CycloneDX's JSON. syft and
+// cyclonedx-gomod put a random number or the current time into theirs, so this uses
+// CycloneDX's library alone. The serial number is taken from the binary's sum: it is
+// the binary's alone, and the same each time.
 func writeSBOM(o options, all []*component) (err error) {
 	content, err := os.ReadFile(o.binary)
 	if err != nil {
