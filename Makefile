@@ -44,6 +44,11 @@ test-terraform: vault bin/tofu bin/terraform-provider-vault ## apply examples/te
 	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
 		$(GO) test -v -count=1 -timeout 10m -run 'TestTerraform' ./e2e
 
+.PHONY: test-release
+test-release: vault bin/goreleaser bin/inventory bin/golangci-lint ## make the release of the last commit twice, compare, and install it into a real Vault
+	cd scripts/release/inventory && ../../../bin/golangci-lint run ./... && $(GO) test -count=1 ./...
+	VAULT="$(abspath $(VAULT))" GBG_RELEASE=1 $(GO) test -v -count=1 -timeout 1h -run 'TestRelease' ./e2e
+
 # Each fuzz target for so long; make test runs their seeds only.
 FUZZTIME ?= 10m
 
@@ -77,13 +82,25 @@ bench: build vault bin/hey ## measure it on a real Vault and print the tables of
 .PHONY: build
 build: ## build the plugin into bin/plugins, the simulator and the demo into bin
 	@mkdir -p bin/plugins
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=v$(VERSION)' -o $(PLUGIN) ./cmd/vault-plugin-secrets-gbg
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=v$(VERSION)' -o $(PLUGIN) ./cmd/vault-plugin-secrets-gbg
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gbg-simulator ./cmd/gbg-simulator
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./scripts/demo
+
+# Of what is committed, so that everybody else can make the same.
+.PHONY: release
+release: bin/goreleaser bin/inventory ## build what operators install into dist, for every system, with sums, SBOMs and licences
+	@test -z "$$(git status --porcelain)" || { echo "Commit or remove what git status shows first."; exit 1; }
+	PATH="$(abspath bin):$$($(GO) env GOROOT)/bin:$$PATH" VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		COMMIT_TIME=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) \
+		bin/goreleaser release --snapshot --clean
 
 .PHONY: lint
 lint: bin/golangci-lint ## check the code with golangci-lint
 	bin/golangci-lint run ./...
+
+.PHONY: licences
+licences: build bin/inventory ## check the licences of what is linked into the plugin
+	bin/inventory -check $(PLUGIN)
 
 .PHONY: fmt
 fmt: bin/golangci-lint ## format the code
@@ -94,7 +111,7 @@ vault: $(VAULT) ## build the Vault server for the demo and the tests, once
 
 .PHONY: clean
 clean: ## remove everything that was built, the Vault server included
-	rm -rf bin
+	rm -rf bin dist
 
 bin/vault: scripts/vault/go.mod scripts/vault/go.sum
 	@echo "Building a Vault server for the demo and the tests. This happens once and"
@@ -105,6 +122,13 @@ bin/vault: scripts/vault/go.mod scripts/vault/go.sum
 bin/golangci-lint: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building golangci-lint, once."
 	cd scripts/tools && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/goreleaser: scripts/release/goreleaser/go.mod scripts/release/goreleaser/go.sum
+	@echo "Building goreleaser, once. This takes about 4 minutes on 2 cores."
+	cd scripts/release/goreleaser && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/goreleaser github.com/goreleaser/goreleaser/v2
+
+bin/inventory: $(wildcard scripts/release/inventory/*)
+	cd scripts/release/inventory && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/inventory .
 
 bin/idp: $(wildcard scripts/idp/*)
 	@echo "Building an OAuth server that is not ours, for the tests, once."

@@ -32,6 +32,7 @@ var parts = []struct {
 	{"cold", (*bench).measureColdStart},
 	{"connections", (*bench).measureConnections},
 	{"handler", (*bench).measureHandler},
+	{"start", (*bench).measureStart},
 	{"leases", (*bench).measureLeases}, // last, for what they leave in Vault
 }
 
