@@ -222,7 +222,7 @@ func TestEventsThatVaultDoesNotTake(t *testing.T) {
 				StorageView: w.storage, System: &logical.StaticSystemView{MaxLeaseTTLVal: time.Hour}, EventsSender: bus,
 			})
 			require.NoError(t, err)
-			w.mount.backend.Cleanup(t.Context())
+			w.backend.Cleanup(t.Context())
 			w.mount = &mount{world: w, backend: backend}
 			w.write("config", w.pair())
 			for range 300 { // more than may wait

@@ -183,7 +183,7 @@ func TestMetricsOfReads(t *testing.T) {
 	w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil))
 	w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil))
 	reads(3, 1, 1, 2)
-	assert.Equal(t, 1., w.metrics().of("default")["gbg_consecutive_failures"])
+	assert.Equal(t, 1, int(w.metrics().of("default")["gbg_consecutive_failures"]))
 	w.refused(w.try(logical.ReadOperation, "creds", fields{"min_ttl": "3h"}))
 	reads(3, 1, 1, 2)
 
@@ -201,7 +201,7 @@ func TestMetricsOfLeases(t *testing.T) {
 	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointRevoke, Status: http.StatusServiceUnavailable})
 	require.Error(t, w.revoke(lease))
 	now := w.metrics().of("default")
-	assert.Equal(t, 2., now[`gbg_reads_total{source="gbg"}`])
+	assert.Equal(t, 2, int(now[`gbg_reads_total{source="gbg"}`]))
 	assert.Equal(t, samples{
 		`gbg_request_duration_seconds{result="ok",step="token"}`:         2,
 		`gbg_request_duration_seconds{result="ok",step="revoke"}`:        1,
@@ -212,7 +212,7 @@ func TestMetricsOfLeases(t *testing.T) {
 	for range 2 {
 		w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil))
 	}
-	assert.Equal(t, 2., w.metrics().of("default")["gbg_failed_reads_total"])
+	assert.Equal(t, 2, int(w.metrics().of("default")["gbg_failed_reads_total"]))
 }
 
 // Each result of a request has its word, each step too.
@@ -304,12 +304,12 @@ func TestMetricsBesideAnUnreadableConnection(t *testing.T) {
 	require.NoError(t, w.storage.Put(t.Context(), &logical.StorageEntry{Key: "connection/team-a", Value: []byte(`{"version":99}`)}))
 	w.mount = w.newMount()
 	now := w.metrics()
-	assert.Equal(t, 1., now["gbg_unreadable_connections{}"])
+	assert.Equal(t, 1, int(now["gbg_unreadable_connections{}"]))
 	assert.Empty(t, now.of("team-a"))
 	assert.NotEmpty(t, now.of("default"))
 
 	w.storage.failGet(errDisk)
 	w.mount = w.newMount()
-	assert.Equal(t, 2., w.metrics()["gbg_unreadable_connections{}"])
+	assert.Equal(t, 2, int(w.metrics()["gbg_unreadable_connections{}"]))
 	w.storage.heal()
 }
