@@ -143,6 +143,8 @@ func TestNoSecretLeaks(t *testing.T) {
 		}
 	}
 	h.ok("LIST", "config/", nil)
+	h.ok("LIST", "status/", nil)
+	assert.Equal(t, http.StatusOK, h.ask(http.MethodGet, "metrics", nil).status)
 	require.NoError(t, server.Stop())
 
 	places := map[string]string{"Vault's log": log.String(), "the audit log": fileText(t, audit.file)}
@@ -159,6 +161,8 @@ func TestNoSecretLeaks(t *testing.T) {
 		"GET leak/creds":                        `"access_token":null`,
 		"PUT leak/rotate":                       "[redacted]",
 		"GET leak/status/short":                 "last_rotation_cause",
+		"GET leak/metrics":                      "gbg_client_active{",
+		"LIST leak/status/":                     "key_info",
 		filepath.Join(data, "raft", "vault.db"): "core/",
 	} {
 		assert.Contains(t, places[place], text, place)

@@ -215,6 +215,7 @@ curl -H "Authorization: Bearer $(vault read -field=access_token gbg/creds)" $GBG
 curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret that it shows
 vault write gbg/rotate client_secret=SECRET
 vault read gbg/status
+vault list -detailed gbg/status
 vault read gbg/creds/identity                       # GBG Identity Solution, through an identity provider
 curl -d '{"subject":"alice"}' $GBG/idp/login        # a person signs on: copy the id_token that it shows
 vault write gbg/creds/identity id_token=ID_TOKEN
