@@ -337,7 +337,7 @@ func (w *world) mustServe(stored fields) {
 func (w *world) onCopy() *mount {
 	w.t.Helper()
 	there := &world{
-		t: w.t, options: w.options, clock: w.clock, storage: &storage{}, gate: w.gate, sim: w.sim, gbg: w.gbg, heard: w.heard, rests: w.rests,
+		t: w.t, options: w.options, clock: w.clock, storage: &storage{}, gate: w.gate, sim: w.sim, gbg: w.gbg, heard: w.heard, bus: w.bus, rests: w.rests,
 	}
 	for _, entry := range w.storage.content(w.t) {
 		require.NoError(w.t, there.storage.Put(w.t.Context(), &entry))
