@@ -17,6 +17,7 @@ import (
 // and whoever leads next runs the new release. One that has not got the file cannot
 // serve, until it has and the plugin is reloaded.
 func TestClusterUpgrade(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, time.Hour)
 	dir := ownPlugins(t)
 	c := newClusterWith(t, dir)

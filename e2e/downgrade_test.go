@@ -11,6 +11,7 @@ import (
 // written go back to the older release. Those that it has written are refused there,
 // by name and saying what to do, and are whole when the newer release is back.
 func TestDowngradeLeavesNewerEntriesAlone(t *testing.T) {
+	t.Parallel()
 	u := newUpgraded(t, newerEntries(t)...)
 	u.newer.register(t, u.server)
 	load := startPathLoad(t, u.client, 2, u.path+"/creds/single")

@@ -69,6 +69,7 @@ func TestFreshTokensAfterAKilledPlugin(t *testing.T) {
 // GBG is down while Vault restarts: readers get the token of before, the same in
 // everything but ttl.
 func TestFreshTokensAfterARestartWithoutGBG(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, time.Hour)
 	server := newRaftServer(t, suite.pluginDir)
 	m := newMount(t, server)

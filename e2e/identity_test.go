@@ -167,6 +167,7 @@ func TestIdentityM2MUnderLoad(t *testing.T) {
 // A restart serves the token of before, while both GBG and the identity provider
 // are away.
 func TestIdentityM2MAfterARestart(t *testing.T) {
+	t.Parallel()
 	p := startIDP(t, time.Minute)
 	g := newIdentityGBG(t, time.Hour, p)
 	server := newRaftServer(t, suite.pluginDir)

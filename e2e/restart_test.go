@@ -44,6 +44,7 @@ func rotatedOnce(t *testing.T, server *vaultserver.Server, g *gbg) *mount {
 }
 
 func TestRestartKeepsConfigurationAndActiveSide(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, time.Hour)
 	server := newRaftServer(t, suite.pluginDir)
 	m := rotatedOnce(t, server, g)

@@ -19,6 +19,7 @@ const idA, idB = "go-api-a", "go-api-b"
 // Somebody who follows docs/rotation.md, with the rights that it names and no more,
 // sees what it shows and gets out of every trouble.
 func TestRotationPageAsWritten(t *testing.T) {
+	t.Parallel()
 	w := newRunbook(t)
 	output := w.person.follow("../docs/rotation.md", map[string]func(){
 		"In Vault": func() {

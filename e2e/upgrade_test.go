@@ -168,6 +168,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 // A release whose file is not the one that was registered does not start, and the
 // old one serves on.
 func TestUpgradeToAFileThatIsAnother(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, time.Hour)
 	dir := ownPlugins(t)
 	server := newRaftServer(t, dir)

@@ -15,6 +15,7 @@ import (
 // Somebody who types what docs/upgrading.md says, in order, sees what it shows: with
 // a newer release that stores connections in another form.
 func TestUpgradingPageAsWritten(t *testing.T) {
+	t.Parallel()
 	g := newGBG(t, time.Hour)
 	a, b, team := g.client(t, "go-api-a"), g.client(t, "go-api-b"), g.client(t, "go-api-team-a")
 	plugins, err := filepath.EvalSymlinks(t.TempDir())
