@@ -31,7 +31,7 @@ dev: build vault ## the same start, then stay up to be played with (Ctrl-C ends 
 test: vault bin/idp ## run every test: unit, engine, and end to end on a real Vault
 	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
 	$(GO) test $(RACE) -timeout 30m $$($(GO) list ./... | grep -v /e2e)
-	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -parallel 4 -timeout 40m ./e2e
+	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -parallel 6 -timeout 40m ./e2e
 
 # Apart from make test because these build other people's programs for minutes.
 .PHONY: test-kubernetes

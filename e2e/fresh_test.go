@@ -16,10 +16,10 @@ import (
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
-// GBG takes a second to answer, tokens live nine, and readers read for five
+// GBG takes a second to answer, tokens live nine, and readers read for three
 // lifetimes: they notice nothing of either, and GBG is asked once for each token.
 func TestFreshTokensUnderLoadWithASlowGBG(t *testing.T) {
-	const lifetime, lifetimes = 9 * time.Second, 5
+	const lifetime, lifetimes = 9 * time.Second, 3
 	const periods = lifetimes * 3 / 2 // a token is refreshed after two thirds of its life
 	g := newGBG(t, lifetime)
 	m := configured(t, g)
