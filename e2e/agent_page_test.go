@@ -16,12 +16,7 @@ import (
 func TestAgentPageAsWritten(t *testing.T) {
 	t.Parallel()
 	g := newGBG(t, time.Hour)
-	someone, server := newReader(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator}), suite.pluginDir)
-	require.NoError(t, server.Register(t.Context()))
-	require.NoError(t, server.Enable(t.Context(), "gbg"))
-	client, err := server.Client("")
-	require.NoError(t, err)
-	m := &mount{t: t, path: "gbg", client: client}
+	someone, _, m := newReaderWithMount(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator}))
 	m.write("config/team-a", map[string]any{"client_id": g.a.ID, "client_secret": g.a.Secret})
 
 	output := someone.follow("../docs/agent.md", nil)

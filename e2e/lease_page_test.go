@@ -16,14 +16,9 @@ func TestLeasesPageAsWritten(t *testing.T) {
 	p := startIDP(t, 10*time.Minute)
 	address, err := url.Parse(p.URL)
 	require.NoError(t, err)
-	someone, server := newReader(t, newProxy(t, map[string]http.Handler{
+	someone, _, m := newReaderWithMount(t, newProxy(t, map[string]http.Handler{
 		"auth.gbg.example": httputil.NewSingleHostReverseProxy(address),
-	}), suite.pluginDir)
-	require.NoError(t, server.Register(t.Context()))
-	require.NoError(t, server.Enable(t.Context(), "gbg"))
-	client, err := server.Client("")
-	require.NoError(t, err)
-	m := &mount{t: t, path: "gbg", client: client}
+	}))
 	someone.write("a.secret", p.Secrets[idpA]+"\n")
 	someone.write("b.secret", p.Secrets[idpB]+"\n")
 
@@ -37,7 +32,7 @@ func TestLeasesPageAsWritten(t *testing.T) {
 	assert.Contains(t, took, "All revocation operations queued successfully!")
 	assert.Eventually(t, func() bool { return !p.accepts(t, held) }, 30*time.Second, 50*time.Millisecond)
 	assert.Eventually(t, func() bool {
-		left, err := client.Logical().ListWithContext(t.Context(), "sys/leases/lookup/gbg/creds/payments")
+		left, err := m.client.Logical().ListWithContext(t.Context(), "sys/leases/lookup/gbg/creds/payments")
 		return err == nil && left == nil
 	}, 30*time.Second, 50*time.Millisecond, "no lease is left")
 }

@@ -14,12 +14,8 @@ import (
 // The commands of docs/operations.md: the table has the columns that the page
 // shows, and events can be subscribed to on Enterprise only.
 func TestOperationsPageAsWritten(t *testing.T) {
-	someone, server := newReader(t, newProxy(t, map[string]http.Handler{"unused.example": http.NotFoundHandler()}), suite.pluginDir)
-	require.NoError(t, server.Register(t.Context()))
-	require.NoError(t, server.Enable(t.Context(), "gbg"))
-	client, err := server.Client("")
-	require.NoError(t, err)
-	m, g := &mount{t: t, path: "gbg", client: client}, newGBG(t, time.Hour)
+	someone, _, m := newReaderWithMount(t, newProxy(t, map[string]http.Handler{"unused.example": http.NotFoundHandler()}))
+	g := newGBG(t, time.Hour)
 	m.write("config", g.pair())
 	m.write("config/team-a", map[string]any{"token_url": g.tokenURL(), "client_id": g.a.ID, "client_secret": g.a.Secret})
 	m.read("creds")

@@ -86,6 +86,18 @@ func newReader(t *testing.T, p *proxy, pluginDir string) (*reader, *vaultserver.
 	}}, server
 }
 
+// newReaderWithMount gives somebody whose Vault has the plugin at gbg/ already, and
+// that mount, seen with all rights.
+func newReaderWithMount(t *testing.T, p *proxy) (*reader, *vaultserver.Server, *mount) {
+	t.Helper()
+	someone, server := newReader(t, p, suite.pluginDir)
+	require.NoError(t, server.Register(t.Context()))
+	require.NoError(t, server.Enable(t.Context(), "gbg"))
+	client, err := server.Client("")
+	require.NoError(t, err)
+	return someone, server, &mount{t: t, path: "gbg", client: client}
+}
+
 // follow does everything that a page says, in order, and gives what its
 // commands print by section. A section's name in before has that done when the
 // section's first block is reached. A text block is what the commands before it

@@ -67,12 +67,8 @@ type monitored struct {
 func newMonitored(t *testing.T) *monitored {
 	t.Helper()
 	g := newGBG(t, time.Hour)
-	operator, server := newReader(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator}), suite.pluginDir)
-	require.NoError(t, server.Register(t.Context()))
-	require.NoError(t, server.Enable(t.Context(), "gbg"))
-	client, err := server.Client("")
-	require.NoError(t, err)
-	return &monitored{mount: &mount{t: t, path: "gbg", client: client}, operator: operator, server: server, gbg: g}
+	operator, server, m := newReaderWithMount(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator}))
+	return &monitored{mount: m, operator: operator, server: server, gbg: g}
 }
 
 // scrape asks for the metrics as somebody with these headers.

@@ -98,14 +98,9 @@ type runbook struct {
 func newRunbook(t *testing.T) *runbook {
 	t.Helper()
 	w := &runbook{t: t, g: newGBG(t, time.Hour)}
-	person, server := newReader(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": w.g.Simulator}), suite.pluginDir)
-	require.NoError(t, server.Register(t.Context()))
-	require.NoError(t, server.Enable(t.Context(), "gbg"))
-	client, err := server.Client("")
-	require.NoError(t, err)
-	w.m, w.person = &mount{t: t, path: "gbg", client: client}, person
+	w.person, _, w.m = newReaderWithMount(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": w.g.Simulator}))
 	for _, name := range []string{"ann", "adam"} {
-		person.write(name+".password", "fake-password-of-"+name)
+		w.person.write(name+".password", "fake-password-of-"+name)
 	}
 	return w
 }
