@@ -75,7 +75,7 @@ func provenAgo(s backend.Status) string {
 
 func lastErrorInShort(s backend.Status) string {
 	switch {
-	case s.GrantType == "":
+	case !s.Readable():
 		return "unreadable"
 	case s.ConsecutiveErrors == 0:
 		return ""

@@ -91,22 +91,20 @@ func (e *Engine) askOnce(ctx context.Context, q question) (*issued, error) {
 	t, err := q.fetch(ctx, q.via)
 	took := e.clock.Since(sent)
 	log := e.logger.With("connection", q.connection, "client_id", q.clientID, "token_url", q.url, "duration", took)
+	if err == nil && t.Lifetime <= took {
+		err = &gbgauth.Error{Kind: gbgauth.NotAToken, URL: q.url, Description: "the token had ended by the time its answer was here"}
+	}
+	e.requested(q.connection, q.step, took, err)
 	var failed *gbgauth.Error
 	switch {
-	case err == nil && t.Lifetime <= took:
-		failed = &gbgauth.Error{Kind: gbgauth.NotAToken, URL: q.url, Description: "the token had ended by the time its answer was here"}
-	case err != nil && !errors.As(err, &failed):
-		e.requested(q.connection, q.step, took, err)
-		return nil, err
-	}
-	if failed != nil {
-		e.requested(q.connection, q.step, took, failed)
+	case err == nil:
+		log.Debug("token fetched", "expire_time", sent.Add(t.Lifetime))
+		return &issued{Token: t, sent: sent}, nil
+	case errors.As(err, &failed):
 		log.Debug("token request failed", "kind", failed.Kind, "error", failed)
 		return nil, &ClientError{Connection: q.connection, ClientID: q.clientID, Step: q.step, Cause: failed}
 	}
-	e.requested(q.connection, q.step, took, nil)
-	log.Debug("token fetched", "expire_time", sent.Add(t.Lifetime))
-	return &issued{Token: t, sent: sent}, nil
+	return nil, err
 }
 
 // timeLimit is the time that one answer may take, by the engine's clock.

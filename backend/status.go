@@ -44,6 +44,10 @@ type Status struct {
 	Warnings []string
 }
 
+// Readable says that the connection's storage entry could be understood. Of another
+// one there are Time, Connection and LastError only.
+func (s Status) Readable() bool { return s.GrantType != "" }
+
 // ClientStatus is what may be shown of a client.
 type ClientStatus struct {
 	ID                          string
@@ -89,9 +93,8 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	return s, nil
 }
 
-// Statuses tells how all connections are, by name in order, without asking GBG. Of
-// one that cannot be read there are Time, Connection and LastError only. The errors are
-// ctx's and the storage's.
+// Statuses tells how all connections are, by name in order, without asking GBG, those
+// included that are not Readable. The errors are ctx's and the storage's.
 func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 	names, err := e.Names(ctx)
 	if err != nil {

@@ -162,19 +162,20 @@ func (e *Engine) install(name string, revision uint64, t *token) error {
 	if was == nil || was.revision != revision {
 		return errSuperseded
 	}
-	if !e.setCurrent(e.ctx, name, was.withToken(t)) {
+	if !e.setCurrent(e.ctx, name, was, was.withToken(t)) {
 		return ErrClosed
 	}
 	e.recovered(name, was.conn, was.trouble)
 	return nil
 }
 
-// setCurrent puts a state with a new token, or with none any more, in its place.
-// If the engine shuts down and that could not be stored, nobody gets to see it:
-// whoever comes next would not know of the token and name too early a
+// setCurrent puts a state in the place of was, which may be nil. If its token is
+// another one and could not be stored while the engine shuts down, nobody gets to
+// see it: whoever comes next would not know of that token and name too early a
 // regenerate_after. The entry's lock is held.
-func (e *Engine) setCurrent(ctx context.Context, name string, next *state) (shown bool) {
-	if kept := e.keepToken(ctx, name, next); !kept && e.ctx.Err() != nil {
+func (e *Engine) setCurrent(ctx context.Context, name string, was, next *state) (shown bool) {
+	another := was == nil || was.token != next.token
+	if another && !e.keepToken(ctx, name, next) && e.ctx.Err() != nil {
 		e.drop(name)
 		return false
 	}
@@ -237,12 +238,7 @@ func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
 	if was != nil && was.http != next.http {
 		was.closeIdle(e.http)
 	}
-	if was != nil && was.token == next.token {
-		e.states.put(name, next)
-		e.planRefresh(name, next)
-		return nil
-	}
-	e.setCurrent(ctx, name, next) // shown or not, the connection is stored
+	e.setCurrent(ctx, name, was, next) // shown or not, the connection is stored
 	return nil
 }
 

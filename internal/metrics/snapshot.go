@@ -46,7 +46,7 @@ func (s snapshot) Describe(descs chan<- *prometheus.Desc) {
 func (s snapshot) Collect(metrics chan<- prometheus.Metric) {
 	lost := 0
 	for _, c := range s {
-		if c.GrantType == "" {
+		if !c.Readable() {
 			lost++
 			continue
 		}
