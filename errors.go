@@ -17,6 +17,8 @@ import (
 type refusal interface {
 	error
 	Temporary() bool
+	// RetryAfter returns how long GBG asked to be left alone; zero if it did not.
+	RetryAfter() time.Duration
 }
 
 // failed turns an engine's error into what Vault passes on to the client: 400
@@ -27,6 +29,7 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 	var failing *backend.FailingError
 	var refused refusal
 	var asked *backend.ClientError
+	var short *backend.ShortTokenError
 	switch {
 	case errors.Is(err, backend.ErrNotConfigured):
 		return logical.ErrorResponse("connection %q is not configured; configure it with: vault write %s client_id=ID client_secret=@FILE",
@@ -43,13 +46,15 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 	case errors.As(err, &asked) && asked.Step == backend.StepOwnExchange:
 		return cannotExchange(req, connection, asked)
 	case errors.As(err, &refused) && refused.Temporary():
-		return unavailable(sentences(refused.Error(), "Nothing has changed"), time.Second)
+		return unavailable(sentences(refused.Error(), "Nothing has changed"), refused.RetryAfter())
 	case errors.As(err, &refused):
 		return logical.ErrorResponse(sentences(refused.Error(), "Nothing has changed")), nil
+	case errors.As(err, &short):
+		return unavailable(short.Error(), 0)
 	case errors.Is(err, logical.ErrReadOnly):
 		return nil, logical.ErrReadOnly // bare: Vault forwards the request by it
 	case errors.Is(err, backend.ErrClosed):
-		return unavailable(err.Error(), time.Second)
+		return unavailable(err.Error(), 0)
 	}
 	return nil, err
 }
@@ -59,7 +64,7 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 func cannotExchange(req *logical.Request, connection string, err *backend.ClientError) (*logical.Response, error) {
 	switch {
 	case err.Temporary():
-		return unavailable(sentences(err.Error()), time.Second)
+		return unavailable(sentences(err.Error()), err.RetryAfter())
 	case err.ClientRefused():
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error(),
 			"GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at "+pathFor(req, "config", connection)))
@@ -86,7 +91,7 @@ func secretCommand(req *logical.Request, connection string) string {
 	return fmt.Sprintf("vault write %s client_secret=@FILE (paired_client_secret for the paired client)", pathFor(req, "config", connection))
 }
 
-// unavailable is a 503 that says when to come back.
+// unavailable returns a 503 that says when to come back, at least a second from now.
 func unavailable(text string, wait time.Duration) (*logical.Response, error) {
 	after := strconv.FormatInt(max(seconds(wait+time.Second-1), 1), 10)
 	return &logical.Response{Headers: map[string][]string{"Retry-After": {after}}},

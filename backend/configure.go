@@ -29,7 +29,17 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 		return nil, err
 	}
 	defer unlock()
+	for {
+		warnings, err = e.configure(ctx, name, change)
+		if !errors.Is(err, errSuperseded) {
+			return warnings, err
+		}
+	}
+}
 
+// configure does a configuration write on the connection as it is now. The error is
+// errSuperseded if another node has changed the connection meanwhile.
+func (e *Engine) configure(ctx context.Context, name string, change Change) (warnings []string, err error) {
 	var old *Connection
 	st, err := e.state(ctx, name)
 	switch {
@@ -43,7 +53,7 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 		return nil, err
 	}
 	if old.equal(next) {
-		e.endTrouble(name, st)
+		e.endPause(name, st)
 		return nil, nil
 	}
 
@@ -67,7 +77,7 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 		next.TokenLifetime = t.lifetime()
 		warnings = append(warnings, t.warnings()...)
 	}
-	if err := e.commit(ctx, name, commitment{was: st, conn: next, http: client, tokens: tokens}); err != nil {
+	if err := e.commit(ctx, name, connectionUpdate{was: st, conn: next, http: client, tokens: tokens}); err != nil {
 		return nil, err
 	}
 	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
@@ -209,14 +219,12 @@ func (c *Connection) unproven(old *Connection) []Client {
 	return clients
 }
 
-// verify gets a token with every one of the clients, all within one request
-// timeout.
+// verify gets a token with every one of the clients, one after another. Each has a
+// request timeout of its own.
 func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via *http.Client, clients []Client) ([]*token, error) {
-	limit, end := e.limit(ctx, conn)
-	defer end()
 	var tokens []*token
 	for _, client := range clients {
-		t, err := e.ask(limit, name, conn, client, via)
+		t, err := e.verifyClient(ctx, name, conn, via, client)
 		if err != nil {
 			e.logger.Warn("client not verified", "connection", name, "client_id", client.ID, "error", err)
 			return nil, err
@@ -224,6 +232,12 @@ func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via 
 		tokens = append(tokens, t)
 	}
 	return tokens, nil
+}
+
+func (e *Engine) verifyClient(ctx context.Context, name string, conn *Connection, via *http.Client, client Client) (*token, error) {
+	limit, end := e.limit(ctx, conn)
+	defer end()
+	return e.requestToken(limit, tokenRequest{connection: name, conn: conn, client: client, via: via})
 }
 
 // httpClient gives the client that a connection's requests go through: its

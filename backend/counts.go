@@ -21,6 +21,8 @@ type counters struct {
 	lacking, assumed             atomic.Bool
 	reads                        [fromGBG + 1]atomic.Uint64
 	failed, rotations, failovers atomic.Uint64
+	// waiting is how many readers wait for a shared token now.
+	waiting atomic.Int32
 }
 
 // origin is where a reader's token came from.
@@ -39,20 +41,21 @@ func (c *counters) counts() Counts {
 	}
 }
 
-// served counts a read that is answered.
-func (c *counters) served(from origin) { c.reads[from].Add(1) }
+// countRead counts a read that is answered.
+func (c *counters) countRead(from origin) { c.reads[from].Add(1) }
 
-// unserved counts a read that fails with err, if it does for want of a token.
-func (c *counters) unserved(err error) error {
+// countFailure counts a read that fails with err, if it does for want of a token.
+func (c *counters) countFailure(err error) error {
 	var failing *FailingError
-	if errors.As(err, &failing) {
+	var short *ShortTokenError
+	if errors.As(err, &failing) || errors.As(err, &short) {
 		c.failed.Add(1)
 	}
 	return err
 }
 
-// flipped counts one.
-func (c *counters) flipped(cause RotationCause) {
+// countFlip counts a change of the active client.
+func (c *counters) countFlip(cause RotationCause) {
 	if cause == CauseFailover {
 		c.failovers.Add(1)
 	} else {

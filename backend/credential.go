@@ -34,13 +34,13 @@ type Credential struct {
 	Warnings []string
 }
 
-// Token gives the current token of a connection, or one of the caller's own if the
+// Token returns the current token of a connection, or one of the caller's own if the
 // connection's are leased. It waits for GBG only if there is none that is valid,
 // and valid for minTTL at least; concurrent callers share one request, and a caller
 // whose ctx ends leaves it to the others. A minTTL of zero asks for any valid
-// token; more than a rotation period is an *InputError, once a lifetime has been
-// seen. The other errors are ErrNotConfigured, ErrNoClients, *FailingError,
-// ErrClosed, ctx's and the storage's.
+// token; more than two thirds of a token's lifetime is an *InputError, once a lifetime
+// has been seen. The other errors are ErrNotConfigured, ErrNoClients, *FailingError,
+// *ShortTokenError, ErrClosed, ctx's and the storage's.
 func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
 	var from origin
 	for {
@@ -58,60 +58,64 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 		case st.conn.Settings.Lease:
 			return e.lease(ctx, name, minTTL)
 		}
-		now := e.clock.Now()
-		if left := st.token.left(now); left > 0 && left >= minTTL {
-			st.counters.served(from)
-			return e.serve(name, st, now), nil
-		}
-		if err := st.allows(minTTL); err != nil {
+		if err := checkMinTTL(minTTL, st.knownLifetime()); err != nil {
 			return Credential{}, err
 		}
-		if st.trouble.forbids(now) {
-			return Credential{}, st.counters.unserved(st.trouble.failing(now))
+		now := e.clock.Now()
+		if left := st.token.left(now); left > 0 && left >= minTTL {
+			st.counters.countRead(from)
+			return e.serve(name, st, now), nil
+		}
+		if st.backoff.blocked(now) {
+			return Credential{}, st.counters.countFailure(st.backoff.failing(now))
 		}
 		from = fromGBG
 		switch err := e.awaitFetch(ctx, name, st); {
 		case err == nil:
-			now := e.clock.Now()
-			if fresh := e.states.get(name); fresh != nil && fresh.token != st.token && fresh.token.left(now) > 0 {
-				if err := fresh.allows(minTTL); err != nil {
-					return Credential{}, err
-				}
-				fresh.counters.served(from)
-				return e.serve(name, fresh, now), nil
+			if fresh := e.states.get(name); fresh != nil && fresh.token != st.token && fresh.token != nil {
+				return e.serveFresh(name, fresh, minTTL)
 			}
 		case !errors.Is(err, errSuperseded):
-			return Credential{}, st.counters.unserved(err)
+			return Credential{}, st.counters.countFailure(err)
 		}
 	}
 }
 
-// allows refuses a minTTL that would wear out tokens before their time, if a
-// lifetime has been seen.
-func (s *state) allows(minTTL time.Duration) error {
-	switch {
-	case s.token != nil:
-		return atMost(minTTL, s.token.rotationPeriod())
-	case s.conn.TokenLifetime != 0:
-		return allowed(minTTL, s.conn.TokenLifetime, s.conn.Settings)
+// serveFresh returns the answer to a reader who has waited for the current token.
+func (e *Engine) serveFresh(name string, st *state, minTTL time.Duration) (Credential, error) {
+	now := e.clock.Now()
+	if err := checkMinTTL(minTTL, st.token.lifetime()); err != nil {
+		return Credential{}, err
 	}
-	return nil
+	if err := checkLeft(name, st.token, st.token.left(now), minTTL); err != nil {
+		return Credential{}, st.counters.countFailure(err)
+	}
+	st.counters.countRead(fromGBG)
+	return e.serve(name, st, now), nil
 }
 
-// allowed does the same for tokens of a lifetime.
-func allowed(minTTL, lifetime time.Duration, s Settings) error {
-	return atMost(minTTL, rotationPeriod(lifetime, overlap(lifetime, s)))
-}
-
-func atMost(minTTL, period time.Duration) error {
-	if minTTL <= period {
+// checkMinTTL refuses a minTTL of more than two thirds of a token's lifetime, which
+// would make GBG issue tokens faster than three a lifetime. A lifetime of zero is not
+// known yet and refuses nothing.
+func checkMinTTL(minTTL, lifetime time.Duration) error {
+	most := lifetime * 2 / 3
+	if lifetime == 0 || minTTL <= most {
 		return nil
 	}
-	return invalid(MinTTL, "is more than the rotation period, which is %s: no token is sure to be valid that long", period)
+	return invalid(MinTTL, "must be at most %s: two thirds of a token's lifetime, which is %s", most.Truncate(time.Second), lifetime)
 }
 
-// serve makes the answer to a reader out of the current token, and sees to it
-// that a token in use gets its successor.
+// checkLeft refuses a token that has just come from GBG, and is valid for less than
+// its reader asked for.
+func checkLeft(name string, t *token, left, minTTL time.Duration) error {
+	if left > 0 && left >= minTTL {
+		return nil
+	}
+	return &ShortTokenError{Connection: name, ClientID: t.clientID, Lifetime: t.lifetime(), Left: max(left, 0), MinTTL: minTTL}
+}
+
+// serve returns the answer to a reader out of the current token, and sees to it
+// that a token in use is refreshed.
 func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	t := st.token
 	firstUse := !t.used.Load() && t.used.CompareAndSwap(false, true)
@@ -119,24 +123,24 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	c.Warnings = append(st.conn.warnings(now), c.Warnings...)
 	left := t.left(now)
 	untilNext := left - t.overlap
-	due := untilNext <= t.lead()
-	if untilNext > 0 && (!due || st.trouble == nil) {
+	due := untilNext <= t.lead
+	if untilNext > 0 && (!due || st.backoff == nil) {
 		c.TTL = e.untilNext(left, t.overlap)
 	} else {
-		wait := max(ceilSecond(st.trouble.wait(now)), minRetryTTL)
+		wait := max(ceilSecond(st.backoff.wait(now)), minRetryTTL)
 		c.TTL = max(min(wait, left.Truncate(time.Second)), time.Second)
 	}
 	// Its time came while nobody used it, or refreshing it has failed.
-	if (untilNext <= 0 || due && firstUse) && !st.trouble.forbids(now) {
-		e.succeed(name, st)
+	if (untilNext <= 0 || due && firstUse) && !st.backoff.blocked(now) {
+		e.refreshInBackground(name, st)
 	}
-	if text := st.notice.take(); text != "" {
+	if text := st.warning.take(); text != "" {
 		c.Warnings = append(c.Warnings, text)
 	}
 	return c
 }
 
-// credential is the token as a reader gets it, TTL aside.
+// credential returns the token as a reader gets it, without its TTL.
 func (t *token) credential(connection string) Credential {
 	return Credential{
 		Connection:     connection,
@@ -151,10 +155,9 @@ func (t *token) credential(connection string) Credential {
 	}
 }
 
-// untilNext is when to come back for the successor of a token that is valid for
-// left and has its successor overlap before that. A random share of the overlap
-// keeps a crowd of consumers from coming back in the same second; always late,
-// when the next token is there.
+// untilNext returns when to come back for the token after one that is valid for left
+// and is replaced overlap before that. A random share of the overlap, always on the
+// late side, keeps many consumers from coming back in the same second.
 func (e *Engine) untilNext(left, overlap time.Duration) time.Duration {
 	return ceilSecond(left - overlap + time.Duration(e.random()*float64(overlap)/4))
 }

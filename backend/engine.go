@@ -59,8 +59,10 @@ type Engine struct {
 	entryLocks []*locksutil.LockEntry
 	// timers wake what has to be refreshed.
 	timers timers
-	// fetches lets concurrent readers share one token request.
+	// fetches lets concurrent readers share one token request, or one probe.
 	fetches singleflight.Group
+	// hosts bounds the requests that are under way at once.
+	hosts hostLimiter
 
 	// ctx is the life of the engine, and that of what it does for everybody.
 	ctx  context.Context

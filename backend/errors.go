@@ -64,6 +64,28 @@ func (e *FailingError) Error() string { return e.Cause.Error() }
 // Unwrap gives the cause.
 func (e *FailingError) Unwrap() error { return e.Cause }
 
+// ShortTokenError is the answer to a reader whose token has come from GBG too late:
+// it is valid for less than the reader asked for.
+type ShortTokenError struct {
+	Connection, ClientID string
+	// Lifetime is how long GBG lets the token live, Left how much of that was left
+	// when it could be answered.
+	Lifetime, Left time.Duration
+	// MinTTL is what the reader asked for; zero if any valid token would have done.
+	MinTTL time.Duration
+}
+
+// Error implements error.
+func (e *ShortTokenError) Error() string {
+	took := e.Lifetime - e.Left
+	if e.MinTTL == 0 {
+		return fmt.Sprintf("connection %q: a new token for client %q was not ready until %s after it was asked for, and had expired by then (lifetime %s)",
+			e.Connection, e.ClientID, took.Round(time.Millisecond), e.Lifetime)
+	}
+	return fmt.Sprintf("connection %q: a new token for client %q was ready only %s after it was asked for: it is valid for another %s, less than min_ttl (%s)",
+		e.Connection, e.ClientID, took.Round(time.Millisecond), e.Left.Round(time.Millisecond), e.MinTTL)
+}
+
 func invalid(setting Setting, format string, args ...any) error {
 	return &InputError{Setting: setting, Problem: fmt.Sprintf(format, args...)}
 }
@@ -130,6 +152,23 @@ func (e *RevocationError) Unwrap() error { return e.Cause }
 // ClientRefused says that GBG refused who asked, not what was asked.
 func (e *ClientError) ClientRefused() bool { return e.Cause.Kind == gbgauth.RefusedClient }
 
+// RetryAfter returns how long the endpoint asked to be left alone; zero if it did not.
+func (e *ClientError) RetryAfter() time.Duration { return e.Cause.RetryAfter }
+
+// RetryAfter returns the longer of both clients'.
+func (e *PairError) RetryAfter() time.Duration {
+	return max(e.Active.RetryAfter(), e.Standby.RetryAfter())
+}
+
+// clientRefusal returns err as a refusal of the client; nil if it is none.
+func clientRefusal(err error) *ClientError {
+	var failed *ClientError
+	if errors.As(err, &failed) && failed.ClientRefused() {
+		return failed
+	}
+	return nil
+}
+
 // alsoFailed is what GBG said of both clients, if it said anything of the second.
 func alsoFailed(active *ClientError, err error) error {
 	var standby *ClientError
@@ -139,15 +178,14 @@ func alsoFailed(active *ClientError, err error) error {
 	return &PairError{Active: active, Standby: standby}
 }
 
-// retryAfter is how long GBG asked to be left alone, for either client.
+// retryAfter returns how long an endpoint asked to be left alone; zero if it did not.
 func retryAfter(err error) time.Duration {
-	var pair *PairError
-	if errors.As(err, &pair) {
-		return max(pair.Active.Cause.RetryAfter, pair.Standby.Cause.RetryAfter)
+	var failed interface {
+		error
+		RetryAfter() time.Duration
 	}
-	var one *ClientError
-	if errors.As(err, &one) {
-		return one.Cause.RetryAfter
+	if errors.As(err, &failed) {
+		return failed.RetryAfter()
 	}
 	return 0
 }

@@ -3,10 +3,7 @@ package backend
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
-
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Exchange gets a token of GBG Identity Solution for a caller's own token. What
@@ -29,42 +26,49 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 	if idToken, err = cleanIDToken(idToken); err != nil {
 		return Credential{}, err
 	}
-	if now := e.clock.Now(); st.exchangeTrouble.forbids(now) {
-		return Credential{}, st.exchangeTrouble.failing(now)
+	if now := e.clock.Now(); st.exchangeBackoff.blocked(now) {
+		return Credential{}, st.exchangeBackoff.failing(now)
 	}
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
 	exchange := st.conn.exchange(idToken)
-	issued, err := e.insist(limit, question{
-		connection: name, step: StepOwnExchange, url: exchange.TokenURL, fetch: exchange.Fetch, via: st.http,
+	issued, err := e.requestWithRetry(limit, endpointRequest{
+		tokenRequest: tokenRequest{connection: name, conn: st.conn, via: st.http},
+		step:         StepOwnExchange, url: exchange.TokenURL, fetch: exchange.Fetch,
 	})
 	if err != nil {
-		return Credential{}, e.noteExchange(name, st, err)
+		return Credential{}, e.exchangeFailed(name, st, err)
 	}
-	if st.exchangeTrouble != nil {
-		e.update(name, st.revision, func(was *state) *state {
-			e.recovered(name, was.conn, was.exchangeTrouble)
-			next := *was
-			next.exchangeTrouble = nil
-			return &next
-		})
-	}
-	t := newToken(request{exchange: exchange}, issued.Token, issued.sent, st.conn.Settings)
+	e.exchangeSucceeded(name, st)
+	t := e.newToken(request{exchange: exchange}, issued, st.conn.Settings)
 	c := t.credential(name)
 	c.TTL = max(e.untilNext(t.left(e.clock.Now()), t.overlap), time.Second)
 	return c, nil
 }
 
-// noteExchange remembers that GBG could not be reached, for every caller, and
-// gives the error for this one. What one caller's token alone may have brought
-// about stays between GBG and that caller.
-func (e *Engine) noteExchange(name string, st *state, err error) error {
+// exchangeFailed returns the error for a caller, and keeps the callers after it from
+// GBG if it cannot be reached or asks to be left alone. Any other failure may be due
+// to this caller's token and is nobody else's.
+func (e *Engine) exchangeFailed(name string, st *state, err error) error {
 	var failed *ClientError
-	if !errors.As(err, &failed) || failed.Cause.Kind != gbgauth.Unreachable || failed.Cause.Status == http.StatusInternalServerError {
+	if !errors.As(err, &failed) || !failed.Cause.NoAnswer() && failed.RetryAfter() == 0 {
 		return err
 	}
-	if noted := e.noteOfMany(name, st, err, (*state).ofExchanges); !errors.Is(noted, errSuperseded) {
+	if noted := e.recordExchangeFailure(name, st, err); !errors.Is(noted, errSuperseded) {
 		return noted
 	}
 	return err
+}
+
+// exchangeSucceeded ends the failures that a state knew of.
+func (e *Engine) exchangeSucceeded(name string, st *state) {
+	if st.exchangeBackoff == nil {
+		return
+	}
+	e.update(name, st.revision, func(was *state) *state {
+		e.reportRecovery(name, was.conn, was.exchangeBackoff)
+		next := *was
+		next.exchangeBackoff = nil
+		return &next
+	})
 }

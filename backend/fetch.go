@@ -4,20 +4,35 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 )
 
-// errSuperseded says that the connection changed while its token was fetched.
+// errSuperseded is the outcome of a request whose connection changed meanwhile.
 var errSuperseded = errors.New("the connection has changed")
+
+// refusedPause is the pause before a client that was refused is asked once more.
+const refusedPause = 500 * time.Millisecond
 
 // awaitFetch waits for the one token request that is under way for a state, and
 // starts it if there is none.
 func (e *Engine) awaitFetch(ctx context.Context, name string, st *state) error {
+	st.counters.waiting.Add(1)
+	defer st.counters.waiting.Add(-1)
 	select {
 	case r := <-e.startFetch(name, st):
 		return r.Err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// startFetch joins the token request that is under way for a state, or starts it.
+func (e *Engine) startFetch(name string, st *state) <-chan fetchResult {
+	return e.fetches.DoChan(fetchKey(name, st), func() (any, error) { return nil, e.fetch(name, st) })
+}
+
+func fetchKey(name string, st *state) string {
+	return name + "\x00" + strconv.FormatUint(st.revision, 10)
 }
 
 // fetch gets a token for everybody, on the engine's own time, and makes it the
@@ -34,13 +49,13 @@ func (e *Engine) fetch(name string, st *state) error {
 	}
 	limit, end := e.limit(e.ctx, st.conn)
 	defer end()
-
-	t, err := e.ask(limit, name, st.conn, st.conn.Pair.Active(), st.http)
-	if err == nil {
+	r := e.activeRequest(name, st)
+	r.awaited = func() bool { return st.counters.waiting.Load() > 0 }
+	t, refused, err := e.requestActive(limit, st, r, nil)
+	switch {
+	case err == nil:
 		return e.install(name, st.revision, t)
-	}
-	var refused *ClientError
-	if errors.As(err, &refused) && refused.ClientRefused() {
+	case refused != nil:
 		_, err = e.failOver(limit, name, st, refused)
 	}
 	switch {
@@ -49,12 +64,39 @@ func (e *Engine) fetch(name string, st *state) error {
 	case e.ctx.Err() != nil:
 		return ErrClosed
 	}
-	return e.noteTrouble(name, st, err)
+	return e.recordFailure(name, st, err)
 }
 
-// startFetch joins the token request that is under way for a state, or starts
-// it.
-func (e *Engine) startFetch(name string, st *state) <-chan fetchResult {
-	key := name + "\x00" + strconv.FormatUint(st.revision, 10)
-	return e.fetches.DoChan(key, func() (any, error) { return nil, e.fetch(name, st) })
+// activeRequest returns the request for a token of a state's active client. It is
+// given up when the connection's token request changes.
+func (e *Engine) activeRequest(name string, st *state) tokenRequest {
+	return tokenRequest{
+		connection: name, conn: st.conn, client: st.conn.Pair.Active(), via: st.http,
+		stale: func() bool { return e.superseded(name, st) },
+	}
+}
+
+// superseded reports whether a connection's token request is not that of st any more.
+func (e *Engine) superseded(name string, st *state) bool {
+	now := e.states.get(name)
+	return now == nil || now.revision != st.revision
+}
+
+// requestActive gets a token for the active client. If the client is refused it is
+// asked once more, for one stray answer must not change which client is active; not
+// so if the request before had been refused, too. first is a refusal that has just
+// come; nil if nothing was asked yet. The client is refused for good if refused is
+// not nil, which is then err.
+func (e *Engine) requestActive(limit timeLimit, st *state, r tokenRequest, first *ClientError) (t *token, refused *ClientError, err error) {
+	if first == nil {
+		t, err = e.requestToken(limit, r)
+		if first = clientRefusal(err); first == nil || st.backoff.clientRefused() {
+			return t, first, err
+		}
+	}
+	if !e.waitRetry(limit, refusedPause) {
+		return nil, nil, first
+	}
+	t, err = e.requestToken(limit, r)
+	return t, clientRefusal(err), err
 }

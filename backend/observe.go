@@ -71,8 +71,8 @@ type unobserved struct{}
 func (unobserved) Requested(EndpointRequest) {}
 func (unobserved) Happened(Event)            {}
 
-// requested tells of a request.
-func (e *Engine) requested(connection string, step Step, took time.Duration, err error) {
+// reportRequest tells the observer of a request.
+func (e *Engine) reportRequest(connection string, step Step, took time.Duration, err error) {
 	if e.states.get(connection) == nil {
 		connection = ""
 	}
@@ -114,24 +114,24 @@ func (c *Connection) flipped(name string) Event {
 	return ev
 }
 
-// troubled tells of requests that fail: the log less and less often, observers
-// only when it begins. was is nil then.
-func (e *Engine) troubled(name string, conn *Connection, was, now *trouble) {
+// reportFailure tells of requests that fail: the log less and less often, the
+// observer only when it begins. was is nil then.
+func (e *Engine) reportFailure(name string, conn *Connection, was, now *backoff) {
 	level := hclog.Debug
 	if now.count&(now.count-1) == 0 { // 1, 2, 4, 8, ...
 		level = hclog.Warn
 	}
-	e.logger.Log(level, "token requests fail", "connection", name, "failed", now.count, "failing_since", now.since, "next_try", now.next, "error", now.err)
+	e.logger.Log(level, "token requests fail", "connection", name, "failed", now.count, "failing_since", now.since, "next_try", now.until, "error", now.err)
 	if was != nil {
 		return
 	}
 	ev := conn.event(EventFailing, name)
-	ev.Result, ev.NextTry = resultOf(now.err), now.next
+	ev.Result, ev.NextTry = resultOf(now.err), now.until
 	e.observer.Happened(ev)
 }
 
-// recovered tells of requests that succeed again, if they had failed.
-func (e *Engine) recovered(name string, conn *Connection, was *trouble) {
+// reportRecovery tells of requests that succeed again, if they had failed.
+func (e *Engine) reportRecovery(name string, conn *Connection, was *backoff) {
 	if was == nil {
 		return
 	}

@@ -57,36 +57,32 @@ func (t *timers) close() {
 	t.timers = nil
 }
 
-// planRefresh sees to the successor of a state's token in good time: a little
-// before it is promised, for GBG takes a moment, and not for all connections in
-// the same one.
-func (e *Engine) planRefresh(name string, st *state) {
-	t := st.token
-	if t == nil {
+// scheduleNextRefresh makes a state's token be refreshed in good time.
+func (e *Engine) scheduleNextRefresh(name string, st *state) {
+	if st.token == nil {
 		e.timers.drop(name)
 		return
 	}
-	lead := t.lead()
-	e.plan(name, st, t.refresh().Add(time.Duration(e.random()*float64(lead)/2)-lead))
+	e.scheduleRefresh(name, st, st.token.refreshStart())
 }
 
-// plan makes a state's token get its successor at a time, if it is current then
+// scheduleRefresh makes a state's token be refreshed at a time, if it is current then
 // and somebody has read it. One that nobody reads is left to lapse.
-func (e *Engine) plan(name string, st *state, at time.Time) {
+func (e *Engine) scheduleRefresh(name string, st *state, at time.Time) {
 	t := st.token
 	e.timers.set(name, e.clock, at.Sub(e.clock.Now()), func() {
 		now := e.states.get(name)
 		if now == nil || now.token != t || !t.used.Load() || t.left(e.clock.Now()) <= 0 {
 			return
 		}
-		e.succeed(name, now)
+		e.refreshInBackground(name, now)
 	})
 }
 
-// succeed fetches the successor of the current token in the background, unless
-// that is under way.
-func (e *Engine) succeed(name string, st *state) {
-	if !st.token.succeeding.CompareAndSwap(false, true) {
+// refreshInBackground fetches the token after the current one, unless that is under
+// way.
+func (e *Engine) refreshInBackground(name string, st *state) {
+	if !st.token.refreshing.CompareAndSwap(false, true) {
 		return
 	}
 	done, ok := e.begin()
@@ -100,12 +96,12 @@ func (e *Engine) succeed(name string, st *state) {
 		if r.Err == nil {
 			return
 		}
-		st.token.succeeding.Store(false)
+		st.token.refreshing.Store(false)
 		// The token may have outlived a change of its connection: ask anew.
 		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil {
 			e.update(name, now.revision, func(now *state) *state {
 				if now.token == st.token {
-					e.plan(name, now, e.clock.Now())
+					e.scheduleRefresh(name, now, e.clock.Now())
 				}
 				return now
 			})

@@ -68,7 +68,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	defer end()
 	sent := e.clock.Now()
 	err = gbgauth.Revocation{URL: settings.RevokeURL, ClientID: id, ClientSecret: secret, Token: t.AccessToken}.Send(limit.ctx, st.http)
-	e.requested(t.Connection, StepRevoke, e.clock.Since(sent), err)
+	e.reportRequest(t.Connection, StepRevoke, e.clock.Since(sent), err)
 	var failed *gbgauth.Error
 	if errors.As(err, &failed) {
 		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)

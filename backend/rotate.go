@@ -89,7 +89,7 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	switch {
 	case r.ClientID == nil, *r.ClientID == standby.ID:
 	case *r.ClientID == pair.Active().ID:
-		e.endTrouble(name, st)
+		e.endPause(name, st)
 		return Rotation{
 			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
 			SecretDisregarded: r.Secret != nil, Warnings: st.conn.warnings(e.clock.Now()),
@@ -122,7 +122,7 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 
 // flip makes the standby of next active, which has just got proof, in one
 // storage write.
-func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connection, proof *token, cause RotationCause, n *notice) error {
+func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connection, proof *token, cause RotationCause, warning *pendingWarning) error {
 	leaving := next.Pair.Active().ID
 	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()
 	if err != nil {
@@ -130,8 +130,8 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 	}
 	next.Pair = pair
 	next.TokenLifetime = proof.lifetime()
-	err = e.commit(ctx, name, commitment{
-		was: st, conn: next, http: st.http, tokens: []*token{proof}, notice: n,
+	err = e.commit(ctx, name, connectionUpdate{
+		was: st, conn: next, http: st.http, tokens: []*token{proof}, warning: warning,
 		seal: func(before *state) {
 			now := e.clock.Now()
 			next.Rotation = RotationRecord{Time: now, Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
@@ -140,7 +140,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 	if err != nil {
 		return err
 	}
-	e.states.countersOf(name).flipped(cause)
+	e.states.countersOf(name).countFlip(cause)
 	e.observer.Happened(next.flipped(name))
 	return nil
 }
@@ -148,7 +148,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 // lastTokenEnds is when the last token of a client has expired, in whole
 // seconds, rounded up; now, if that has passed.
 func (s *state) lastTokenEnds(clientID string, now time.Time) time.Time {
-	until := s.seen[clientID].tokensUntil
+	until := s.activity[clientID].tokensUntil
 	if until.Before(now) {
 		until = now
 	}

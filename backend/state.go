@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -14,46 +15,50 @@ type state struct {
 	conn *Connection
 	// http is what conn's requests go through.
 	http *http.Client
-	// revision differs between states whose token requests differ.
+	// revision differs between states whose token requests differ, or are made for
+	// another purpose: for all readers, or for one reader's lease.
 	revision uint64
 	// token is the current one; nil if none was fetched yet.
 	token *token
-	// seen is what was learnt of clients since they were stored, by id. The map is
-	// never changed either.
-	seen map[string]seen
-	// trouble is the failures since the last token; nil if there were none.
-	trouble *trouble
-	// exchangeTrouble is the failures to reach GBG since the last exchange of a
+	// lifetime is that of the last token that was seen; zero if none was.
+	lifetime time.Duration
+	// activity is what was learnt of clients since they were stored, by id. The map
+	// is never changed either.
+	activity map[string]clientActivity
+	// backoff is the failures since the last token; nil if there were none.
+	backoff *backoff
+	// exchangeBackoff is the failures to reach GBG since the last exchange of a
 	// caller's own token; nil if there were none.
-	exchangeTrouble *trouble
-	// notice is for the next reader; nil if there is none.
-	notice *notice
+	exchangeBackoff *backoff
+	// warning is for the next reader; nil if there is none.
+	warning *pendingWarning
 	// counters are the connection's.
 	counters *counters
 }
 
-// seen is what is known of one client besides its stored part.
-type seen struct {
+// clientActivity is what is known of one client besides its stored part.
+type clientActivity struct {
 	// verified is when it last got a token.
 	verified time.Time
 	// tokensUntil is when the last token that it got has expired.
 	tokensUntil time.Time
 }
 
-// succeededBy gives the state that follows when a connection, or a new one if s
-// is nil, becomes conn: with what stays true of the old one. Its revision is
-// zero if it needs a new one.
-func (s *state) succeededBy(conn *Connection, client *http.Client) *state {
+// replacedBy returns the state that follows when a connection, or a new one if s is
+// nil, becomes conn: with what stays true of the old one. A pause after failures
+// ends, the failures stay. The revision is zero if it needs a new one.
+func (s *state) replacedBy(conn *Connection, client *http.Client, now time.Time) *state {
 	next := &state{conn: conn, http: client}
 	if s == nil {
 		return next
 	}
-	next.seen, next.counters = s.seen, s.counters
-	if s.conn.sameRequest(conn) {
+	next.activity, next.counters = s.activity, s.counters
+	next.backoff, next.exchangeBackoff = s.backoff.withoutPause(now), s.exchangeBackoff.withoutPause(now)
+	if s.conn.sameRequest(conn) && s.conn.Settings.Lease == conn.Settings.Lease {
 		next.revision = s.revision
 	}
 	if s.conn.sameToken(conn) {
-		next.notice = s.notice
+		next.warning, next.lifetime = s.warning, s.lifetime
 		if !conn.Settings.Lease {
 			next.token = s.token
 		}
@@ -61,29 +66,28 @@ func (s *state) succeededBy(conn *Connection, client *http.Client) *state {
 	return next
 }
 
-// withSeen gives a copy with one client's seen replaced by what f makes of it.
-func (s *state) withSeen(clientID string, f func(seen) seen) *state {
+// withActivity returns a copy in which a client has just got a token that is nobody's
+// current one.
+func (s *state) withActivity(t *token) *state {
 	next := *s
-	next.seen = make(map[string]seen, len(s.seen)+1)
-	for id, was := range s.seen {
-		next.seen[id] = was
+	next.activity = maps.Clone(s.activity)
+	if next.activity == nil {
+		next.activity = make(map[string]clientActivity, 1)
 	}
-	next.seen[clientID] = f(next.seen[clientID])
+	was := next.activity[t.clientID]
+	was.verified = t.fetched
+	was.tokensUntil = later(was.tokensUntil, t.expires)
+	next.activity[t.clientID] = was
 	return &next
 }
 
-// withToken gives a copy in which a client has just got a token: the current
-// one if it is the active client's and not leased to one reader.
+// withToken returns a copy in which a client has just got a token: the current one
+// if it is the active client's and not leased to one reader.
 func (s *state) withToken(t *token) *state {
-	next := s.withSeen(t.clientID, func(was seen) seen {
-		was.verified = t.fetched
-		if t.expires.After(was.tokensUntil) {
-			was.tokensUntil = t.expires
-		}
-		return was
-	})
+	next := s.withActivity(t)
 	if s.conn.Pair.Active().ID == t.clientID {
-		next.trouble = nil
+		next.backoff = nil
+		next.lifetime = t.lifetime()
 		if !s.conn.Settings.Lease {
 			next.token = t
 		}
@@ -91,12 +95,23 @@ func (s *state) withToken(t *token) *state {
 	return next
 }
 
-// ofTokens and ofExchanges are the two troubles that a state can be in.
-func (s *state) ofTokens() **trouble    { return &s.trouble }
-func (s *state) ofExchanges() **trouble { return &s.exchangeTrouble }
+// knownLifetime returns the lifetime of the connection's tokens; zero if none was
+// seen yet.
+func (s *state) knownLifetime() time.Duration {
+	return orDefault(s.lifetime, s.conn.TokenLifetime)
+}
 
-// storedAs says that these bytes are the state's connection; for a nil state,
-// that there are none.
+// sameConnection reports whether both states are of one connection as one write left
+// it. Two nil states are.
+func (s *state) sameConnection(o *state) bool {
+	if s == nil || o == nil {
+		return s == o
+	}
+	return s.conn == o.conn
+}
+
+// storedAs reports whether these bytes are the state's connection. Those of a nil
+// state are nil.
 func (s *state) storedAs(stored []byte) bool {
 	if s == nil {
 		return stored == nil
@@ -105,7 +120,7 @@ func (s *state) storedAs(stored []byte) bool {
 	return err == nil && bytes.Equal(encoded, stored)
 }
 
-// closeIdle lets go of network connections that only this state uses.
+// closeIdle closes network connections that only this state uses.
 func (s *state) closeIdle(shared *http.Client) {
 	if s.http != shared {
 		s.http.CloseIdleConnections()
@@ -119,7 +134,7 @@ type states struct {
 	counters  sync.Map // string to *counters
 }
 
-// nextRevision gives a number that no state has had.
+// nextRevision returns a number that no state has had.
 func (s *states) nextRevision() uint64 { return s.revisions.Add(1) }
 
 func (s *states) get(name string) *state {
@@ -133,7 +148,7 @@ func (s *states) put(name string, st *state) { s.m.Store(name, st) }
 
 func (s *states) drop(name string) { s.m.Delete(name) }
 
-// countersOf gives those of a connection, new ones if it has none.
+// countersOf returns those of a connection, new ones if it has none.
 func (s *states) countersOf(name string) *counters {
 	c, _ := s.counters.LoadOrStore(name, &counters{})
 	return c.(*counters)

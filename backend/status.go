@@ -81,13 +81,13 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		s.Standby = st.clientStatus(standby)
 	}
 	if t := st.token; t != nil && t.left(now) > 0 {
-		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refresh()
+		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refreshTime()
 		if t.lifetimeAssumed {
 			s.TokenLifetimeAssumed = t.lifetime()
 		}
 	}
-	if tr := orDefault(st.trouble, st.exchangeTrouble); tr != nil {
-		s.LastError, s.LastErrorTime, s.ConsecutiveErrors, s.NextTryTime = tr.err.Error(), tr.last, tr.count, tr.next
+	if tr := orDefault(st.backoff, st.exchangeBackoff); tr != nil {
+		s.LastError, s.LastErrorTime, s.ConsecutiveErrors, s.NextTryTime = tr.err.Error(), tr.last, tr.count, tr.until
 		s.LastErrorResult = resultOf(tr.err)
 	}
 	return s, nil
@@ -120,8 +120,8 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 func (s *state) clientStatus(c Client) ClientStatus {
 	verified := c.VerifiedTime
 	// What was seen before the secret was set says nothing of it.
-	if seen := s.seen[c.ID].verified; seen.After(verified) && !seen.Before(c.SecretSetTime) {
-		verified = seen
+	if latest := s.activity[c.ID].verified; latest.After(verified) && !latest.Before(c.SecretSetTime) {
+		verified = latest
 	}
 	return ClientStatus{ID: c.ID, SecretSetTime: c.SecretSetTime, VerifiedTime: verified, SecretServed: c.SecretServed}
 }

@@ -99,18 +99,18 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
 	}
-	st := &state{conn: conn, http: client, revision: e.states.nextRevision(), seen: map[string]seen{}, counters: e.states.countersOf(name)}
+	st := &state{conn: conn, http: client, revision: e.states.nextRevision(), activity: map[string]clientActivity{}, counters: e.states.countersOf(name)}
 	if standby, ok := conn.Pair.Standby(); ok {
-		st.seen[standby.ID] = seen{tokensUntil: conn.Rotation.RegenerateAfter}
+		st.activity[standby.ID] = clientActivity{tokensUntil: conn.Rotation.RegenerateAfter}
 	}
 	if t, until := e.keptToken(ctx, name, conn); t != nil && !conn.Settings.Lease {
-		st.seen[t.clientID] = seen{tokensUntil: until}
+		st.activity[t.clientID] = clientActivity{tokensUntil: until}
 		st = st.withToken(t)
 	} else if conn.Settings.hasPair() {
-		st.seen[conn.Pair.Active().ID] = e.unknownPast(conn)
+		st.activity[conn.Pair.Active().ID] = e.unknownPast(conn)
 	}
 	e.states.put(name, st)
-	e.planRefresh(name, st)
+	e.scheduleNextRefresh(name, st)
 	return st, nil
 }
 
@@ -137,8 +137,8 @@ func (e *Engine) stored(ctx context.Context, name string) (*logical.StorageEntry
 // unknownPast is what can be said of the active client of a connection that
 // comes from storage without its token: whoever served it before may have
 // fetched one up to this moment.
-func (e *Engine) unknownPast(conn *Connection) seen {
-	return seen{tokensUntil: e.clock.Now().Add(orDefault(conn.TokenLifetime, gbgauth.MaxLifetime))}
+func (e *Engine) unknownPast(conn *Connection) clientActivity {
+	return clientActivity{tokensUntil: e.clock.Now().Add(orDefault(conn.TokenLifetime, gbgauth.MaxLifetime))}
 }
 
 // update replaces the state of a connection by what f makes of it, unless its
@@ -165,7 +165,7 @@ func (e *Engine) install(name string, revision uint64, t *token) error {
 	if !e.setCurrent(e.ctx, name, was, was.withToken(t)) {
 		return ErrClosed
 	}
-	e.recovered(name, was.conn, was.trouble)
+	e.reportRecovery(name, was.conn, was.backoff)
 	return nil
 }
 
@@ -180,12 +180,12 @@ func (e *Engine) setCurrent(ctx context.Context, name string, was, next *state) 
 		return false
 	}
 	e.states.put(name, next)
-	e.planRefresh(name, next)
+	e.scheduleNextRefresh(name, next)
 	return true
 }
 
-// commitment is a change of a connection that is ready to be stored.
-type commitment struct {
+// connectionUpdate is a change of a connection that is ready to be stored.
+type connectionUpdate struct {
 	// was is the state that the change was made from; nil for a new connection.
 	was  *state
 	conn *Connection
@@ -196,44 +196,45 @@ type commitment struct {
 	// seal, if not nil, completes conn at a moment from which on no token of the
 	// state before can become current.
 	seal func(before *state)
-	// notice is for the next reader; nil if there is none.
-	notice *notice
+	// warning is for the next reader; nil if there is none.
+	warning *pendingWarning
 }
 
-// commit stores a connection in one write and makes it the current one. Nothing
-// has changed if it fails, and the error says so; if that cannot be known, it
-// says that instead.
-func (e *Engine) commit(ctx context.Context, name string, c commitment) error {
+// commit stores a connection in one write and makes it the current one. If another
+// node has changed the connection since u.was, nothing happens and the error is
+// errSuperseded. Nothing has changed if it fails, and the error says so; if that
+// cannot be known, it says that instead.
+func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) error {
 	defer e.lockEntry(name)()
-	was := c.was
-	if st := e.states.get(name); st != nil {
-		was = st
+	was := e.states.get(name)
+	if !was.sameConnection(u.was) {
+		return errSuperseded
 	}
-	if c.seal != nil {
-		c.seal(was)
+	if u.seal != nil {
+		u.seal(was)
 	}
-	encoded, err := c.conn.encode()
+	encoded, err := u.conn.encode()
 	if err != nil {
 		return err
 	}
 	if err := e.put(ctx, name, was, encoded); err != nil {
 		return err
 	}
-	next := was.succeededBy(c.conn, c.http)
+	next := was.replacedBy(u.conn, u.http, e.clock.Now())
 	if next.revision == 0 {
 		next.revision = e.states.nextRevision()
 	}
 	if next.counters == nil {
 		next.counters = e.states.countersOf(name)
 	}
-	for _, t := range c.tokens {
-		if was != nil && t.clientID == c.conn.Pair.Active().ID {
-			e.recovered(name, c.conn, was.trouble)
+	for _, t := range u.tokens {
+		if was != nil && t.clientID == u.conn.Pair.Active().ID {
+			e.reportRecovery(name, u.conn, was.backoff)
 		}
 		next = next.withToken(t)
 	}
-	if c.notice != nil {
-		next.notice = c.notice
+	if u.warning != nil {
+		next.warning = u.warning
 	}
 	if was != nil && was.http != next.http {
 		was.closeIdle(e.http)

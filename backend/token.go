@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// token is an access token in memory. All of it but the flags is never changed.
+// token is an access token in memory. Only its flags are ever changed.
 type token struct {
 	access   Secret
 	typ      string
@@ -19,25 +17,28 @@ type token struct {
 	scope, missing string
 	// fetched is when its request was sent, expires when GBG lets it end.
 	fetched, expires time.Time
-	// overlap is how long before its end it has a successor. It is the token's own,
+	// overlap is how long before its end there is a newer one. It is the token's own,
 	// so that all answers with this token are the same.
 	overlap time.Duration
-	// lifetimeAssumed says that GBG named no lifetime.
+	// lead is how long before that the next token is asked for.
+	lead time.Duration
+	// lifetimeAssumed is set if GBG named no lifetime.
 	lifetimeAssumed bool
 
-	// used says that somebody read it. A token that nobody reads gets no
-	// successor.
+	// used is set when somebody reads it. A token that nobody reads is not
+	// refreshed.
 	used atomic.Bool
-	// succeeding says that its successor is being fetched.
-	succeeding atomic.Bool
+	// refreshing is set while the next token is being fetched.
+	refreshing atomic.Bool
 }
 
-// maxLead bounds token.lead.
-const maxLead = 5 * time.Second
+// maxAnswerTime is the most that refreshLead allows GBG for its answer.
+const maxAnswerTime = 5 * time.Second
 
-// newToken counts a token's life from the moment its request was sent.
-func newToken(r request, t *gbgauth.Token, sent time.Time, s Settings) *token {
+// newToken returns a token whose life counts from the moment its request was sent.
+func (e *Engine) newToken(r request, t *issuedToken, s Settings) *token {
 	granted := orDefault(t.Scope, r.scope())
+	early := overlap(t.Lifetime, s)
 	return &token{
 		access:          t.AccessToken,
 		typ:             t.Type,
@@ -45,14 +46,22 @@ func newToken(r request, t *gbgauth.Token, sent time.Time, s Settings) *token {
 		source:          r.source(),
 		scope:           granted,
 		missing:         missingScopes(r.scope(), granted),
-		fetched:         sent,
-		expires:         sent.Add(t.Lifetime),
-		overlap:         overlap(t.Lifetime, s),
+		fetched:         t.sent,
+		expires:         t.sent.Add(t.Lifetime),
+		overlap:         early,
+		lead:            e.refreshLead(early),
 		lifetimeAssumed: t.LifetimeAssumed,
 	}
 }
 
-// warnings are what to tell people about the token. Mostly nil.
+// refreshLead returns how long before the overlap of two tokens begins the second is
+// asked for: time for GBG to answer, and a random part of a tenth of the overlap, so
+// that connections whose tokens began together do not all ask in one moment.
+func (e *Engine) refreshLead(overlap time.Duration) time.Duration {
+	return min(overlap/10, maxAnswerTime) + time.Duration(e.random()*float64(overlap)/10)
+}
+
+// warnings returns what to tell people about the token, usually nil.
 func (t *token) warnings() []string {
 	if t.missing == "" {
 		return nil
@@ -60,13 +69,12 @@ func (t *token) warnings() []string {
 	return []string{fmt.Sprintf("GBG granted client %q less than was asked for: %q is missing (granted: %q)", t.clientID, t.missing, t.scope)}
 }
 
-// lifetime is how long GBG lets the token live.
+// lifetime returns how long GBG lets the token live.
 func (t *token) lifetime() time.Duration { return t.expires.Sub(t.fetched) }
 
-// left is how long the token is still valid; zero or less if it is not. Where
-// the monotonic and the wall clock disagree (one was set, or the machine slept,
-// which the monotonic clock does not see) the smaller counts. A nil token is
-// not valid.
+// left returns how long the token is still valid; zero or less if it is not, or if t
+// is nil. Where the monotonic and the wall clock disagree (one was set, or the machine
+// slept, which the monotonic clock does not see) the smaller counts.
 func (t *token) left(now time.Time) time.Duration {
 	if t == nil {
 		return 0
@@ -74,19 +82,18 @@ func (t *token) left(now time.Time) time.Duration {
 	return min(t.expires.Sub(now), t.expires.Round(0).Sub(now.Round(0)))
 }
 
-// refresh is when the token has its successor.
-func (t *token) refresh() time.Time { return t.expires.Add(-t.overlap) }
+// refreshTime returns when there is a newer token.
+func (t *token) refreshTime() time.Time { return t.expires.Add(-t.overlap) }
 
-// lead is how long before that, at most, the successor is asked for: time for
-// GBG to answer.
-func (t *token) lead() time.Duration { return min(t.overlap/10, maxLead) }
+// refreshStart returns when the newer token is asked for.
+func (t *token) refreshStart() time.Time { return t.refreshTime().Add(-t.lead) }
 
-// rotationPeriod is the time from this token to the next, in whole seconds, at
+// rotationPeriod returns the time from this token to the next, in whole seconds, at
 // least one.
 func (t *token) rotationPeriod() time.Duration { return rotationPeriod(t.lifetime(), t.overlap) }
 
-// overlap is how long before its end a token has a successor: as configured, but
-// never more than a third of its life.
+// overlap returns how long before a token's end there is a newer one: as configured,
+// but never more than a third of its lifetime.
 func overlap(lifetime time.Duration, s Settings) time.Duration {
 	return min(s.withDefaults().RefreshBefore, lifetime/3)
 }

@@ -71,7 +71,7 @@ func (e *Engine) keepToken(ctx context.Context, name string, st *state) (kept bo
 	t := st.token
 	var err error
 	if t != nil {
-		err = e.putToken(ctx, name, t, st.seen[t.clientID].tokensUntil)
+		err = e.putToken(ctx, name, t, st.activity[t.clientID].tokensUntil)
 	}
 	if errors.Is(err, logical.ErrReadOnly) {
 		return true // this node serves from memory, another one writes
@@ -153,6 +153,7 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 		fetched:         entry.Fetched,
 		expires:         entry.Expires,
 		overlap:         entry.Overlap,
+		lead:            e.refreshLead(entry.Overlap),
 		lifetimeAssumed: entry.LifetimeAssumed,
 	}
 	if t.fetched.After(e.clock.Now().Add(maxClockSkew)) {

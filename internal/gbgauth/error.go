@@ -93,3 +93,6 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Temporary says that the same request may succeed later.
 func (e *Error) Temporary() bool { return e.Kind == Unreachable || e.Kind == NotAToken }
+
+// NoAnswer reports whether the endpoint could not be reached.
+func (e *Error) NoAnswer() bool { return e.Kind == Unreachable && e.Status == 0 }
