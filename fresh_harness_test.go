@@ -128,7 +128,7 @@ func (f *freshWorld) mountAt(clock clockwork.Clock) *mount {
 	if dice == nil {
 		dice = func() float64 { return f.options.random }
 	}
-	backend, err := gbg.NewFactory(gbg.Options{Clock: clock, Random: dice})(f.t.Context(), &logical.BackendConfig{
+	backend, err := gbg.NewFactory(gbg.Options{Clock: unpausedClock{clock}, Random: dice})(f.t.Context(), &logical.BackendConfig{
 		StorageView:  f.storage,
 		Logger:       hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &f.heard.log}),
 		System:       system,

@@ -11,7 +11,7 @@ import (
 var errSuperseded = errors.New("the connection has changed")
 
 // refusedPause is the pause before a client that was refused is asked once more.
-const refusedPause = 500 * time.Millisecond
+const refusedPause = 300 * time.Millisecond
 
 // awaitFetch waits for the one token request that is under way for a state, and
 // starts it if there is none.

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -73,7 +74,17 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		return Rotation{}, err
 	}
 	defer unlock()
+	for {
+		rotation, err := e.rotate(ctx, name, r)
+		if !errors.Is(err, errSuperseded) {
+			return rotation, err
+		}
+	}
+}
 
+// rotate does a rotation of the connection as it is now. The error is errSuperseded
+// if another node has changed the connection meanwhile.
+func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	st, err := e.state(ctx, name)
 	if err != nil {
 		return Rotation{}, err
