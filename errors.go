@@ -17,6 +17,10 @@ import (
 type refusal interface {
 	error
 	Temporary() bool
+	// Refused reports whether GBG understood the request and said no; ClientRefused,
+	// whether to who asked.
+	Refused() bool
+	ClientRefused() bool
 	// RetryAfter returns how long GBG asked to be left alone; zero if it did not.
 	RetryAfter() time.Duration
 }
@@ -47,6 +51,8 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 		return cannotExchange(req, connection, asked)
 	case errors.As(err, &refused) && refused.Temporary():
 		return unavailable(sentences(refused.Error(), "Nothing has changed"), refused.RetryAfter())
+	case errors.As(err, &refused) && !refused.Refused():
+		return nil, logical.CodedError(http.StatusBadGateway, sentences(refused.Error(), "Nothing has changed"))
 	case errors.As(err, &refused):
 		return logical.ErrorResponse(sentences(refused.Error(), "Nothing has changed")), nil
 	case errors.As(err, &short):
@@ -68,6 +74,8 @@ func cannotExchange(req *logical.Request, connection string, err *backend.Client
 	case err.ClientRefused():
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error(),
 			"GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at "+pathFor(req, "config", connection)))
+	case !err.Refused():
+		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error()))
 	}
 	return logical.ErrorResponse(err.Error()), nil
 }
@@ -78,12 +86,15 @@ func cannotServe(req *logical.Request, connection string, failing *backend.Faili
 	if refused.Temporary() {
 		return unavailable(sentences(refused.Error(), when), failing.Wait)
 	}
-	todo := "If its secret was regenerated, write the new one: " + secretCommand(req, connection)
+	answer := []string{refused.Error(), when}
 	var asked *backend.ClientError
-	if errors.As(refused, &asked) && asked.Step == backend.StepExchange {
-		todo = "The identity provider's part went well: check scope, idp_scope and the exchange client at " + pathFor(req, "config", connection)
+	switch {
+	case errors.As(refused, &asked) && asked.Step == backend.StepExchange && refused.Refused():
+		answer = append(answer, "The identity provider's part went well: check scope, idp_scope and the exchange client at "+pathFor(req, "config", connection))
+	case refused.ClientRefused():
+		answer = append(answer, "If its secret was regenerated, write the new one: "+secretCommand(req, connection))
 	}
-	return nil, logical.CodedError(http.StatusBadGateway, sentences(refused.Error(), when, todo))
+	return nil, logical.CodedError(http.StatusBadGateway, sentences(answer...))
 }
 
 // secretCommand is how a person replaces the secret of a client.

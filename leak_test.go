@@ -121,8 +121,7 @@ func TestLeakNothingPrintsASecret(t *testing.T) {
 // all that can hold one.
 func valuesOf(t *testing.T, w *world) []any {
 	t.Helper()
-	engine, err := backend.New(backend.Options{Storage: w.storage, Clock: w.clock})
-	require.NoError(t, err)
+	engine := backend.New(backend.Options{Storage: w.storage, Clock: w.clock})
 	t.Cleanup(engine.Close)
 	conn, err := engine.Connection(t.Context(), "default")
 	require.NoError(t, err)

@@ -8,6 +8,7 @@ package gbg
 
 import (
 	"context"
+	"net"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -15,6 +16,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/internal/gbgauth"
 	"vault-plugin-secrets-gbg/internal/metrics"
 )
 
@@ -31,24 +33,32 @@ type Options struct {
 	// Random gives numbers in [0, 1) from many goroutines at once; nil is
 	// math/rand/v2's.
 	Random func() float64
+	// DialContext connects to a host and port; nil means over TCP.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// userAgent returns what requests to GBG name themselves (RFC 9110 section 10.1.5).
+func userAgent(version string) string {
+	if version == "" {
+		return gbgauth.DefaultUserAgent
+	}
+	return gbgauth.DefaultUserAgent + "/" + strings.TrimPrefix(version, "v")
 }
 
 // NewFactory gives the function by which Vault makes a mount's backend.
 func NewFactory(o Options) logical.Factory {
 	return func(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
 		heard := observers{Metrics: metrics.New(o.Version), events: newEventBus(config.EventsSender, config.Logger)}
-		engine, err := backend.New(backend.Options{
+		engine := backend.New(backend.Options{
 			Storage:     config.StorageView,
 			Logger:      config.Logger,
 			Clock:       o.Clock,
 			Random:      o.Random,
 			Observer:    heard,
+			UserAgent:   userAgent(o.Version),
+			DialContext: o.DialContext,
 			MaxLeaseTTL: config.System.MaxLeaseTTL,
 		})
-		if err != nil {
-			heard.events.close()
-			return nil, err
-		}
 		d := &doors{engine: engine, metrics: heard.Metrics}
 		b := d.framework(o.Version)
 		b.Clean = func(context.Context) {

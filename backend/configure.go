@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -57,12 +56,12 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 		return nil, nil
 	}
 
-	client, err := e.httpClient(next, st)
+	client, err := e.http.client(next, st)
 	if err != nil {
 		return nil, invalid(CAPEM, "%s", err)
 	}
 	defer func() {
-		if err != nil && client != e.http && (st == nil || client != st.http) {
+		if err != nil && next.Settings.CAPEM != "" && (st == nil || client != st.http) {
 			client.CloseIdleConnections()
 		}
 	}()
@@ -221,7 +220,7 @@ func (c *Connection) unproven(old *Connection) []Client {
 
 // verify gets a token with every one of the clients, one after another. Each has a
 // request timeout of its own.
-func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via *http.Client, clients []Client) ([]*token, error) {
+func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via *gbgauth.Client, clients []Client) ([]*token, error) {
 	var tokens []*token
 	for _, client := range clients {
 		t, err := e.verifyClient(ctx, name, conn, via, client)
@@ -234,20 +233,8 @@ func (e *Engine) verify(ctx context.Context, name string, conn *Connection, via 
 	return tokens, nil
 }
 
-func (e *Engine) verifyClient(ctx context.Context, name string, conn *Connection, via *http.Client, client Client) (*token, error) {
+func (e *Engine) verifyClient(ctx context.Context, name string, conn *Connection, via *gbgauth.Client, client Client) (*token, error) {
 	limit, end := e.limit(ctx, conn)
 	defer end()
 	return e.requestToken(limit, tokenRequest{connection: name, conn: conn, client: client, via: via})
-}
-
-// httpClient gives the client that a connection's requests go through: its
-// state's, if the roots are the same, else the shared one or a new one.
-func (e *Engine) httpClient(conn *Connection, st *state) (*http.Client, error) {
-	switch {
-	case conn.Settings.CAPEM == "":
-		return e.http, nil
-	case st != nil && st.conn.Settings.CAPEM == conn.Settings.CAPEM:
-		return st.http, nil
-	}
-	return gbgauth.NewHTTPClient(conn.Settings.CAPEM)
 }

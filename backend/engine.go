@@ -3,7 +3,7 @@ package backend
 import (
 	"context"
 	"math/rand/v2"
-	"net/http"
+	"net"
 	"sync"
 	"time"
 
@@ -30,6 +30,11 @@ type Options struct {
 	Random func() float64
 	// Observer hears what happens; nil is nobody.
 	Observer Observer
+	// UserAgent is what requests to GBG name themselves; empty means
+	// gbgauth.DefaultUserAgent.
+	UserAgent string
+	// DialContext connects to a host and port; nil means over TCP.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// MaxLeaseTTL gives the longest lease that the mount allows; nil is no bound.
 	MaxLeaseTTL func() time.Duration
 }
@@ -46,8 +51,8 @@ type Engine struct {
 	// maxLeaseTTL is the mount's.
 	maxLeaseTTL func() time.Duration
 
-	// http serves every connection that has no roots of its own.
-	http *http.Client
+	// http are the clients of all connections without roots of their own.
+	http httpClients
 
 	// states holds what is known of each connection in use.
 	states states
@@ -73,12 +78,8 @@ type Engine struct {
 	closing sync.RWMutex
 }
 
-// New makes an engine. Close ends it.
-func New(o Options) (*Engine, error) {
-	client, err := gbgauth.NewHTTPClient("")
-	if err != nil {
-		return nil, err
-	}
+// New returns an engine. Close ends it.
+func New(o Options) *Engine {
 	e := &Engine{
 		storage:     o.Storage,
 		logger:      o.Logger,
@@ -86,7 +87,7 @@ func New(o Options) (*Engine, error) {
 		random:      o.Random,
 		observer:    o.Observer,
 		maxLeaseTTL: o.MaxLeaseTTL,
-		http:        client,
+		http:        httpClients{options: gbgauth.ClientOptions{UserAgent: o.UserAgent, DialContext: o.DialContext}},
 		entryLocks:  locksutil.CreateLocks(),
 	}
 	if e.logger == nil {
@@ -105,7 +106,7 @@ func New(o Options) (*Engine, error) {
 		e.maxLeaseTTL = func() time.Duration { return gbgauth.MaxLifetime }
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
-	return e, nil
+	return e
 }
 
 // Close ends what runs in the background and waits for it. Requests that still
@@ -116,8 +117,8 @@ func (e *Engine) Close() {
 	e.closing.Unlock()
 	e.timers.close()
 	e.work.Wait()
-	e.http.CloseIdleConnections()
-	e.states.each(func(st *state) { st.closeIdle(e.http) })
+	e.http.closeIdle()
+	e.states.each((*state).closeIdle)
 }
 
 // startChange begins a change of one connection, which waits for the one before.

@@ -39,12 +39,11 @@ type fuzzedEngine struct {
 func newFuzzedEngine(tb testing.TB) *fuzzedEngine {
 	tb.Helper()
 	e := &fuzzedEngine{}
-	engine, err := New(Options{
+	engine := New(Options{
 		Storage: &logical.InmemStorage{},
 		Clock:   clockwork.NewFakeClockAt(time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC)),
 		Logger:  hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &e.log}),
 	})
-	require.NoError(tb, err)
 	tb.Cleanup(engine.Close)
 	e.Engine = engine
 	return e

@@ -44,8 +44,14 @@ func (e *PairError) Error() string { return e.Active.Error() + "; " + e.Standby.
 // Unwrap gives both.
 func (e *PairError) Unwrap() []error { return []error{e.Active, e.Standby} }
 
-// Temporary says that the standby may do better later.
+// Temporary reports whether the standby may do better later.
 func (e *PairError) Temporary() bool { return e.Standby.Temporary() }
+
+// Refused reports true: the active client was refused.
+func (e *PairError) Refused() bool { return true }
+
+// ClientRefused reports true, for the same reason.
+func (e *PairError) ClientRefused() bool { return true }
 
 // FailingError is the answer to a reader while there is no valid token and none
 // can be had.
@@ -105,21 +111,21 @@ func (e *ClientError) Error() string {
 	return fmt.Sprintf("connection %q: %s: %s", e.Connection, e.outcome(), e.Cause)
 }
 
-// outcome says who did not do what for whom.
+// outcome returns who did not do what for whom.
 func (e *ClientError) outcome() string {
-	temporary := e.Temporary()
+	refused := e.Cause.Refused()
 	switch {
-	case e.Step == StepIDP && temporary:
+	case e.Step == StepIDP && !refused:
 		return fmt.Sprintf("no token for client %q from the identity provider", e.ClientID)
-	case e.Step == StepExchange && temporary:
+	case e.Step == StepExchange && !refused:
 		return fmt.Sprintf("no token from GBG in exchange for the identity provider's of client %q", e.ClientID)
 	case e.Step == StepExchange:
 		return fmt.Sprintf("GBG refused to exchange the identity provider's token of client %q", e.ClientID)
-	case e.Step == StepOwnExchange && temporary:
+	case e.Step == StepOwnExchange && !refused:
 		return "no token from GBG in exchange for the id_token"
 	case e.Step == StepOwnExchange:
 		return "GBG refused to exchange the id_token"
-	case temporary:
+	case !refused:
 		return fmt.Sprintf("no token for client %q", e.ClientID)
 	}
 	return fmt.Sprintf("%s refused client %q", e.Step.asked(), e.ClientID)
@@ -128,8 +134,11 @@ func (e *ClientError) outcome() string {
 // Unwrap gives the cause.
 func (e *ClientError) Unwrap() error { return e.Cause }
 
-// Temporary says that GBG did not say no: the same request may succeed later.
+// Temporary reports whether the same request may succeed later.
 func (e *ClientError) Temporary() bool { return e.Cause.Temporary() }
+
+// Refused reports whether GBG understood the request and said no.
+func (e *ClientError) Refused() bool { return e.Cause.Refused() }
 
 // RevocationError is a leased token that could not be revoked yet.
 type RevocationError struct {
@@ -149,7 +158,7 @@ func (e *RevocationError) Error() string {
 // Unwrap gives the cause.
 func (e *RevocationError) Unwrap() error { return e.Cause }
 
-// ClientRefused says that GBG refused who asked, not what was asked.
+// ClientRefused reports whether GBG refused who asked, not what was asked.
 func (e *ClientError) ClientRefused() bool { return e.Cause.Kind == gbgauth.RefusedClient }
 
 // RetryAfter returns how long the endpoint asked to be left alone; zero if it did not.

@@ -24,7 +24,7 @@ func (c *Connection) request(client Client) request {
 		Scope:        s.Scope,
 	}}
 	if s.GrantType == GrantIDAuth {
-		r.clients.TokenURL, r.clients.Scope = s.IDPTokenURL, s.IDPScope
+		r.clients.TokenURL, r.clients.Scope, r.clients.IdentityProvider = s.IDPTokenURL, s.IDPScope, true
 		r.exchange = c.exchange(Secret{})
 	}
 	return r

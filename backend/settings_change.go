@@ -57,7 +57,7 @@ func (s Settings) change(c SettingsChange) (Settings, error) {
 		if len(s.CAPEM) > maxCALength {
 			return s, invalid(CAPEM, "is longer than %d bytes", maxCALength)
 		}
-		if _, err := gbgauth.NewHTTPClient(s.CAPEM); err != nil {
+		if _, err := gbgauth.NewClient(gbgauth.ClientOptions{Roots: s.CAPEM}); err != nil {
 			return s, invalid(CAPEM, "%s", err)
 		}
 	}

@@ -27,8 +27,7 @@ type settingsMount struct {
 func newSettingsMount(t *testing.T) settingsMount {
 	t.Helper()
 	storage := &logical.InmemStorage{}
-	engine, err := backend.New(backend.Options{Storage: storage})
-	require.NoError(t, err)
+	engine := backend.New(backend.Options{Storage: storage})
 	t.Cleanup(engine.Close)
 	return settingsMount{engine, storage}
 }
@@ -164,8 +163,7 @@ func TestSettingsAccepted(t *testing.T) {
 			require.NoError(t, m.set(t, backend.SettingsChange{}, twoClients()))
 			require.NoError(t, m.set(t, tc.change, twoClients()), "on a later write")
 			assert.Equal(t, want, m.read(t).Settings)
-			again, err := backend.New(backend.Options{Storage: m.storage})
-			require.NoError(t, err)
+			again := backend.New(backend.Options{Storage: m.storage})
 			defer again.Close()
 			assert.Equal(t, want, settingsMount{again, m.storage}.read(t).Settings, "as another node reads it")
 		})

@@ -3,10 +3,11 @@ package backend
 import (
 	"bytes"
 	"maps"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // state is all that is known of a connection at one moment. It is never
@@ -14,7 +15,7 @@ import (
 type state struct {
 	conn *Connection
 	// http is what conn's requests go through.
-	http *http.Client
+	http *gbgauth.Client
 	// revision differs between states whose token requests differ, or are made for
 	// another purpose: for all readers, or for one reader's lease.
 	revision uint64
@@ -47,7 +48,7 @@ type clientActivity struct {
 // replacedBy returns the state that follows when a connection, or a new one if s is
 // nil, becomes conn: with what stays true of the old one. A pause after failures
 // ends, the failures stay. The revision is zero if it needs a new one.
-func (s *state) replacedBy(conn *Connection, client *http.Client, now time.Time) *state {
+func (s *state) replacedBy(conn *Connection, client *gbgauth.Client, now time.Time) *state {
 	next := &state{conn: conn, http: client}
 	if s == nil {
 		return next
@@ -121,8 +122,8 @@ func (s *state) storedAs(stored []byte) bool {
 }
 
 // closeIdle closes network connections that only this state uses.
-func (s *state) closeIdle(shared *http.Client) {
-	if s.http != shared {
+func (s *state) closeIdle() {
+	if s.conn.Settings.CAPEM != "" {
 		s.http.CloseIdleConnections()
 	}
 }

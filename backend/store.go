@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -76,7 +75,7 @@ func (e *Engine) forget(name string) {
 // drop forgets a connection. The entry's lock is held.
 func (e *Engine) drop(name string) {
 	if st := e.states.get(name); st != nil {
-		st.closeIdle(e.http)
+		st.closeIdle()
 	}
 	e.states.drop(name)
 	e.timers.drop(name)
@@ -95,7 +94,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := e.httpClient(conn, nil)
+	client, err := e.http.client(conn, nil)
 	if err != nil {
 		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
 	}
@@ -190,7 +189,7 @@ type connectionUpdate struct {
 	was  *state
 	conn *Connection
 	// http is what conn's requests go through.
-	http *http.Client
+	http *gbgauth.Client
 	// tokens are what conn's clients just got.
 	tokens []*token
 	// seal, if not nil, completes conn at a moment from which on no token of the
@@ -237,7 +236,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 		next.warning = u.warning
 	}
 	if was != nil && was.http != next.http {
-		was.closeIdle(e.http)
+		was.closeIdle()
 	}
 	e.setCurrent(ctx, name, was, next) // shown or not, the connection is stored
 	return nil

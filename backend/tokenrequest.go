@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -61,7 +60,7 @@ type tokenRequest struct {
 	connection string
 	conn       *Connection
 	client     Client
-	via        *http.Client
+	via        *gbgauth.Client
 	// awaited reports whether somebody waits for the token; nil means always.
 	awaited func() bool
 	// stale is called before each try, after the wait for it, and reports whether the
@@ -76,7 +75,7 @@ type endpointRequest struct {
 	clientID string // empty for a caller's own token
 	step     Step
 	url      string
-	fetch    func(context.Context, *http.Client) (*gbgauth.Token, error)
+	fetch    func(context.Context, *gbgauth.Client) (*gbgauth.Token, error)
 }
 
 // issuedToken is a token and when its request was sent.
@@ -201,7 +200,7 @@ func (e *Engine) limit(ctx context.Context, conn *Connection) (_ timeLimit, end 
 // noTurn returns the failure of a request that was not sent.
 func (l timeLimit) noTurn(address string) *gbgauth.Error {
 	return &gbgauth.Error{
-		Kind: gbgauth.Unreachable,
+		Kind: gbgauth.NotSent,
 		URL:  address,
 		Description: fmt.Sprintf("not asked: all of request_timeout (%s) was spent waiting behind other requests to this host, of which at most %d are sent at once",
 			l.total, maxRequestsPerHost),

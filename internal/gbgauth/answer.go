@@ -20,52 +20,72 @@ const (
 	AssumedLifetime = 5 * time.Minute
 	// MaxLifetime is the longest lifetime believed.
 	MaxLifetime = 24 * time.Hour
+	// MaxRetryAfter is the longest Retry-After believed.
+	MaxRetryAfter = time.Hour
+	// maxScopeBytes is the longest scope believed; a longer one is taken for unknown.
+	maxScopeBytes = 16 << 10
 )
 
-// answer is the http.RoundTripper of one request. It bounds and checks what comes
-// back before golang.org/x/oauth2 reads it, and keeps what that
-// library drops or is stricter about: expires_in as it stands, the status and
-// the request id.
+// answer is the http.RoundTripper of one request. It bounds and reads what comes
+// back, once; golang.org/x/oauth2 gets to see only what was read here.
 type answer struct {
-	base http.RoundTripper
+	client *Client
 	// url is the token endpoint; secrets are what no error may show.
 	url     string
 	secrets []Secret
-	// token says that a success must be a token.
-	token     bool
-	status    int
-	requestID string
+	// token is set if a success must be a token.
+	token bool
+	// identityProvider is set if the endpoint is one, with words of its own for a
+	// refused client.
+	identityProvider bool
+
+	status      int
+	requestID   string
+	contentType string
 	// retryAfter is the answer's Retry-After.
 	retryAfter time.Duration
-	body       []byte
-	expiresIn  json.RawMessage
+	// fields are those of the answer's JSON object, by their exact names; nil if it is
+	// none.
+	fields map[string]json.RawMessage
 }
 
-// once gives a client like another for one request, whose answer it keeps.
-func (a *answer) once(client *http.Client) *http.Client {
-	a.base = client.Transport
-	if a.base == nil {
-		a.base = http.DefaultTransport
+// do returns a client for one request, whose answer a keeps.
+func (a *answer) do(c *Client) *http.Client {
+	a.client = c
+	return &http.Client{
+		Transport:     a,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &http.Client{Transport: a, CheckRedirect: client.CheckRedirect}
 }
 
-// answerError says why an answer cannot be a token.
+// answerError is why an answer cannot be a token.
 type answerError string
 
 func (e answerError) Error() string { return string(e) }
 
 // RoundTrip implements http.RoundTripper.
 func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
+	through := a.client.to(req.URL)
+	resp, err := a.roundTrip(through, req)
+	if err != nil && req.Context().Err() != nil {
+		// The connection may have gone silent. Over HTTP/2 it would be used again.
+		a.client.retire(req.URL, through)
+	}
+	return resp, err
+}
+
+func (a *answer) roundTrip(through transport, req *http.Request) (*http.Response, error) {
 	req.Header.Set("Accept", "application/json")
-	resp, err := a.base.RoundTrip(req)
+	req.Header.Set("User-Agent", a.client.userAgent)
+	resp, err := through.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	a.status = resp.StatusCode
 	a.requestID = resp.Header.Get("X-Request-Id")
-	a.retryAfter = retryAfter(resp.Header)
+	a.contentType = resp.Header.Get("Content-Type")
+	a.retryAfter = retryAfter(resp.Header, time.Now())
 
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		return nil, answerError("the endpoint answered with a redirect, which is never followed")
@@ -77,64 +97,112 @@ func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if len(body) > maxAnswerBytes {
 		return nil, answerError("the answer is larger than 1 MiB")
 	}
-	a.body = body
-	if resp.StatusCode < 300 && a.token {
-		if body, err = a.takeExpiresIn(body); err != nil {
-			return nil, err
-		}
+	// encoding/json refuses a byte order mark, which RFC 8259 section 8.1 lets a
+	// reader ignore.
+	isObject := json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &a.fields) == nil && a.fields != nil
+	if resp.StatusCode < 300 && a.token && !isObject {
+		return nil, answerError("the answer is not a JSON object")
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	resp.ContentLength = int64(len(body))
+	known, err := a.known()
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(known))
+	resp.ContentLength = int64(len(known))
 	// x/oauth2 chooses its parser by this header; RFC 6749 knows JSON only.
 	resp.Header.Set("Content-Type", "application/json")
 	return resp, nil
 }
 
-// retryAfter reads Retry-After: seconds, or a date, which counts from the
-// answer's own so that clocks need not agree.
-func retryAfter(header http.Header) time.Duration {
-	value := header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, MaxLifetime)
+// known returns the answer as x/oauth2 gets to see it: what it needs, by the exact
+// names of RFC 6749. It would match names in any case, and refuses an answer over a
+// number beyond 64 bits or an error that is none.
+func (a *answer) known() ([]byte, error) {
+	fields := map[string]json.RawMessage{}
+	for _, name := range []string{"access_token", "token_type"} {
+		if value, ok := a.fields[name]; ok {
+			fields[name] = value
+		}
+	}
+	if code := errorCode(a.text("error"), "_"); code != "" {
+		fields["error"] = json.RawMessage(strconv.Quote(code))
+	}
+	// Not json.Marshal: it makes \u003c of every <, and x/oauth2 reads 1 MiB.
+	var known bytes.Buffer
+	encoder := json.NewEncoder(&known)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(fields)
+	return known.Bytes(), err
+}
+
+// text returns a field that is a string, and "" if it is anything else.
+func (a *answer) text(name string) (text string) {
+	if json.Unmarshal(a.fields[name], &text) != nil {
+		return ""
+	}
+	return text
+}
+
+// scope returns the scope granted: a string, or a list of strings as some servers
+// send it; "" if it is anything else.
+func (a *answer) scope() string {
+	var scopes []string
+	scope := a.text("scope")
+	if scope == "" && json.Unmarshal(a.fields["scope"], &scopes) == nil {
+		scope = strings.Join(scopes, " ")
+	}
+	if len(scope) > maxScopeBytes {
+		return ""
+	}
+	return scope
+}
+
+// retryAfter reads Retry-After: seconds, or a date, which counts from the answer's
+// own so that clocks need not agree; from now if the answer has none. Zero means that
+// the header says nothing that can be read.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if isDigits(value) {
+		seconds, err := strconv.ParseUint(value, 10, 64)
+		if err != nil || seconds > uint64(MaxRetryAfter/time.Second) {
+			return MaxRetryAfter
+		}
+		return time.Duration(seconds) * time.Second
 	}
 	until, err := http.ParseTime(value)
 	if err != nil {
 		return 0
 	}
-	sent, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		return 0
+	if sent, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = sent
 	}
-	return min(max(until.Sub(sent), 0), MaxLifetime)
+	return min(max(until.Sub(now), 0), MaxRetryAfter)
 }
 
-// takeExpiresIn moves expires_in out of a JSON object: x/oauth2 refuses a whole
-// answer over a fraction or a number beyond 64 bits in it.
-func (a *answer) takeExpiresIn(body []byte) ([]byte, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return nil, answerError("the answer is not a JSON object")
+func isDigits(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == ""
+}
+
+// errorCode returns a code if it has the form of one: small letters and the other
+// characters, at most 64; else "". Anything else might be a secret, or a page.
+func errorCode(code, others string) string {
+	if len(code) > 64 || strings.Trim(code, "abcdefghijklmnopqrstuvwxyz"+others) != "" {
+		return ""
 	}
-	a.expiresIn = fields["expires_in"]
-	delete(fields, "expires_in")
-	// Not json.Marshal: it makes \u003c of every <, and x/oauth2 reads 1 MiB.
-	var rest bytes.Buffer
-	encoder := json.NewEncoder(&rest)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(fields)
-	return rest.Bytes(), err
+	return code
 }
 
 // lifetime reads expires_in (RFC 6749 section 5.1: seconds). Missing or null is
 // AssumedLifetime, and assumed is true; a numeric string counts as its number;
 // more than MaxLifetime counts as that.
 func (a *answer) lifetime() (lifetime time.Duration, assumed bool, err error) {
-	text := strings.TrimSpace(string(a.expiresIn))
+	expiresIn := a.fields["expires_in"]
+	text := strings.TrimSpace(string(expiresIn))
 	if text == "" || text == "null" {
 		return AssumedLifetime, true, nil
 	}
 	if text[0] == '"' {
-		if err := json.Unmarshal(a.expiresIn, &text); err != nil {
+		if err := json.Unmarshal(expiresIn, &text); err != nil {
 			return 0, false, answerError("expires_in cannot be read")
 		}
 		text = strings.TrimSpace(text)

@@ -6,34 +6,56 @@ import (
 	"time"
 )
 
-// Kind says what went wrong with a token request, as far as it matters for what
-// to do next.
+// Kind is what went wrong with a token request, as far as it matters for what to do
+// next.
 type Kind int
 
 const (
-	// RefusedClient says that the endpoint does not accept this client (invalid_client,
+	// RefusedClient means that the endpoint does not accept this client (invalid_client,
 	// unauthorized_client; RFC 6749 section 5.2). Another client may do better.
 	RefusedClient Kind = iota + 1
-	// RefusedRequest says that the endpoint understood the request and said no for
+	// RefusedRequest means that the endpoint understood the request and refused it for
 	// another reason (invalid_scope, ...). Repeating it does not help.
 	RefusedRequest
-	// Unreachable says that no answer came, or one that means "not now" (timeout,
-	// broken connection, TLS failure, 408, 429, 5xx).
+	// ForeignAnswer means a 4xx that has neither OAuth's nor GBG's words (the page of a
+	// firewall, 404, an empty 401): no token endpoint has answered.
+	ForeignAnswer
+	// Unreachable means that no answer came (timeout, broken connection, TLS failure).
 	Unreachable
-	// NotAToken says that the answer was neither a token nor a refusal (not JSON,
+	// NotSent means that there was no time to send the request.
+	NotSent
+	// ProxyError means that a proxy on the way failed or refused to connect (407, 403,
+	// 502 of the proxy's own), or that its setting cannot be read.
+	ProxyError
+	// ServerError means that the endpoint failed (5xx, 408).
+	ServerError
+	// RateLimited means that the endpoint asked for fewer requests (429; RFC 6585
+	// section 4).
+	RateLimited
+	// NotAToken means that the answer was neither a token nor a refusal (not JSON,
 	// no access_token, too large, a redirect).
 	NotAToken
 )
 
-// String names the kind in a word or two.
+// String returns the kind in a few words.
 func (k Kind) String() string {
 	switch k {
 	case RefusedClient:
 		return "client refused"
 	case RefusedRequest:
 		return "request refused"
+	case ForeignAnswer:
+		return "not a token endpoint"
 	case Unreachable:
 		return "no answer"
+	case NotSent:
+		return "not sent"
+	case ProxyError:
+		return "proxy error"
+	case ServerError:
+		return "server error"
+	case RateLimited:
+		return "rate limited"
 	case NotAToken:
 		return "not a token"
 	default:
@@ -49,16 +71,16 @@ type Error struct {
 	URL string
 	// Status is the HTTP status code; 0 if there was no answer.
 	Status int
-	// Code is the OAuth error code (RFC 6749 section 5.2), or the "name" of
-	// GBG GO's own error form; empty if the answer had neither.
+	// Code is the OAuth error code (RFC 6749 section 5.2), Okta's errorCode, or the
+	// "name" of GBG GO's own error form; empty if the answer had none of them.
 	Code string
-	// Description is error_description, or GBG's "problem", or what happened on
-	// the way.
+	// Description is error_description, Okta's errorSummary, GBG's "problem", or what
+	// happened on the way.
 	Description string
 	// RequestID is the answer's X-Request-ID, which GBG's support asks for.
 	RequestID string
 	// RetryAfter is how long the endpoint asks to be left alone (RFC 9110 section
-	// 10.2.3), at most MaxLifetime; zero if it does not say.
+	// 10.2.3), at most MaxRetryAfter; zero if it does not say.
 	RetryAfter time.Duration
 
 	cause error
@@ -91,8 +113,13 @@ func (e *Error) Error() string {
 // is not cleaned: match it, do not print it.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Temporary says that the same request may succeed later.
-func (e *Error) Temporary() bool { return e.Kind == Unreachable || e.Kind == NotAToken }
+// Temporary reports whether the same request may succeed later.
+func (e *Error) Temporary() bool {
+	return !e.Refused() && e.Kind != ForeignAnswer
+}
 
-// NoAnswer reports whether the endpoint could not be reached.
-func (e *Error) NoAnswer() bool { return e.Kind == Unreachable && e.Status == 0 }
+// Refused reports whether the endpoint understood the request and said no.
+func (e *Error) Refused() bool { return e.Kind == RefusedClient || e.Kind == RefusedRequest }
+
+// NoAnswer reports whether the endpoint was asked and could not be reached.
+func (e *Error) NoAnswer() bool { return e.Kind == Unreachable || e.Kind == ProxyError }

@@ -2,7 +2,6 @@ package gbgauth
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -38,7 +37,7 @@ type Exchange struct {
 }
 
 // Fetch asks for a token, once. Its errors are those of [ClientCredentials.Fetch].
-func (r Exchange) Fetch(ctx context.Context, client *http.Client) (*Token, error) {
+func (r Exchange) Fetch(ctx context.Context, client *Client) (*Token, error) {
 	return fetch(ctx, client, clientcredentials.Config{
 		ClientID:     r.ClientID,
 		ClientSecret: r.ClientSecret.Reveal(),
@@ -48,7 +47,7 @@ func (r Exchange) Fetch(ctx context.Context, client *http.Client) (*Token, error
 			"grant_type": {GrantIDAuth},
 			"id_token":   {r.IDToken.Reveal()},
 		},
-	}, r.secrets()...)
+	}, &answer{secrets: r.secrets()})
 }
 
 // secrets are what no error may show.

@@ -16,13 +16,13 @@ import (
 )
 
 // answering is a client whose every request gets the same answer.
-func answering(status int, header string, content []byte) (*http.Client, *canned) {
+func answering(status int, header string, content []byte) (*gbgauth.Client, *canned) {
 	transport := &canned{
 		status:      status % 1000, // what net/http takes for a status: three digits
 		contentType: header,
 		body:        &body{Reader: bytes.NewReader(content)},
 	}
-	return &http.Client{Transport: transport}, transport
+	return gbgauth.NewClientThrough(transport), transport
 }
 
 // FuzzExchangeAnswer does as FuzzAnswer for GBG Identity Solution's endpoint.

@@ -54,9 +54,9 @@ func reply(status int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-func newClient(t *testing.T, roots string) *http.Client {
+func newClient(t *testing.T, roots string) *gbgauth.Client {
 	t.Helper()
-	client, err := gbgauth.NewHTTPClient(roots)
+	client, err := gbgauth.NewClient(gbgauth.ClientOptions{Roots: roots})
 	require.NoError(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 

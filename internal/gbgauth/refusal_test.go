@@ -2,7 +2,9 @@ package gbgauth_test
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +16,10 @@ func TestRefusal(t *testing.T) {
 	t.Parallel()
 
 	const unexplained = "an error without an explanation that could be read"
+	foreign := func(contentType string) string {
+		return "the answer does not come from a token endpoint: it has neither OAuth's nor GBG's words, and its type is " +
+			contentType + ". Is the address right, and is there a proxy or a firewall on the way?"
+	}
 	cases := []struct {
 		name        string
 		status      int
@@ -107,10 +113,68 @@ func TestRefusal(t *testing.T) {
 		},
 		{
 			name: "a code nobody knows", status: 400,
-			body: `{"error":"INVALID_CLIENT"}`,
+			body: `{"error":"no_such_code"}`,
 			kind: gbgauth.RefusedRequest,
-			code: "INVALID_CLIENT",
-			text: "INVALID_CLIENT",
+			code: "no_such_code",
+			text: "no_such_code",
+		},
+		{
+			name: "an error that is no code", status: 400,
+			body: `{"error":"INVALID_CLIENT"}`,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
+		},
+		{
+			name: "an error longer than any code", status: 400,
+			body: `{"error":"` + strings.Repeat("a", 65) + `"}`,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
+		},
+		{
+			name: "a web framework's error", status: 404,
+			body: `{"timestamp":1,"status":404,"error":"Not Found","path":"/as/token"}`,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
+		},
+		{
+			name: "Okta's form", status: 401,
+			body: `{"errorCode":"invalid_client","errorSummary":"Invalid value for 'client_id' parameter.","errorLink":"invalid_client","errorId":"oae1","errorCauses":[]}`,
+			kind: gbgauth.RefusedClient,
+			code: "invalid_client", description: "Invalid value for 'client_id' parameter.",
+			text: "invalid_client: Invalid value for 'client_id' parameter.",
+		},
+		{
+			name: "Okta's form, another code", status: 403,
+			body: `{"errorCode":"E0000006","errorSummary":"You do not have permission."}`,
+			kind: gbgauth.RefusedRequest,
+			code: "E0000006", description: "You do not have permission.",
+			text: "E0000006: You do not have permission.",
+		},
+		{
+			name: "access_denied of GBG", status: 401,
+			body: `{"error":"access_denied","error_description":"Unauthorized"}`,
+			kind: gbgauth.RefusedRequest,
+			code: "access_denied", description: "Unauthorized",
+			text: "access_denied: Unauthorized",
+		},
+		{
+			name: "a byte order mark", status: 401,
+			body: "\ufeff" + `{"error":"invalid_client"}`,
+			kind: gbgauth.RefusedClient,
+			code: "invalid_client",
+			text: "invalid_client",
+		},
+		{
+			name: "names in another case", status: 401,
+			body: `{"Error":"invalid_client"}`,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
+		},
+		{
+			name: "407", status: 407, contentType: "text/html",
+			body: `<html>Proxy Authentication Required</html>`,
+			kind: gbgauth.ProxyError, description: "a proxy on the way asks for a user name and password",
+			text: "a proxy on the way asks for a user name and password",
 		},
 		{
 			name: "GBG GO's own form", status: 401, requestID: "fake-request-2",
@@ -137,14 +201,14 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "GBG GO's own form, no errors", status: 400,
 			body: `{"errors":[]}`,
-			kind: gbgauth.RefusedRequest, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
 		},
 		{
 			name: "GBG GO's own form, errors not a list", status: 400,
 			body: `{"errors":{"name":"BadRequest"}}`,
-			kind: gbgauth.RefusedRequest, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
 		},
 		{
 			name: "both forms", status: 400,
@@ -156,89 +220,89 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "401 HTML", status: 401, contentType: "text/html", requestID: "fake-request-3",
 			body: `<html><h1>invalid_client</h1></html>`,
-			kind: gbgauth.RefusedRequest, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ForeignAnswer, description: foreign("text/html"),
+			text: foreign("text/html"),
 		},
 		{
 			name: "400 form", status: 400, contentType: "application/x-www-form-urlencoded",
 			body: `error=invalid_client`,
-			kind: gbgauth.RefusedRequest, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/x-www-form-urlencoded"),
+			text: foreign("application/x-www-form-urlencoded"),
 		},
 		{
 			name: "400 JSON list", status: 400,
 			body: `["invalid_client"]`,
-			kind: gbgauth.RefusedRequest, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
 		},
 		{
 			name: "403 empty", status: 403,
-			kind: gbgauth.RefusedRequest, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
 		},
 		{
 			name: "404 text", status: 404, contentType: "text/plain",
 			body: "404 page not found",
-			kind: gbgauth.RefusedRequest, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ForeignAnswer, description: foreign("text/plain"),
+			text: foreign("text/plain"),
 		},
 		{
 			name: "a token with a 4xx is no token", status: 400,
 			body: goodAnswer,
-			kind: gbgauth.RefusedRequest, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			text: foreign("application/json"),
 		},
 
 		// Not now.
 		{
 			name: "408", status: 408,
-			kind: gbgauth.Unreachable, description: unexplained,
+			kind: gbgauth.ServerError, description: unexplained,
 			text: unexplained,
 		},
 		{
 			name: "429", status: 429, requestID: "fake-request-4",
 			body: `{"error":"slow_down","error_description":"Too many requests."}`,
-			kind: gbgauth.Unreachable,
+			kind: gbgauth.RateLimited,
 			code: "slow_down", description: "Too many requests.",
 			text: "slow_down: Too many requests.",
 		},
 		{
 			name: "429 with invalid_client", status: 429,
 			body: `{"error":"invalid_client"}`,
-			kind: gbgauth.Unreachable,
+			kind: gbgauth.RateLimited,
 			code: "invalid_client",
 			text: "invalid_client",
 		},
 		{
 			name: "500", status: 500,
 			body: `{"error":"server_error","error_description":"Try again."}`,
-			kind: gbgauth.Unreachable,
+			kind: gbgauth.ServerError,
 			code: "server_error", description: "Try again.",
 			text: "server_error: Try again.",
 		},
 		{
 			name: "500 in GBG GO's own form", status: 500, requestID: "fake-request-5",
 			body: `{"errors":[{"name":"InternalServerError","problem":"Something broke."}]}`,
-			kind: gbgauth.Unreachable,
+			kind: gbgauth.ServerError,
 			code: "InternalServerError", description: "Something broke.",
 			text: "InternalServerError: Something broke.",
 		},
 		{
 			name: "502 HTML", status: 502, contentType: "text/html",
 			body: `<html><h1>502 Bad Gateway</h1></html>`,
-			kind: gbgauth.Unreachable, description: unexplained,
+			kind: gbgauth.ServerError, description: unexplained,
 			text: unexplained,
 		},
 		{
 			name: "503 with invalid_client", status: 503,
 			body: `{"error":"invalid_client","error_description":"The directory is down."}`,
-			kind: gbgauth.Unreachable,
+			kind: gbgauth.ServerError,
 			code: "invalid_client", description: "The directory is down.",
 			text: "invalid_client: The directory is down.",
 		},
 		{
 			name: "504 empty", status: 504,
-			kind: gbgauth.Unreachable, description: unexplained,
+			kind: gbgauth.ServerError, description: unexplained,
 			text: unexplained,
 		},
 	}
@@ -261,7 +325,8 @@ func TestRefusal(t *testing.T) {
 				Kind: c.kind, URL: url, Status: c.status,
 				Code: c.code, Description: c.description, RequestID: c.requestID,
 			}, *got)
-			require.Equal(t, c.kind == gbgauth.Unreachable, got.Temporary())
+			require.Equal(t, slices.Contains([]gbgauth.Kind{gbgauth.ServerError, gbgauth.RateLimited, gbgauth.ProxyError}, c.kind), got.Temporary())
+			require.Equal(t, slices.Contains([]gbgauth.Kind{gbgauth.RefusedClient, gbgauth.RefusedRequest}, c.kind), got.Refused())
 
 			where := " (HTTP " + strconv.Itoa(c.status) + " from " + url
 			if c.requestID != "" {
@@ -278,10 +343,26 @@ func TestKindNames(t *testing.T) {
 	for kind, want := range map[gbgauth.Kind]string{
 		gbgauth.RefusedClient:  "client refused",
 		gbgauth.RefusedRequest: "request refused",
+		gbgauth.ForeignAnswer:  "not a token endpoint",
 		gbgauth.Unreachable:    "no answer",
+		gbgauth.NotSent:        "not sent",
+		gbgauth.ProxyError:     "proxy error",
+		gbgauth.ServerError:    "server error",
+		gbgauth.RateLimited:    "rate limited",
 		gbgauth.NotAToken:      "not a token",
 		gbgauth.Kind(0):        "unknown",
 	} {
 		require.Equal(t, want, kind.String())
+	}
+}
+
+// An identity provider has more words for a client that it refuses.
+func TestClientRefusedByAnIdentityProvider(t *testing.T) {
+	t.Parallel()
+	const auth0 = `{"error":"access_denied","error_description":"Unauthorized"}`
+	for status, want := range map[int]gbgauth.Kind{401: gbgauth.RefusedClient, 403: gbgauth.RefusedRequest, 503: gbgauth.ServerError} {
+		request := ask(serve(t, reply(status, "application/json", auth0)))
+		request.IdentityProvider = true
+		require.Equal(t, want, fetchError(t, request).Kind, status)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -65,16 +64,9 @@ func TestMalformedPEMIsRefused(t *testing.T) {
 		good + "-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n",
 		good + good[:len(good)/2],
 	} {
-		_, err := gbgauth.NewHTTPClient(roots)
+		_, err := gbgauth.NewClient(gbgauth.ClientOptions{Roots: roots})
 		require.Error(t, err)
 	}
-}
-
-func TestClientWithoutTransport(t *testing.T) {
-	require.NotPanics(t, func() {
-		_, err := ask("http://127.0.0.1:1/").Fetch(t.Context(), &http.Client{})
-		asError(t, err)
-	})
 }
 
 func TestURLWithNewlineIsOneLine(t *testing.T) {

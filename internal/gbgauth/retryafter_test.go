@@ -15,19 +15,23 @@ func TestRetryAfter(t *testing.T) {
 	date := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) string { return date.Add(d).Format(http.TimeFormat) }
 	for value, want := range map[string]time.Duration{
-		"":                  0,
-		"0":                 0,
-		"30":                30 * time.Second,
-		"86400":             24 * time.Hour,
-		"86401":             24 * time.Hour,
-		"99999999999999999": 0,
-		"-1":                0,
-		"1.5":               0,
-		"soon":              0,
-		at(time.Minute):     time.Minute,
-		at(0):               0,
-		at(-time.Hour):      0,
-		at(48 * time.Hour):  24 * time.Hour,
+		"":                           0,
+		"0":                          0,
+		"30":                         30 * time.Second,
+		"3600":                       time.Hour,
+		"3601":                       time.Hour,
+		"86400":                      time.Hour,
+		"4294967296":                 time.Hour,
+		"99999999999999999":          time.Hour,
+		"99999999999999999999999999": time.Hour,
+		"+30":                        0,
+		"-1":                         0,
+		"1.5":                        0,
+		"soon":                       0,
+		at(time.Minute):              time.Minute,
+		at(0):                        0,
+		at(-time.Hour):               0,
+		at(48 * time.Hour):           time.Hour,
 	} {
 		failed := fetchError(t, ask(serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Date", date.Format(http.TimeFormat))
@@ -36,10 +40,15 @@ func TestRetryAfter(t *testing.T) {
 		})))
 		require.Equal(t, want, failed.RetryAfter, "%q", value)
 	}
+}
+
+// A date without another one beside it counts from now.
+func TestRetryAfterWithoutADate(t *testing.T) {
+	t.Parallel()
 	failed := fetchError(t, ask(serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = nil
-		w.Header().Set("Retry-After", at(time.Minute))
+		w.Header().Set("Retry-After", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
 		reply(http.StatusServiceUnavailable, "text/plain", "")(w, r)
 	})))
-	require.Zero(t, failed.RetryAfter, "a date that counts from nothing")
+	require.InDelta(t, 10*time.Minute, failed.RetryAfter, float64(time.Minute))
 }

@@ -21,20 +21,20 @@ type Revocation struct {
 
 // Send asks, once. A token that the endpoint does not know counts as revoked (RFC
 // 7009 section 2.2). The errors are those of [ClientCredentials.Fetch].
-func (r Revocation) Send(ctx context.Context, client *http.Client) error {
+func (r Revocation) Send(ctx context.Context, client *Client) error {
 	form := url.Values{
 		"token":           {r.Token.Reveal()},
 		"token_type_hint": {"access_token"},
 		"client_id":       {r.ClientID},
 		"client_secret":   {r.ClientSecret.Reveal()},
 	}
-	got := &answer{url: r.URL, secrets: []Secret{r.ClientSecret, r.Token}}
+	got := &answer{client: client, url: r.URL, secrets: []Secret{r.ClientSecret, r.Token}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, strings.NewReader(form.Encode()))
 	if err != nil {
 		return got.explain(ctx, err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := got.once(client).Do(req)
+	resp, err := got.do(client).Do(req)
 	if err != nil {
 		return got.explain(ctx, err)
 	}

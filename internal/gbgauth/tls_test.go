@@ -201,7 +201,7 @@ func TestRootsThatAreRefused(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			client, err := gbgauth.NewHTTPClient(c.roots)
+			client, err := gbgauth.NewClient(gbgauth.ClientOptions{Roots: c.roots})
 			require.Nil(t, client)
 			require.EqualError(t, err, c.want)
 			requireSafe(t, err.Error(), encodedKey)

@@ -1,7 +1,6 @@
 package gbgauth
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,6 +28,9 @@ type ClientCredentials struct {
 	ClientSecret Secret
 	// Scope is a space-separated list. Empty sends no scope at all.
 	Scope string
+	// IdentityProvider is set if the endpoint is a customer's identity provider, where
+	// 401 with access_denied refuses the client, too (Auth0).
+	IdentityProvider bool
 }
 
 // Token is an access token as an endpoint issued it.
@@ -52,20 +54,20 @@ type Token struct {
 // Fetch asks for a token, once. The error is an *Error, except when ctx was
 // cancelled: then it is ctx's cause. A deadline that passes, or that is the
 // cause of a cancellation, is an *Error.
-func (r ClientCredentials) Fetch(ctx context.Context, client *http.Client) (*Token, error) {
+func (r ClientCredentials) Fetch(ctx context.Context, client *Client) (*Token, error) {
 	return fetch(ctx, client, clientcredentials.Config{
 		ClientID:     r.ClientID,
 		ClientSecret: r.ClientSecret.Reveal(),
 		TokenURL:     r.TokenURL,
 		Scopes:       strings.Fields(r.Scope),
-	}, r.ClientSecret)
+	}, &answer{secrets: []Secret{r.ClientSecret}, identityProvider: r.IdentityProvider})
 }
 
-// fetch does a token request that has these secrets in it.
-func fetch(ctx context.Context, client *http.Client, config clientcredentials.Config, secrets ...Secret) (*Token, error) {
+// fetch does a token request, whose answer got is to hold.
+func fetch(ctx context.Context, client *Client, config clientcredentials.Config, got *answer) (*Token, error) {
 	config.AuthStyle = oauth2.AuthStyleInParams
-	got := &answer{url: config.TokenURL, secrets: secrets, token: true}
-	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, got.once(client)))
+	got.url, got.token = config.TokenURL, true
+	token, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, got.do(client)))
 	if err != nil {
 		return nil, got.explain(ctx, err)
 	}
@@ -86,18 +88,17 @@ func (a *answer) checked(t *oauth2.Token) (*Token, error) {
 			return nil, a.fail(NotAToken, answerError("access_token has characters that no token may have"))
 		}
 	}
-	scope, _ := t.Extra("scope").(string)
 	// A short secret is left: a scope that happens to hold its letters would come
 	// out as another one.
 	long := slices.DeleteFunc(a.secrets, func(s Secret) bool { return len(s.Reveal()) < minPiece })
-	typ := clean(t.TokenType, long...)
+	typ := sanitize(t.TokenType, long...)
 	if typ == "" {
 		typ = "Bearer"
 	}
 	return &Token{
 		AccessToken:     NewSecret(t.AccessToken),
 		Type:            typ,
-		Scope:           printable(scope, long...),
+		Scope:           printable(a.scope(), long...),
 		Lifetime:        lifetime,
 		LifetimeAssumed: assumed,
 	}, nil
@@ -121,8 +122,8 @@ func (a *answer) explain(ctx context.Context, err error) error {
 	if errors.As(err, &notToken) {
 		return a.fail(NotAToken, notToken)
 	}
-	if a.status != 0 && a.body != nil {
-		// A 2xx whose JSON x/oauth2 could not use; its own text may quote the body.
+	if a.fields != nil {
+		// A 2xx whose JSON x/oauth2 could not use; its own text may quote it.
 		return a.fail(NotAToken, answerError("the answer has no usable access_token"))
 	}
 	return a.fail(Unreachable, err)
@@ -133,7 +134,7 @@ func (a *answer) explain(ctx context.Context, err error) error {
 // request in it.
 var quotation = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 
-// fail is an *Error for an answer, or the lack of one, that is no refusal.
+// fail returns an *Error for an answer, or the lack of one, that is no refusal.
 func (a *answer) fail(kind Kind, err error) *Error {
 	text := err.Error()
 	var urlErr *url.Error
@@ -151,65 +152,77 @@ func (a *answer) fail(kind Kind, err error) *Error {
 	case errors.As(err, &urlErr):
 		text = urlErr.Err.Error()
 	}
+	if kind == Unreachable {
+		if failed := a.client.proxy.failure(a.url, err); failed != "" {
+			kind, text = ProxyError, failed
+		} else if through := a.client.proxy.host(a.url); through != "" {
+			text += " (through the proxy " + through + ")"
+		}
+	}
 	if strings.Contains(text, "malformed ") {
 		text = quotation.ReplaceAllLiteralString(text, `"..."`)
 	}
+	return a.error(kind, "", text, err)
+}
+
+// error returns an *Error for the answer so far.
+func (a *answer) error(kind Kind, code, description string, cause error) *Error {
 	return &Error{
 		Kind:        kind,
 		URL:         a.url,
 		Status:      a.status,
-		Description: clean(text, a.secrets...),
-		RequestID:   clean(a.requestID, a.secrets...),
+		Code:        sanitize(code, a.secrets...),
+		Description: sanitize(description, a.secrets...),
+		RequestID:   sanitize(a.requestID, a.secrets...),
 		RetryAfter:  a.retryAfter,
-		cause:       err,
+		cause:       cause,
 	}
 }
 
-// refusal reads an error answer: RFC 6749 section 5.2 first, then GBG GO's own
-// form, else only the status is known.
+// refusal reads an error answer: by RFC 6749 section 5.2, in Okta's form, or in GBG
+// GO's own.
 func (a *answer) refusal() *Error {
-	// x/oauth2 drops the code if any other field has a type it does not expect.
-	var fields map[string]json.RawMessage
-	var code, description string
-	if json.Unmarshal(bytes.TrimPrefix(a.body, []byte("\ufeff")), &fields) == nil {
-		_ = json.Unmarshal(fields["error"], &code)
-		_ = json.Unmarshal(fields["error_description"], &description)
+	code, description := errorCode(a.text("error"), "_"), a.text("error_description")
+	if code == "" && description == "" {
+		code, description = errorCode(a.text("errorCode"), "_E0123456789"), a.text("errorSummary")
 	}
-	e := &Error{
-		Kind:        RefusedRequest,
-		URL:         a.url,
-		Status:      a.status,
-		Code:        clean(code, a.secrets...),
-		Description: clean(description, a.secrets...),
-		RequestID:   clean(a.requestID, a.secrets...),
-		RetryAfter:  a.retryAfter,
+	clientRefused := code == "invalid_client" || code == "unauthorized_client" ||
+		a.identityProvider && a.status == http.StatusUnauthorized && code == "access_denied"
+	if code == "" && description == "" {
+		code, description = a.gbgError()
 	}
-	if e.Code == "" && e.Description == "" {
-		e.Code, e.Description = gbgError(a.body, a.secrets...)
-	}
-	if e.Code == "" && e.Description == "" {
-		e.Description = "an error without an explanation that could be read"
+	explained := code != "" || description != ""
+	if !explained {
+		description = "an error without an explanation that could be read"
 	}
 	switch {
-	case a.status >= 500, a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout:
-		e.Kind = Unreachable
-	case code == "invalid_client", code == "unauthorized_client":
-		e.Kind = RefusedClient
+	case a.status == http.StatusProxyAuthRequired:
+		return a.error(ProxyError, "", "a proxy on the way asks for a user name and password", nil)
+	case a.status >= 500, a.status == http.StatusRequestTimeout:
+		return a.error(ServerError, code, description, nil)
+	case a.status == http.StatusTooManyRequests:
+		return a.error(RateLimited, code, description, nil)
+	case clientRefused:
+		return a.error(RefusedClient, code, description, nil)
+	case explained:
+		return a.error(RefusedRequest, code, description, nil)
 	}
-	return e
+	description = "the answer does not come from a token endpoint: it has neither OAuth's nor GBG's words"
+	if a.contentType != "" {
+		description += ", and its type is " + a.contentType
+	}
+	return a.error(ForeignAnswer, "", description+". Is the address right, and is there a proxy or a firewall on the way?", nil)
 }
 
 // gbgError reads the error form of GBG GO's API: a list of errors of which the
 // first is shown.
-func gbgError(body []byte, secrets ...Secret) (name, problem string) {
-	var form struct {
-		Errors []struct {
-			Name    string `json:"name"`
-			Problem string `json:"problem"`
-		} `json:"errors"`
+func (a *answer) gbgError() (name, problem string) {
+	var errs []struct {
+		Name    string `json:"name"`
+		Problem string `json:"problem"`
 	}
-	if json.Unmarshal(body, &form) != nil || len(form.Errors) == 0 {
+	if json.Unmarshal(a.fields["errors"], &errs) != nil || len(errs) == 0 {
 		return "", ""
 	}
-	return clean(form.Errors[0].Name, secrets...), clean(form.Errors[0].Problem, secrets...)
+	return errs[0].Name, errs[0].Problem
 }

@@ -63,8 +63,33 @@ func TestToken(t *testing.T) {
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "scope as a list is no scope", status: 200, contentType: "application/json",
-			body: `{"access_token":"fake-token-0001","scope":["gbg.token"],"expires_in":60}`,
+			name: "scope as a list", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","scope":["gbg.token","other"],"expires_in":60}`,
+			want: token("Bearer", "gbg.token other", time.Minute),
+		},
+		{
+			name: "scope as a list of other things", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","scope":["gbg.token",1],"expires_in":60}`,
+			want: token("Bearer", "", time.Minute),
+		},
+		{
+			name: "scope beyond reason", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","scope":"` + strings.Repeat("a", 16<<10+1) + `","expires_in":60}`,
+			want: token("Bearer", "", time.Minute),
+		},
+		{
+			name: "a byte order mark", status: 200, contentType: "application/json",
+			body: "\ufeff" + `{"access_token":"fake-token-0001","expires_in":60}`,
+			want: token("Bearer", "", time.Minute),
+		},
+		{
+			name: "an error that is no code beside a token", status: 200, contentType: "application/json",
+			body: `{"access_token":"fake-token-0001","error":"","expires_in":60}`,
+			want: token("Bearer", "", time.Minute),
+		},
+		{
+			name: "names in another case beside the right ones", status: 200, contentType: "application/json",
+			body: `{"Access_Token":"other","access_token":"fake-token-0001","Expires_In":1,"expires_in":60,"ACCESS_TOKEN":"other"}`,
 			want: token("Bearer", "", time.Minute),
 		},
 		{
@@ -196,6 +221,8 @@ func TestNotAToken(t *testing.T) {
 		{"everything null", `{"access_token":null,"expires_in":null,"token_type":null}`, noToken},
 		{"access_token empty", `{"access_token":"","expires_in":60}`, noToken},
 		{"access_token missing", `{"token_type":"Bearer","expires_in":60}`, noToken},
+		{"access_token in another case", `{"Access_Token":"fake-token-0001","Expires_In":3600}`, noToken},
+		{"an error that is no code", `{"error":"fake-token-0001 and more","error_description":"fake-token-0001"}`, noToken},
 		{"empty object", `{}`, noToken},
 		{"access_token a number", `{"access_token":12345}`, noToken},
 		{"access_token an object", `{"access_token":{"value":"fake"}}`, noToken},

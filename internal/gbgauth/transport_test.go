@@ -55,21 +55,17 @@ func TestRedirectIsNeverFollowed(t *testing.T) {
 	}
 }
 
-// The client is used for more than tokens: by itself, too, it follows nothing.
-func TestClientFollowsNoRedirect(t *testing.T) {
+// A revocation carries a secret and a token: it is not redirected either.
+func TestRevocationFollowsNoRedirect(t *testing.T) {
 	t.Parallel()
 	var there atomic.Int32
 	other := serve(t, func(http.ResponseWriter, *http.Request) { there.Add(1) })
 	here := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other, http.StatusTemporaryRedirect)
 	})
-
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, here, strings.NewReader("token=fake"))
-	require.NoError(t, err)
-	response, err := newClient(t, "").Do(request)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	require.Equal(t, http.StatusTemporaryRedirect, response.StatusCode)
+	err := gbgauth.Revocation{URL: here, ClientID: fakeID, ClientSecret: gbgauth.NewSecret(fakeSecret), Token: gbgauth.NewSecret(fakeToken)}.
+		Send(t.Context(), newClient(t, ""))
+	require.Equal(t, gbgauth.NotAToken, asError(t, err).Kind)
 	require.Zero(t, there.Load())
 }
 

@@ -2,27 +2,34 @@ package gbgauth
 
 import "strings"
 
-// minPiece is the length, in bytes, from which on a piece of a secret is hidden
+// minPiece is the length, in bytes, from which on a piece of a secret is redacted
 // as the whole is: servers cut what they quote, and each part of a JWT is as
 // telling as all of it. Shorter ones tell little, and are words of other texts.
 const minPiece = 16
 
-// hide puts "[redacted]" wherever a secret stands in a text, in any of its forms,
-// and wherever minPiece bytes of one do. Of secrets that overlap nothing is left.
-func hide(text string, secrets ...Secret) string {
-	pieces, short := map[string]bool{}, []string{}
+// redact puts "[redacted]" wherever a secret stands in a text, in any of its forms,
+// and wherever minPiece bytes of one do. Of secrets that overlap nothing is left. The
+// table of pieces is as large as the text, not as the secrets.
+func redact(text string, secrets ...Secret) string {
+	pieces, short := map[string]bool{}, []string{} // of the text, if true of a secret
+	for i := 0; i+minPiece <= len(text); i++ {
+		pieces[text[i:i+minPiece]] = false
+	}
+	found := false
 	for _, s := range secrets {
 		for _, form := range forms(s.Reveal()) {
 			if len(form) < minPiece {
 				short = append(short, form)
 				continue
 			}
-			for i := 0; i+minPiece <= len(form) && len(text) >= minPiece; i++ {
-				pieces[form[i:i+minPiece]] = true
+			for i := 0; i+minPiece <= len(form); i++ {
+				if marked, ok := pieces[form[i:i+minPiece]]; ok && !marked {
+					pieces[form[i:i+minPiece]], found = true, true
+				}
 			}
 		}
 	}
-	if len(pieces)+len(short) == 0 {
+	if !found && len(short) == 0 {
 		return text
 	}
 	// secretAt is how long the secret is that begins a text; 0 if none does.

@@ -46,8 +46,8 @@ func TestForeignTextIsCleaned(t *testing.T) {
 		"error_description": func(text string) any {
 			return map[string]string{"error": "invalid_request", "error_description": text}
 		},
-		"error": func(text string) any {
-			return map[string]string{"error": text, "error_description": "fake"}
+		"Okta's errorSummary": func(text string) any {
+			return map[string]string{"errorCode": "E0000001", "errorSummary": text}
 		},
 		"GBG's name": func(text string) any {
 			return map[string]any{"errors": []any{map[string]string{"name": text, "problem": "fake"}}}

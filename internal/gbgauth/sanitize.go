@@ -15,20 +15,42 @@ import (
 // error: enough for a sentence, too little to flood a log.
 const maxForeignText = 300
 
-// clean is printable, cut to maxForeignText.
-func clean(text string, secrets ...Secret) string {
-	text = printable(text, secrets...)
-	if runes := []rune(text); len(runes) > maxForeignText {
-		text = string(runes[:maxForeignText]) + "…"
+// maxRawText is how much of somebody else's text, in bytes, is looked at for that.
+const maxRawText = 16 << 10
+
+// sanitize returns text that another party wrote as it may be shown: printable, and
+// cut to maxForeignText.
+func sanitize(text string, secrets ...Secret) string {
+	if len(text) > maxRawText {
+		text = text[:maxRawText]
 	}
-	return text
+	text = oneLine(text)
+	// A secret that the cut goes through must still be recognised: see minPiece.
+	shown, whole := cutRunes(text, maxForeignText+4*minPiece)
+	shown = redact(shown, secrets...)
+	shown, short := cutRunes(shown, maxForeignText)
+	if !whole || !short {
+		shown += "…"
+	}
+	return shown
+}
+
+// cutRunes returns the first n characters of a text, and whether that is all of it.
+func cutRunes(text string, n int) (_ string, all bool) {
+	for i := range text {
+		if n == 0 {
+			return text[:i], false
+		}
+		n--
+	}
+	return text, true
 }
 
 // printable makes text that another party wrote safe to show: no secret of the
 // request, no control or formatting character that could forge a log line or
 // drive a terminal.
 func printable(text string, secrets ...Secret) string {
-	return hide(oneLine(text), secrets...)
+	return redact(oneLine(text), secrets...)
 }
 
 func oneLine(text string) string {
@@ -41,12 +63,18 @@ func oneLine(text string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
+// unreserved are the characters that no encoding changes, those of a JWT among them.
+const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+
 var percent = regexp.MustCompile(`%[0-9A-F]{2}`)
 
-// forms are the ways a secret comes back in one line: as it is, URL- or
+// forms returns the ways a secret comes back in one line: as it is, URL- or
 // HTML-encoded, or with the escapes of JSON or Go, whose net/http quotes what it
 // cannot read.
 func forms(secret string) []string {
+	if strings.Trim(secret, unreserved) == "" {
+		return slices.DeleteFunc([]string{secret}, func(form string) bool { return form == "" })
+	}
 	query, path := url.QueryEscape(secret), url.PathEscape(secret)
 	asJSON, _ := json.Marshal(secret) // no text fails
 	all := []string{
@@ -60,5 +88,5 @@ func forms(secret string) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(form string) bool { return form == "" })
 }
 
-// unquoted is a text without the quotes around it, its escapes left as they are.
+// unquoted returns a text without the quotes around it, its escapes left as they are.
 func unquoted(quoted string) string { return oneLine(quoted[1 : len(quoted)-1]) }

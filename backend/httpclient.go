@@ -1,0 +1,64 @@
+package backend
+
+import (
+	"sync"
+	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// minConnectTimeout is the least time for connecting to one address, and for one TLS
+// handshake.
+const minConnectTimeout = time.Second
+
+// connectTimeout returns the time for connecting to one address, and for one TLS
+// handshake: a quarter of request_timeout.
+func (s Settings) connectTimeout() time.Duration {
+	return max(s.withDefaults().RequestTimeout/4, minConnectTimeout)
+}
+
+// httpClients are the clients that all connections without roots of their own share,
+// one for each connectTimeout. It is safe for concurrent use.
+type httpClients struct {
+	// options are those of all, Roots and ConnectTimeout aside.
+	options gbgauth.ClientOptions
+
+	mu     sync.Mutex
+	shared map[time.Duration]*gbgauth.Client
+}
+
+// client returns the one for a connection's requests: that of st, which may be nil, if
+// it still fits.
+func (h *httpClients) client(conn *Connection, st *state) (*gbgauth.Client, error) {
+	options := h.options
+	options.Roots, options.ConnectTimeout = conn.Settings.CAPEM, conn.Settings.connectTimeout()
+	if options.Roots != "" {
+		if st != nil && st.conn.Settings.CAPEM == options.Roots && st.conn.Settings.connectTimeout() == options.ConnectTimeout {
+			return st.http, nil
+		}
+		return gbgauth.NewClient(options)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.shared[options.ConnectTimeout]; c != nil {
+		return c, nil
+	}
+	c, err := gbgauth.NewClient(options)
+	if err != nil {
+		return nil, err
+	}
+	if h.shared == nil {
+		h.shared = make(map[time.Duration]*gbgauth.Client)
+	}
+	h.shared[options.ConnectTimeout] = c
+	return c, nil
+}
+
+// closeIdle closes network connections on which no request is under way.
+func (h *httpClients) closeIdle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.shared {
+		c.CloseIdleConnections()
+	}
+}
