@@ -46,7 +46,7 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 		return unavailable(sentences(refused.Error(), "Nothing has changed"), time.Second)
 	case errors.As(err, &refused):
 		return logical.ErrorResponse(sentences(refused.Error(), "Nothing has changed")), nil
-	case errors.Is(err, logical.ErrReadOnly):
+	case backend.IsReadOnly(err):
 		return nil, logical.ErrReadOnly // bare: Vault forwards the request by it
 	case errors.Is(err, backend.ErrClosed):
 		return unavailable(err.Error(), time.Second)

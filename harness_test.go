@@ -165,7 +165,7 @@ func (w *world) newMount() *mount {
 	m := &mount{world: w}
 	system := w.options.system
 	if system == nil {
-		system = &logical.StaticSystemView{MaxLeaseTTLVal: 768 * time.Hour, PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.2"}}
+		system = activeNode()
 	}
 	backend, err := gbg.NewFactory(gbg.Options{
 		Version: "v0.0.0-test",
@@ -181,6 +181,11 @@ func (w *world) newMount() *mount {
 	m.backend = backend
 	w.t.Cleanup(func() { m.backend.Cleanup(context.Background()) })
 	return m
+}
+
+// activeNode is Vault as a backend on its active node sees it.
+func activeNode() logical.SystemView {
+	return &logical.StaticSystemView{MaxLeaseTTLVal: 768 * time.Hour, PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.2"}}
 }
 
 // tokenURL is where the world's GBG issues tokens.

@@ -390,3 +390,8 @@ func TestLeaseConfig(t *testing.T) {
 	}
 	assert.Equal(t, content, w.storage.content(t))
 }
+
+// revokeFails is a revocation endpoint that answers with this status.
+func revokeFails(status int) gbgsim.Fault {
+	return gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointRevoke, Status: status}
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/logical"
+
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -37,7 +39,12 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 		return err
 	}
 	e.logger.Warn("token not revoked yet", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires, "error", failed.Cause)
-	return errors.Join(failed, e.keepRevocation(ctx, t))
+	if err := e.keepRevocation(ctx, t); IsReadOnly(err) {
+		return logical.ErrReadOnly // bare: Vault forwards the request by it
+	} else if err != nil {
+		return errors.Join(failed, err)
+	}
+	return failed
 }
 
 // revoke tries once. The error is a *RevocationError if GBG was asked.

@@ -3,7 +3,6 @@ package backend
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -250,7 +249,7 @@ func (e *Engine) put(ctx context.Context, name string, was *state, encoded []byt
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, logical.ErrReadOnly) {
+	if IsReadOnly(err) {
 		return logical.ErrReadOnly // bare: Vault forwards the request by it
 	}
 	stored, lookErr := e.look(ctx, entryPrefix+name)
@@ -291,6 +290,9 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	// The token first: what is left if the second step fails is whole.
 	for _, prefix := range []string{TokenPrefix, entryPrefix} {
 		if err := e.storage.Delete(ctx, prefix+name); err != nil {
+			if IsReadOnly(err) {
+				return logical.ErrReadOnly
+			}
 			if stored, lookErr := e.look(ctx, prefix+name); lookErr != nil || stored != nil {
 				return fmt.Errorf("connection %q: Vault's storage refused to delete it: %w", name, err)
 			}

@@ -70,22 +70,21 @@ func sourceOf(r request) entrySource {
 func (e *Engine) keepToken(ctx context.Context, name string, st *state) (kept bool) {
 	t := st.token
 	var err error
-	if t != nil {
+	if t == nil {
+		err = e.deleteToken(ctx, name)
+	} else {
 		err = e.putToken(ctx, name, t, st.seen[t.clientID].tokensUntil)
 	}
-	if errors.Is(err, logical.ErrReadOnly) {
-		return true // this node serves from memory, another one writes
+	if err == nil || IsReadOnly(err) {
+		return true // a node that may not write serves from memory, another one writes
 	}
-	kept = true
-	if t == nil || err != nil {
+	if t != nil {
 		// Better none than one that looks like the last that was served.
 		gone := e.deleteToken(ctx, name)
 		kept = gone == nil
 		err = errors.Join(err, gone)
 	}
-	if err != nil {
-		e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
-	}
+	e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
 	return kept
 }
 
@@ -114,7 +113,7 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 	ctx, end := bookkeeping(ctx)
 	defer end()
 	err = e.storage.Put(ctx, &logical.StorageEntry{Key: TokenPrefix + name, Value: encoded, SealWrap: true})
-	if err == nil || errors.Is(err, logical.ErrReadOnly) {
+	if err == nil || IsReadOnly(err) {
 		return err
 	}
 	if stored, lookErr := e.look(ctx, TokenPrefix+name); lookErr == nil && bytes.Equal(stored, encoded) {
