@@ -162,6 +162,12 @@ func newWorld(t *testing.T, options worldOptions) *world {
 // newMount makes a backend on the world's storage, as a restart of Vault would.
 func (w *world) newMount() *mount {
 	w.t.Helper()
+	return w.mountAt(hookedClock{w.clock, &w.onNow, w.rests})
+}
+
+// mountAt makes a backend on the world's storage with this clock.
+func (w *world) mountAt(clock clockwork.Clock) *mount {
+	w.t.Helper()
 	m := &mount{world: w}
 	system := w.options.system
 	if system == nil {
@@ -169,7 +175,7 @@ func (w *world) newMount() *mount {
 	}
 	backend, err := gbg.NewFactory(gbg.Options{
 		Version: "v0.0.0-test",
-		Clock:   hookedClock{w.clock, &w.onNow, w.rests},
+		Clock:   clock,
 		Random:  func() float64 { return w.options.random },
 	})(w.t.Context(), &logical.BackendConfig{
 		StorageView:  w.storage,

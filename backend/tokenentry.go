@@ -95,6 +95,10 @@ func (e *Engine) deleteToken(ctx context.Context, name string) error {
 }
 
 func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUntil time.Time) error {
+	// By the wall clock, which may have been set, this one may be the last to expire.
+	if expires := wallTime(t.expires); expires.After(tokensUntil) {
+		tokensUntil = expires
+	}
 	encoded, err := json.Marshal(tokenEntry{
 		Version:         tokenEntryVersion,
 		AccessToken:     t.access.Reveal(),
@@ -142,6 +146,7 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 	if entry.entrySource != sourceOf(source) {
 		return nil, time.Time{}
 	}
+	now := e.clock.Now()
 	t := &token{
 		access:          gbgauth.NewSecret(entry.AccessToken),
 		typ:             entry.Type,
@@ -149,16 +154,16 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 		source:          source,
 		scope:           entry.Scope,
 		missing:         missingScopes(entry.Asked, entry.Scope),
-		fetched:         entry.Fetched,
-		expires:         entry.Expires,
+		fetched:         withMonotonic(entry.Fetched, now),
+		expires:         withMonotonic(entry.Expires, now),
 		overlap:         entry.Overlap,
 		lifetimeAssumed: entry.LifetimeAssumed,
 	}
-	if t.fetched.After(e.clock.Now().Add(maxClockSkew)) {
+	if entry.Fetched.After(now.Add(maxClockSkew)) {
 		e.logger.Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)
 		return nil, time.Time{}
 	}
-	return t, entry.TokensUntil
+	return t, withMonotonic(entry.TokensUntil, now)
 }
 
 // whole says that the entry holds what every token has, and times that fit
