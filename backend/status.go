@@ -101,6 +101,7 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 		return nil, err
 	}
 	slices.Sort(names)
+	e.endCountersOfDeleted(ctx, names)
 	all := make([]Status, 0, len(names))
 	for _, name := range names {
 		s, err := e.Status(ctx, name)

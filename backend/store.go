@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -91,6 +92,9 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 		return st, nil
 	}
 	conn, err := e.load(ctx, name)
+	if errors.Is(err, ErrNotConfigured) {
+		e.endCountersLocked(name) // another node may have deleted it
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +303,7 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 		}
 	}
 	e.drop(name)
-	e.states.end(name)
+	e.endCountersLocked(name)
 	if was != nil || lookErr != nil {
 		e.logger.Info("connection deleted", "connection", name)
 		e.observer.Happened(Event{Kind: EventDeleted, Connection: name})
