@@ -72,6 +72,13 @@ func tick(m *mount) error {
 	return err
 }
 
+// aMinuteLater is the same when Vault's minute has passed, and with it the pause that
+// follows a failure.
+func aMinuteLater(m *mount) error {
+	m.world.clock.Advance(time.Minute)
+	return tick(m)
+}
+
 // revokeFault is a revocation endpoint in trouble.
 var revokeFault = gbgsim.Fault{Kind: gbgsim.FaultClose, Endpoint: gbgsim.EndpointRevoke}
 
@@ -161,7 +168,10 @@ var crashOperations = []crashOperation{
 			lease := w.leaseToEnd()
 			return func(m *mount) error { return m.revoke(lease) }
 		},
-		done: nothingToRevoke,
+		done: func(w *world) {
+			require.NoError(w.t, aMinuteLater(w.mount))
+			nothingToRevoke(w)
+		},
 	},
 	{
 		name: "end a lease that cannot be revoked at once",
@@ -180,7 +190,7 @@ var crashOperations = []crashOperation{
 			}
 		},
 		done: func(w *world) {
-			require.NoError(w.t, tick(w.mount))
+			require.NoError(w.t, aMinuteLater(w.mount))
 			nothingToRevoke(w)
 		},
 	},
@@ -193,7 +203,7 @@ var crashOperations = []crashOperation{
 				require.Error(w.t, w.revoke(w.leaseToEnd()))
 			}
 			w.sim.ClearFaults()
-			return tick
+			return aMinuteLater
 		},
 		done: nothingToRevoke,
 	},

@@ -57,7 +57,7 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 		return logical.ErrorResponse(sentences(refused.Error(), "Nothing has changed")), nil
 	case errors.As(err, &short):
 		return unavailable(short.Error(), 0)
-	case errors.Is(err, logical.ErrReadOnly):
+	case backend.IsReadOnly(err):
 		return nil, logical.ErrReadOnly // bare: Vault forwards the request by it
 	case errors.Is(err, backend.ErrClosed):
 		return unavailable(err.Error(), 0)

@@ -24,6 +24,8 @@ type storage struct {
 	// onPut and onGet, if set, do a Put or Get in the storage's place.
 	onPut atomic.Pointer[func(context.Context, *logical.StorageEntry) error]
 	onGet atomic.Pointer[func(context.Context, string) (*logical.StorageEntry, error)]
+	// deleteErr, if set, is what every Delete fails with.
+	deleteErr atomic.Pointer[error]
 	// trap, if set, sees every call first.
 	trap atomic.Pointer[trap]
 }
@@ -54,7 +56,12 @@ func (s *storage) Get(ctx context.Context, key string) (entry *logical.StorageEn
 }
 
 func (s *storage) Delete(ctx context.Context, key string) error {
-	return s.trap.Load().call(true, func() error { return s.InmemStorage.Delete(ctx, key) })
+	return s.trap.Load().call(true, func() error {
+		if err := s.deleteErr.Load(); err != nil {
+			return *err
+		}
+		return s.InmemStorage.Delete(ctx, key)
+	})
 }
 
 func (s *storage) List(ctx context.Context, prefix string) (keys []string, err error) {
@@ -68,6 +75,9 @@ func (s *storage) List(ctx context.Context, prefix string) (keys []string, err e
 // failPut makes every Put from now on do f instead.
 func (s *storage) failPut(f func(context.Context, *logical.StorageEntry) error) { s.onPut.Store(&f) }
 
+// failDelete makes every Delete from now on fail.
+func (s *storage) failDelete(err error) { s.deleteErr.Store(&err) }
+
 // failGet makes every Get from now on fail.
 func (s *storage) failGet(err error) {
 	f := func(context.Context, string) (*logical.StorageEntry, error) { return nil, err }
@@ -78,6 +88,7 @@ func (s *storage) failGet(err error) {
 func (s *storage) heal() {
 	s.onPut.Store(nil)
 	s.onGet.Store(nil)
+	s.deleteErr.Store(nil)
 	s.trap.Store(nil)
 }
 

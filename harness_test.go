@@ -178,14 +178,20 @@ func newWorld(t *testing.T, options worldOptions) *world {
 // newMount makes a backend on the world's storage, as a restart of Vault would.
 func (w *world) newMount() *mount {
 	w.t.Helper()
+	return w.mountAt(hookedClock{w.clock, &w.onNow, w.rests})
+}
+
+// mountAt makes a backend on the world's storage with this clock.
+func (w *world) mountAt(clock clockwork.Clock) *mount {
+	w.t.Helper()
 	m := &mount{world: w}
 	system := w.options.system
 	if system == nil {
-		system = &logical.StaticSystemView{MaxLeaseTTLVal: 768 * time.Hour, PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.2"}}
+		system = activeNode()
 	}
 	backend, err := gbg.NewFactory(gbg.Options{
 		Version: "v0.0.0-test",
-		Clock:   hookedClock{w.clock, &w.onNow, w.rests},
+		Clock:   clock,
 		Random:  func() float64 { return w.options.random },
 	})(w.t.Context(), &logical.BackendConfig{
 		StorageView:  w.storage,
@@ -197,6 +203,11 @@ func (w *world) newMount() *mount {
 	m.backend = backend
 	w.t.Cleanup(func() { m.backend.Cleanup(context.Background()) })
 	return m
+}
+
+// activeNode is Vault as a backend on its active node sees it.
+func activeNode() logical.SystemView {
+	return &logical.StaticSystemView{MaxLeaseTTLVal: 768 * time.Hour, PluginEnvironment: &logical.PluginEnvironment{VaultVersion: "1.21.2"}}
 }
 
 // tokenURL is where the world's GBG issues tokens.

@@ -313,3 +313,48 @@ func TestMetricsBesideAnUnreadableConnection(t *testing.T) {
 	assert.Equal(t, 2, int(w.metrics()["gbg_unreadable_connections{}"]))
 	w.storage.heal()
 }
+
+// Nor is anything left of a connection that another node has deleted, once this one
+// has heard of it: what it counted, and the requests it made. The event is the
+// deleting node's.
+func TestMetricsEndWithAConnectionDeletedElsewhere(t *testing.T) {
+	for name, learn := range map[string]func(*mount){
+		"by a scrape": func(m *mount) { assert.Empty(t, m.metrics().of("gone")) },
+		"by a read":   func(m *mount) { m.refused(m.try(logical.ReadOperation, "creds/gone", nil)) },
+		"by a list":   func(m *mount) { m.ok(m.try(logical.ListOperation, "status/", nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{})
+			single := w.single()
+			w.write("config/gone", single)
+			w.write("config/stays", single)
+			node := w.newMount()
+			w.clock.Advance(2 * time.Hour)
+			for _, connection := range []string{"gone", "stays"} {
+				node.read("creds/" + connection)
+				of := node.metrics().of(connection)
+				require.Equal(t, 1, int(of[`gbg_reads_total{source="gbg"}`]))
+				require.NotEmpty(t, of.like("gbg_request"))
+			}
+			sent := kindsOf(w.eventsOf(func() {
+				w.ok(w.try(logical.DeleteOperation, "config/gone", nil))
+				for _, key := range []string{"token/gone", "connection/gone", "connection/stays"} {
+					node.backend.InvalidateKey(t.Context(), key)
+				}
+				learn(node)
+			}))
+			assert.Equal(t, []string{"gbg/config-delete"}, sent)
+
+			// Another one of its name begins anew.
+			w.write("config/gone", single)
+			node.backend.InvalidateKey(t.Context(), "connection/gone")
+			of := node.metrics().of("gone")
+			assert.Zero(t, of[`gbg_reads_total{source="gbg"}`])
+			assert.Contains(t, of, `gbg_reads_total{source="gbg"}`)
+			assert.Empty(t, of.like("gbg_request"))
+			for _, series := range []string{`gbg_reads_total{source="gbg"}`, `gbg_request_duration_seconds{result="ok",step="token"}`} {
+				assert.Equal(t, 1, int(node.metrics().of("stays")[series]), "of a connection that is there, if not in memory: %s", series)
+			}
+		})
+	}
+}

@@ -128,7 +128,6 @@ type observers struct {
 
 // Happened implements backend.Observer.
 func (o observers) Happened(ev backend.Event) {
-	o.Metrics.Happened(ev)
 	o.events.Happened(ev)
 }
 

@@ -26,6 +26,7 @@ type Connection struct {
 
 // RotationRecord is what is remembered of a rotation.
 type RotationRecord struct {
+	// Time is by the wall clock.
 	Time  time.Time
 	Cause RotationCause
 	// RegenerateAfter is when the last token of the client that left has expired.

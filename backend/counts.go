@@ -1,7 +1,9 @@
 package backend
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 )
 
@@ -52,6 +54,38 @@ func (c *counters) countFailure(err error) error {
 		c.failed.Add(1)
 	}
 	return err
+}
+
+// endCountersLocked ends what is counted of a connection that is gone, here and with
+// the observer. The entry's lock is held.
+func (e *Engine) endCountersLocked(name string) {
+	if e.states.end(name) {
+		e.observer.Forget(name)
+	}
+}
+
+// endCountersOfDeleted does so for the connections that another node has deleted:
+// names are those that there are, in order.
+func (e *Engine) endCountersOfDeleted(ctx context.Context, names []string) {
+	e.states.counters.Range(func(key, _ any) bool {
+		name := key.(string)
+		if _, listed := slices.BinarySearch(names, name); !listed {
+			e.endCountersIfDeleted(ctx, name)
+		}
+		return ctx.Err() == nil
+	})
+}
+
+// endCountersIfDeleted looks again: the connection may have been made since the names
+// were listed.
+func (e *Engine) endCountersIfDeleted(ctx context.Context, name string) {
+	defer e.lockEntry(name)()
+	if e.states.get(name) != nil {
+		return
+	}
+	if stored, err := e.stored(ctx, name); err == nil && stored == nil {
+		e.endCountersLocked(name)
+	}
 }
 
 // countFlip counts a change of the active client.

@@ -64,6 +64,8 @@ type Engine struct {
 	entryLocks []*locksutil.LockEntry
 	// timers wake what has to be refreshed.
 	timers timers
+	// revocations is what is known of the revocations that failed.
+	revocations revocations
 	// fetches lets concurrent readers share one token request, or one probe.
 	fetches singleflight.Group
 	// hosts bounds the requests that are under way at once.

@@ -19,6 +19,9 @@ type Observer interface {
 	Requested(EndpointRequest)
 	// Happened tells of an event.
 	Happened(Event)
+	// Forget tells that a connection is gone, here or on another node: what is kept
+	// under its name has no use any more.
+	Forget(connection string)
 }
 
 // EndpointRequest is one request to an endpoint, and what came of it.
@@ -70,6 +73,7 @@ type unobserved struct{}
 
 func (unobserved) Requested(EndpointRequest) {}
 func (unobserved) Happened(Event)            {}
+func (unobserved) Forget(string)             {}
 
 // reportRequest tells the observer of a request.
 func (e *Engine) reportRequest(connection string, step Step, took time.Duration, err error) {

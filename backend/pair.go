@@ -18,10 +18,10 @@ type Client struct {
 	ID string
 	// Secret is what it proves itself with.
 	Secret Secret
-	// SecretSetTime is when Secret became what it is now.
+	// SecretSetTime is when Secret became what it is now, by the wall clock.
 	SecretSetTime time.Time
-	// VerifiedTime is when the client last got a token from GBG; zero if it never
-	// did with this secret.
+	// VerifiedTime is when the client last got a token from GBG, by the wall clock;
+	// zero if it never did with this secret.
 	VerifiedTime time.Time
 	// SecretServed says that the client has been active with this very secret
 	// before, and then left. Rotating back to it is safe but renews nothing.
@@ -33,7 +33,7 @@ func (c Client) withSecret(secret Secret, now time.Time) Client {
 	if c.Secret == secret {
 		return c
 	}
-	return Client{ID: c.ID, Secret: secret, SecretSetTime: now}
+	return Client{ID: c.ID, Secret: secret, SecretSetTime: wallTime(now)}
 }
 
 // Slot is a place in a pair. A client keeps its place; which one is active is
@@ -174,7 +174,7 @@ func (p Pair) Flip() (Pair, error) {
 func (p Pair) Verified(clientID string, now time.Time) Pair {
 	for slot := range p.Clients {
 		if clientID != "" && p.Clients[slot].ID == clientID {
-			p.Clients[slot].VerifiedTime = now
+			p.Clients[slot].VerifiedTime = wallTime(now)
 		}
 	}
 	return p

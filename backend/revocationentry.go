@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -49,49 +48,9 @@ func (e *Engine) keepRevocation(ctx context.Context, t LeasedToken) error {
 	if err != nil {
 		return err
 	}
+	ctx, end := bookkeeping(ctx)
+	defer end()
 	return e.storage.Put(ctx, &logical.StorageEntry{Key: revocationKey(t), Value: encoded, SealWrap: true})
-}
-
-// RetryRevocations tries once more to revoke the tokens whose leases have ended.
-// What has ended by itself meanwhile is forgotten. It is called about once a
-// minute.
-func (e *Engine) RetryRevocations(ctx context.Context) error {
-	ctx, leave, err := e.join(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	keys, err := e.storage.List(ctx, RevocationPrefix)
-	if err != nil {
-		return err
-	}
-	// One that does not answer need not be asked for every token.
-	down := map[string]bool{}
-	for _, key := range keys {
-		t, err := e.keptRevocation(ctx, RevocationPrefix+key)
-		if err != nil {
-			return err
-		}
-		ended := !e.clock.Now().Before(t.Expires)
-		if down[t.Connection] && !ended {
-			continue
-		}
-		err = e.revoke(ctx, t)
-		var failed *RevocationError
-		switch {
-		case errors.As(err, &failed):
-			down[t.Connection] = failed.Cause.Temporary()
-			continue
-		case err != nil:
-			return err
-		case ended && t.Connection != "":
-			e.logger.Warn("token has ended by itself before it could be revoked", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
-		}
-		if err := e.storage.Delete(ctx, RevocationPrefix+key); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // keptRevocation reads a stored one. One that cannot be read gives the zero value,

@@ -3,7 +3,10 @@ package backend
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
@@ -13,11 +16,11 @@ import (
 const endsAnyway = 2 * time.Second
 
 // Revoke ends a leased token at GBG, if the connection has a revocation endpoint.
-// If that fails the error says so, once: the engine goes on trying by itself until
-// the token has ended (see RetryRevocations), and the next Revoke of the same token
-// succeeds. That is because Vault, which calls this again after an error, gives up
-// after six times and would keep the lease for ever. A connection or client that is
-// gone is no error; there is nothing to revoke with.
+// If that fails, or the connection cannot be read, the error says so, once: the engine
+// goes on trying by itself until the token has ended (see RetryRevocations), and the
+// next Revoke of the same token succeeds. That is because Vault, which calls this again
+// after an error, gives up after six times and would keep the lease for ever. A
+// connection or client that is gone is no error; there is nothing to revoke with.
 func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	ctx, leave, err := e.join(ctx)
 	if err != nil {
@@ -33,19 +36,36 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	}
 	err = e.revoke(ctx, t)
 	var failed *RevocationError
-	if !errors.As(err, &failed) {
+	if err == nil || !errors.As(err, &failed) && ctx.Err() != nil {
 		return err
 	}
-	e.logger.Warn("token not revoked yet", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires, "error", failed.Cause)
-	return errors.Join(failed, e.keepRevocation(ctx, t))
+	log := e.logger.With("connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+	if failed != nil {
+		log.Warn("token not revoked yet", "error", failed.Cause)
+	} else {
+		log.Warn("token not revoked yet", "error", err)
+	}
+	if keepErr := e.keepRevocation(ctx, t); IsReadOnly(keepErr) {
+		return logical.ErrReadOnly // bare: Vault forwards the request by it
+	} else if keepErr != nil {
+		return errors.Join(err, keepErr)
+	}
+	return err
 }
 
-// revoke tries once. The error is a *RevocationError if GBG was asked.
+// revoke tries once, unless the endpoint is to be left alone: then the error is that
+// of the last try. It is a *RevocationError if it is GBG's, and else that of reading
+// the connection, or ctx's.
 func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
-	log := e.logger.With("connection", t.Connection, "client_id", t.ClientID)
 	if t.Expires.Sub(e.clock.Now()) <= endsAnyway {
 		return nil
 	}
+	unlock, err := e.revocations.endpoints.lock(ctx, t.Connection)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	log := e.logger.With("connection", t.Connection, "client_id", t.ClientID)
 	st, err := e.state(ctx, t.Connection)
 	if errors.Is(err, ErrNotConfigured) {
 		log.Warn("lease ended without revoking its token: the connection has been deleted", "expire_time", t.Expires)
@@ -64,20 +84,47 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		log.Warn("lease ended without revoking its token: its client is no client of the connection any more", "expire_time", t.Expires)
 		return nil
 	}
+	endpoint := revocationEndpoint{connection: t.Connection, url: settings.RevokeURL, clientID: id, secret: secret, caPEM: settings.CAPEM}
+	if cause := e.revocations.endpoints.blocked(endpoint, e.clock.Now()); cause != nil {
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: cause}
+	}
+	if e.revocations.endpoints.works(endpoint, e.clock.Now()) {
+		unlock()
+	}
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
+	release, err := e.hosts.acquire(limit.ctx, hostOf(settings.RevokeURL), notAwaited)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: limit.noTurn(settings.RevokeURL)}
+	}
+	if err != nil {
+		return err
+	}
+	defer release()
 	sent := e.clock.Now()
 	err = gbgauth.Revocation{URL: settings.RevokeURL, ClientID: id, ClientSecret: secret, Token: t.AccessToken}.Send(limit.ctx, st.http)
 	e.reportRequest(t.Connection, StepRevoke, e.clock.Since(sent), err)
 	var failed *gbgauth.Error
-	if errors.As(err, &failed) {
+	switch {
+	case err == nil:
+		e.revocations.endpoints.succeed(endpoint, e.clock.Now())
+		log.Debug("token revoked")
+	case errors.As(err, &failed):
+		e.revocations.endpoints.fail(endpoint, sent, e.clock.Now(), failed, e.revocationDelay)
+		e.revocations.fail(strings.TrimPrefix(revocationKey(t), RevocationPrefix))
 		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)
 		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
 	}
-	if err == nil {
-		log.Debug("token revoked")
-	}
 	return err
+}
+
+// notAwaited is for requests that nobody waits for.
+func notAwaited() bool { return false }
+
+// revocationDelay is how long an endpoint is left alone after the nth failure in a
+// row.
+func (e *Engine) revocationDelay(nth int) time.Duration {
+	return e.delay(nth, firstRevocationPause, maxRevocationPause)
 }
 
 // revoker is who may revoke a token that was got with a client of the connection:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // RotateRequest is what a rotation may be given.
@@ -145,7 +147,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 		was: st, conn: next, http: st.http, tokens: []*token{proof}, warning: warning,
 		seal: func(before *state) {
 			now := e.clock.Now()
-			next.Rotation = RotationRecord{Time: now, Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
+			next.Rotation = RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
 		},
 	})
 	if err != nil {
@@ -156,12 +158,10 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 	return nil
 }
 
-// lastTokenEnds is when the last token of a client has expired, in whole
-// seconds, rounded up; now, if that has passed.
+// lastTokenEnds returns when the last token of a client has expired, in whole
+// seconds, rounded up; now, if that has passed. It goes by the monotonic clock, so it is
+// not too early if the wall clock was set, and no later than any token can end.
 func (s *state) lastTokenEnds(clientID string, now time.Time) time.Time {
-	until := s.activity[clientID].tokensUntil
-	if until.Before(now) {
-		until = now
-	}
-	return until.Add(time.Second - 1).Truncate(time.Second)
+	left := min(max(s.activity[clientID].tokensUntil.Sub(now), 0), gbgauth.MaxLifetime)
+	return now.Add(left + time.Second - 1).Truncate(time.Second)
 }

@@ -155,8 +155,12 @@ func (s *states) countersOf(name string) *counters {
 	return c.(*counters)
 }
 
-// end forgets what outlives the states of a connection.
-func (s *states) end(name string) { s.counters.Delete(name) }
+// end forgets what outlives the states of a connection, and reports whether there was
+// something.
+func (s *states) end(name string) (ended bool) {
+	_, ended = s.counters.LoadAndDelete(name)
+	return ended
+}
 
 func (s *states) each(f func(*state)) {
 	s.m.Range(func(_, v any) bool {

@@ -10,7 +10,7 @@ import (
 // Status is what a person may want to know about a connection. It holds no
 // secret and no token. Zero times mean never.
 type Status struct {
-	// Time is when it was so.
+	// Time is when it was so, by the wall clock.
 	Time       time.Time
 	Connection string
 	GrantType  string
@@ -66,7 +66,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	now := e.clock.Now()
 	settings := st.conn.Settings.withDefaults()
 	s := Status{
-		Time:         now,
+		Time:         wallTime(now),
 		Connection:   name,
 		GrantType:    settings.GrantType,
 		TokenURL:     settings.TokenURL,
@@ -101,6 +101,7 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 		return nil, err
 	}
 	slices.Sort(names)
+	e.endCountersOfDeleted(ctx, names)
 	all := make([]Status, 0, len(names))
 	for _, name := range names {
 		s, err := e.Status(ctx, name)
@@ -110,7 +111,7 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:
-			s = Status{Time: e.clock.Now(), Connection: name, LastError: err.Error()}
+			s = Status{Time: wallTime(e.clock.Now()), Connection: name, LastError: err.Error()}
 		}
 		all = append(all, s)
 	}

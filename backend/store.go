@@ -91,6 +91,9 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 		return st, nil
 	}
 	conn, err := e.load(ctx, name)
+	if errors.Is(err, ErrNotConfigured) {
+		e.endCountersLocked(name) // another node may have deleted it
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +253,7 @@ func (e *Engine) put(ctx context.Context, name string, was *state, encoded []byt
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, logical.ErrReadOnly) {
+	if IsReadOnly(err) {
 		return logical.ErrReadOnly // bare: Vault forwards the request by it
 	}
 	stored, lookErr := e.look(ctx, entryPrefix+name)
@@ -291,13 +294,16 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	// The token first: what is left if the second step fails is whole.
 	for _, prefix := range []string{TokenPrefix, entryPrefix} {
 		if err := e.storage.Delete(ctx, prefix+name); err != nil {
+			if IsReadOnly(err) {
+				return logical.ErrReadOnly
+			}
 			if stored, lookErr := e.look(ctx, prefix+name); lookErr != nil || stored != nil {
 				return fmt.Errorf("connection %q: Vault's storage refused to delete it: %w", name, err)
 			}
 		}
 	}
 	e.drop(name)
-	e.states.end(name)
+	e.endCountersLocked(name)
 	if was != nil || lookErr != nil {
 		e.logger.Info("connection deleted", "connection", name)
 		e.observer.Happened(Event{Kind: EventDeleted, Connection: name})

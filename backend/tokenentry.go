@@ -70,22 +70,21 @@ func sourceOf(r request) entrySource {
 func (e *Engine) keepToken(ctx context.Context, name string, st *state) (kept bool) {
 	t := st.token
 	var err error
-	if t != nil {
+	if t == nil {
+		err = e.deleteToken(ctx, name)
+	} else {
 		err = e.putToken(ctx, name, t, st.activity[t.clientID].tokensUntil)
 	}
-	if errors.Is(err, logical.ErrReadOnly) {
-		return true // this node serves from memory, another one writes
+	if err == nil || IsReadOnly(err) {
+		return true // a node that may not write serves from memory, another one writes
 	}
-	kept = true
-	if t == nil || err != nil {
+	if t != nil {
 		// Better none than one that looks like the last that was served.
 		gone := e.deleteToken(ctx, name)
 		kept = gone == nil
 		err = errors.Join(err, gone)
 	}
-	if err != nil {
-		e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
-	}
+	e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
 	return kept
 }
 
@@ -96,6 +95,10 @@ func (e *Engine) deleteToken(ctx context.Context, name string) error {
 }
 
 func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUntil time.Time) error {
+	// By the wall clock, which may have been set, this one may be the last to expire.
+	if expires := wallTime(t.expires); expires.After(tokensUntil) {
+		tokensUntil = expires
+	}
 	encoded, err := json.Marshal(tokenEntry{
 		Version:         tokenEntryVersion,
 		AccessToken:     t.access.Reveal(),
@@ -114,7 +117,7 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 	ctx, end := bookkeeping(ctx)
 	defer end()
 	err = e.storage.Put(ctx, &logical.StorageEntry{Key: TokenPrefix + name, Value: encoded, SealWrap: true})
-	if err == nil || errors.Is(err, logical.ErrReadOnly) {
+	if err == nil || IsReadOnly(err) {
 		return err
 	}
 	if stored, lookErr := e.look(ctx, TokenPrefix+name); lookErr == nil && bytes.Equal(stored, encoded) {
@@ -143,6 +146,7 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 	if entry.entrySource != sourceOf(source) {
 		return nil, time.Time{}
 	}
+	now := e.clock.Now()
 	t := &token{
 		access:          gbgauth.NewSecret(entry.AccessToken),
 		typ:             entry.Type,
@@ -150,17 +154,17 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 		source:          source,
 		scope:           entry.Scope,
 		missing:         missingScopes(entry.Asked, entry.Scope),
-		fetched:         entry.Fetched,
-		expires:         entry.Expires,
+		fetched:         withMonotonic(entry.Fetched, now),
+		expires:         withMonotonic(entry.Expires, now),
 		overlap:         entry.Overlap,
 		lead:            e.refreshLead(entry.Overlap),
 		lifetimeAssumed: entry.LifetimeAssumed,
 	}
-	if t.fetched.After(e.clock.Now().Add(maxClockSkew)) {
+	if entry.Fetched.After(now.Add(maxClockSkew)) {
 		e.logger.Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)
 		return nil, time.Time{}
 	}
-	return t, entry.TokensUntil
+	return t, withMonotonic(entry.TokensUntil, now)
 }
 
 // whole says that the entry holds what every token has, and times that fit

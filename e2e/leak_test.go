@@ -137,7 +137,7 @@ func TestNoSecretLeaks(t *testing.T) {
 	} {
 		assert.Equal(t, http.StatusOK, h.askVault(http.MethodGet, path, nil).status, path)
 	}
-	for _, name := range []string{"", "/sso", "/m2m", "/leased", "/short", "/away"} {
+	for _, name := range []string{"", "/sso", "/m2m", "/leased", "/taken-back", "/short", "/away"} {
 		for _, path := range []string{"config", "status", "creds"} {
 			h.ask(http.MethodGet, path+name, nil)
 		}
@@ -194,7 +194,10 @@ func playConfig(h *hearing, gbg *hostileGBG) {
 	})
 	h.ok(http.MethodPut, "config/m2m", with(with(with(pair, "grant_type", "id_auth"), "idp_token_url", gbg.URL+"/idp"),
 		"exchange_client_secret", gbg.marks.secret("the machine's exchange's secret")))
-	h.ok(http.MethodPut, "config/leased", with(with(pair, "lease", true), "revoke_url", gbg.URL+"/revoke"))
+	// Two, for an endpoint that has refused is not asked again at once.
+	for _, name := range []string{"leased", "taken-back"} {
+		h.ok(http.MethodPut, "config/"+name, with(with(pair, "lease", true), "revoke_url", gbg.URL+"/revoke"))
+	}
 	h.ok(http.MethodPut, "config/short", with(pair, "token_url", gbg.URL+"/short/token"))
 	h.ok(http.MethodPut, "config/away", with(with(pair, "token_url", nowhere), "verify_connection", false))
 
@@ -327,12 +330,12 @@ func playBackground(h *hearing, gbg *hostileGBG) {
 func playLeases(h *hearing, gbg *hostileGBG) {
 	var leases []string
 	for range 3 {
-		leases = append(leases, h.ok(http.MethodGet, "creds/leased", nil).lease)
+		leases = append(leases, h.ok(http.MethodGet, "creds/taken-back", nil).lease)
 	}
 	for _, lease := range leases {
 		assert.Equal(h.t, http.StatusOK, h.askVault(http.MethodPut, "sys/leases/lookup", map[string]any{"lease_id": lease}).status)
 	}
-	assert.Equal(h.t, http.StatusOK, h.askVault("LIST", "sys/leases/lookup/leak/creds/leased", nil).status)
+	assert.Equal(h.t, http.StatusOK, h.askVault("LIST", "sys/leases/lookup/leak/creds/taken-back", nil).status)
 	revoke := func(lease string) int {
 		return h.askVault(http.MethodPut, "sys/leases/revoke", map[string]any{"lease_id": lease, "sync": true}).status
 	}

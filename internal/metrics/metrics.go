@@ -17,13 +17,12 @@ var format = expfmt.NewFormat(expfmt.TypeTextPlain)
 // ContentType is the media type of Text.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
-// Metrics are those of one mount. It is an observer of the mount's engine.
+// Metrics are those of one mount. They hear of the requests of the mount's engine, and
+// of connections that are gone.
 type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
 }
-
-var _ backend.Observer = (*Metrics)(nil)
 
 // New makes the metrics of a plugin of a version, "" if that is not known.
 func New(version string) *Metrics {
@@ -51,11 +50,9 @@ func (m *Metrics) Requested(r backend.EndpointRequest) {
 	m.requests.WithLabelValues(r.Connection, r.Step.String(), r.Result).Observe(r.Duration.Seconds())
 }
 
-// Happened implements backend.Observer.
-func (m *Metrics) Happened(ev backend.Event) {
-	if ev.Kind == backend.EventDeleted {
-		m.requests.DeletePartialMatch(prometheus.Labels{"connection": ev.Connection})
-	}
+// Forget implements backend.Observer: it ends the series of a connection.
+func (m *Metrics) Forget(connection string) {
+	m.requests.DeletePartialMatch(prometheus.Labels{"connection": connection})
 }
 
 // Text gives all metrics, with these connections.

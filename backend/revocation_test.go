@@ -1,0 +1,89 @@
+package backend
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// revocationStart is when the tests of revocation endpoints begin.
+var revocationStart = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+func doubling(nth int) time.Duration { return time.Minute << (nth - 1) }
+
+func TestRevocationEndpointPause(t *testing.T) {
+	t.Parallel()
+	endpoint := revocationEndpoint{connection: "team-a", url: "https://gbg.test/revoke", clientID: "a", secret: NewSecret("s")}
+	other := endpoint
+	other.clientID = "b"
+	var r revocationEndpoints
+	now := revocationStart
+	require.Nil(t, r.blocked(endpoint, now), "never asked")
+	assert.False(t, r.works(endpoint, now), "nobody knows")
+
+	// The pause counts from when the request was sent.
+	first := &gbgauth.Error{Description: "first"}
+	r.fail(endpoint, now, now.Add(10*time.Second), first, doubling)
+	assert.Equal(t, first, r.blocked(endpoint, now.Add(time.Minute-1)))
+	assert.Nil(t, r.blocked(endpoint, now.Add(time.Minute)))
+	assert.Nil(t, r.blocked(other, now))
+
+	// Those that were under way with it are the same failure.
+	r.fail(endpoint, now.Add(5*time.Second), now.Add(15*time.Second), &gbgauth.Error{Description: "beside it"}, doubling)
+	assert.Nil(t, r.blocked(endpoint, now.Add(time.Minute)))
+
+	now = now.Add(time.Minute)
+	second := &gbgauth.Error{Description: "second", RetryAfter: 5 * time.Minute}
+	r.fail(endpoint, now, now.Add(10*time.Second), second, doubling)
+	assert.Equal(t, second, r.blocked(endpoint, now.Add(5*time.Minute+10*time.Second-1)), "as asked")
+	assert.Nil(t, r.blocked(endpoint, now.Add(5*time.Minute+10*time.Second)))
+	assert.False(t, r.works(endpoint, now.Add(5*time.Minute+10*time.Second)))
+
+	now = now.Add(6 * time.Minute)
+	r.succeed(endpoint, now)
+	assert.Nil(t, r.blocked(endpoint, now))
+	assert.True(t, r.works(endpoint, now))
+	assert.False(t, r.works(endpoint, now.Add(revocationProof)), "for a moment")
+	r.fail(endpoint, now.Add(time.Second), now.Add(time.Second), first, doubling)
+	assert.Nil(t, r.blocked(endpoint, now.Add(time.Second+time.Minute)), "the first one again")
+}
+
+// What nobody asks any more is forgotten, and what fails is not before its time.
+func TestRevocationEndpointsAreForgotten(t *testing.T) {
+	t.Parallel()
+	var r revocationEndpoints
+	failing, working := revocationEndpoint{connection: "failing"}, revocationEndpoint{connection: "working"}
+	r.fail(failing, revocationStart, revocationStart, &gbgauth.Error{}, doubling)
+	r.succeed(working, revocationStart)
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 2}, {revocationProof, 2}, {revocationProof + 1, 1}, {time.Minute + maxRevocationPause, 1}, {time.Minute + maxRevocationPause + 1, 0}} {
+		r.prune(revocationStart.Add(c.after))
+		assert.Len(t, r.health, c.want, c.after)
+	}
+}
+
+// A run begins where the one before stopped, and what has failed makes way for what
+// has not, the last failure last.
+func TestRevocationOrder(t *testing.T) {
+	t.Parallel()
+	var r revocations
+	order := func() []string { return r.order([]string{"d", "a", "c", "b", "e"}) }
+	assert.Equal(t, []string{"a", "b", "c", "d", "e"}, order())
+	r.fail("c")
+	r.fail("a")
+	assert.Equal(t, []string{"b", "d", "e", "c", "a"}, order())
+	r.fail("c")
+	assert.Equal(t, []string{"b", "d", "e", "a", "c"}, order())
+	r.stop("e")
+	assert.Equal(t, []string{"e", "a", "c", "b", "d"}, order())
+	assert.Equal(t, []string{"a", "b", "d"}, r.order([]string{"a", "b", "d"}), "it has gone, and so have those before it")
+	r.stop("")
+	assert.Equal(t, []string{"b", "c", "d", "e", "a"}, order(), "what was gone has not failed")
+	assert.Empty(t, r.order(nil))
+}
