@@ -107,7 +107,7 @@ func TestReadersShareAFailure(t *testing.T) {
 	for _, reading := range readings {
 		w.coded(http.StatusBadGateway, await(t, reading, "a reader's answer"))
 	}
-	assert.Equal(t, 1, w.asked())
+	assert.Equal(t, 2, w.asked(), "a refused client is asked once more")
 	assert.Equal(t, int64(1), w.read("status")["consecutive_errors"])
 }
 

@@ -196,12 +196,12 @@ func TestCredsLifeCountsFromTheRequest(t *testing.T) {
 	defer release()
 	reading := later(func() answer { return w.send(t.Context(), logical.ReadOperation, "creds", nil) })
 	await(t, w.gate.arrived, "the token request")
-	w.clock.Advance(7 * time.Second)
+	w.clock.Advance(4 * time.Second)
 	release()
 	got := w.ok(await(t, reading, "the answer")).Data
 	assert.Equal(t, "2026-03-01T12:00:00.250000000Z", got["last_vault_rotation"])
 	assert.Equal(t, "2026-03-01T13:00:00Z", got["expire_time"])
-	assert.EqualValues(t, 3293, got["ttl"])
+	assert.EqualValues(t, 3296, got["ttl"])
 	assert.EqualValues(t, 3300, got["rotation_period"])
 }
 

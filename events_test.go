@@ -127,18 +127,18 @@ func TestEventsOfTrouble(t *testing.T) {
 // config write that proves the client.
 func TestEventsOfRecovery(t *testing.T) {
 	for name, c := range map[string]struct {
-		endpoint gbgsim.Endpoint
-		config   func(*world) fields
-		read     func(*world) answer
-		mend     func(*world)
-		want     []string
+		fault  gbgsim.Fault // zero is a 503
+		config func(*world) fields
+		read   func(*world) answer
+		mend   func(*world)
+		want   []string
 	}{
 		"a lease": {
 			config: (*world).leasing, mend: func(w *world) { w.lease("creds") },
 		},
 		"an exchange": {
-			endpoint: gbgsim.EndpointIdentity,
-			config:   (*world).exchangeOnly,
+			fault:  gbgsim.Fault{Kind: gbgsim.FaultClose, Endpoint: gbgsim.EndpointIdentity},
+			config: (*world).exchangeOnly,
 			read: func(w *world) answer {
 				a, _ := w.carry(logical.UpdateOperation, "creds", fields{"id_token": w.idToken(someone)})
 				return a
@@ -161,7 +161,10 @@ func TestEventsOfRecovery(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, worldOptions{})
 			w.write("config", with(c.config(w), fields{"verify_connection": false}))
-			w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: c.endpoint, Status: http.StatusServiceUnavailable})
+			if c.fault.Kind == "" {
+				c.fault = gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusServiceUnavailable}
+			}
+			w.fault(c.fault)
 			failing := w.eventsOf(func() {
 				if c.read == nil {
 					c.read = func(w *world) answer {

@@ -26,7 +26,7 @@ func TestFailoverAfterARotation(t *testing.T) {
 			rotating := later(func() answer { return w.send(t.Context(), logical.UpdateOperation, "rotate", nil) })
 			await(t, w.gate.arrived, "the rotation's request")
 			fault := freshRefusal(clientA)
-			fault.Requests = 1
+			fault.Requests = 2 // a refused client is asked once more
 			w.fault(fault)
 			reading := later(func() answer { return w.send(t.Context(), logical.ReadOperation, "creds", nil) })
 			w.until("the failover to wait for the rotation", somebodyWaitsForAChange)

@@ -19,12 +19,12 @@ import (
 func TestFreshRefreshTimerIsLost(t *testing.T) {
 	f := newFresh(t, worldOptions{})
 	f.write("config", f.single())
-	f.pass(1000 * time.Second)
+	f.pass(1300 * time.Second)
 	f.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, RetryAfter: "30", Requests: 1})
-	f.unavailable(f.tryCreds(fields{"min_ttl": 3000}))
+	f.unavailable(f.tryCreds(fields{"min_ttl": 2400}))
 	f.pass(time.Minute)
 	old := f.read("creds")
-	assert.EqualValues(t, 3300-1060, old["ttl"], "no sooner")
+	assert.EqualValues(t, 3300-1360, old["ttl"], "no sooner")
 	f.passUntil(start.Add(3300*time.Second + 500*time.Millisecond))
 	assert.NotEqual(t, old["access_token"], f.read("creds")["access_token"], "there must be a newer token")
 }
@@ -36,13 +36,13 @@ func TestFreshEarlyFailureStartsEarlyRefreshes(t *testing.T) {
 	f := newFresh(t, worldOptions{})
 	f.write("config", f.single())
 	f.read("creds")
-	f.pass(1000 * time.Second)
+	f.pass(1300 * time.Second)
 	f.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, RetryAfter: "30"})
-	f.unavailable(f.tryCreds(fields{"min_ttl": 3000}))
+	f.unavailable(f.tryCreds(fields{"min_ttl": 2400}))
 	f.pass(30 * time.Minute)
 	t.Logf("%d token requests in half an hour in which nobody needs one", f.asked()-2)
 	assert.Equal(t, 2, f.asked())
-	assert.EqualValues(t, 3300-2800, f.read("creds")["ttl"], "nobody has to come back before its time")
+	assert.EqualValues(t, 3300-3100, f.read("creds")["ttl"], "nobody has to come back before its time")
 }
 
 // A token that is read for the first time when its timer has fired, and before it

@@ -287,7 +287,7 @@ func lookAround() (still stillness, busy string) {
 			asking++
 		case bytes.Contains(stack, []byte("(*gate).before(")), bytes.Contains(stack, []byte("gbgsim.Fault.hold(")):
 			still.held++
-		case bytes.Contains(stack, []byte("(*Engine).rest(")):
+		case bytes.Contains(stack, []byte("(*Engine).waitRetry(")):
 			still.resting++
 		}
 	}
@@ -337,7 +337,7 @@ func (f *freshWorld) stride(now time.Time, still stillness) time.Duration {
 	if status.err != nil || status.resp.IsError() {
 		return stride
 	}
-	for key, ahead := range map[string]time.Duration{"token_refresh_time": 5 * time.Second, "next_try_time": 0} {
+	for key, ahead := range map[string]time.Duration{"token_refresh_time": f.refreshLead(), "next_try_time": 0} {
 		if status.resp.Data[key] == nil {
 			continue
 		}
@@ -351,6 +351,16 @@ func (f *freshWorld) stride(now time.Time, still stillness) time.Duration {
 		}
 	}
 	return stride
+}
+
+// refreshLead is how long before its time a token of the default settings may be
+// refreshed.
+func (f *freshWorld) refreshLead() time.Duration {
+	random := f.options.random
+	if f.dice != nil {
+		random = 1
+	}
+	return 5*time.Second + time.Duration(random*float64(30*time.Second))
 }
 
 // begin makes a request in the background.

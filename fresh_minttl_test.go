@@ -25,8 +25,8 @@ func TestFreshMinTTL(t *testing.T) {
 		"a nanosecond more":           {50*time.Minute + 1, 600, true},
 		"as a text":                   {50 * time.Minute, "11m", true},
 		"as a text of seconds":        {50 * time.Minute, "599", false},
-		"the period, at the start":    {5 * time.Minute, 3300, false},
-		"the period, a moment later":  {5*time.Minute + time.Millisecond, 3300, true},
+		"the most, and it is left":    {20 * time.Minute, 2400, false},
+		"the most, a moment later":    {20*time.Minute + time.Millisecond, 2400, true},
 		"in the overlap":              {58 * time.Minute, "2m", false},
 		"in the overlap, more of it":  {58 * time.Minute, "121s", true},
 		"none, and nothing is left":   {60 * time.Minute, nil, true},
@@ -57,19 +57,20 @@ func TestFreshMinTTL(t *testing.T) {
 	}
 }
 
-// No reader can wear out tokens: what no token is sure to have is not asked for.
+// No reader can wear out tokens: more than two thirds of a lifetime is refused
+// every time, also while the current token has more left.
 func TestFreshMinTTLTooLong(t *testing.T) {
 	f := newFresh(t, worldOptions{})
 	f.write("config", f.single())
-	const want = "min_ttl is more than the rotation period, which is 55m0s: no token is sure to be valid that long"
-	for _, at := range []time.Duration{10 * time.Minute, 57 * time.Minute, 2 * time.Hour} {
+	const want = "min_ttl must be at most 40m0s: two thirds of a token's lifetime, which is 1h0m0s"
+	for _, at := range []time.Duration{0, 10 * time.Minute, 57 * time.Minute, 2 * time.Hour} {
 		f.advance(f.clock.Until(start.Add(at)))
-		for _, minTTL := range []any{3301, "1h", "2540400h", 1 << 31} {
+		for _, minTTL := range []any{2401, "1h", "2540400h", 1 << 31} {
 			assert.Equal(t, want, f.refused(f.tryCreds(fields{"min_ttl": minTTL})), minTTL)
 		}
 	}
 	f.restart()
-	assert.Equal(t, want, f.refused(f.tryCreds(fields{"min_ttl": 3301})))
+	assert.Equal(t, want, f.refused(f.tryCreds(fields{"min_ttl": 2401})))
 	assert.Equal(t, 1, f.asked(), "GBG is not asked")
 
 	for _, minTTL := range []any{"soon", "-5s", -5} {
@@ -83,10 +84,11 @@ func TestFreshMinTTLTooLong(t *testing.T) {
 func TestFreshMinTTLOnAColdConnection(t *testing.T) {
 	f := newFresh(t, worldOptions{})
 	f.write("config", with(f.single(), fields{"verify_connection": false}))
-	assert.Contains(t, f.refused(f.tryCreds(fields{"min_ttl": 3301})), "more than the rotation period")
+	const want = "min_ttl must be at most 40m0s: two thirds of a token's lifetime, which is 1h0m0s"
+	assert.Equal(t, want, f.refused(f.tryCreds(fields{"min_ttl": 2401})))
 	assert.Equal(t, 1, f.asked())
-	assert.Contains(t, f.refused(f.tryCreds(fields{"min_ttl": 3601})), "more than the rotation period")
-	assert.EqualValues(t, 3300, f.creds(fields{"min_ttl": 3300}).Data["ttl"])
+	assert.Equal(t, want, f.refused(f.tryCreds(fields{"min_ttl": 3601})))
+	assert.EqualValues(t, 3300, f.creds(fields{"min_ttl": 2400}).Data["ttl"])
 	assert.Equal(t, 1, f.asked())
 }
 
@@ -96,7 +98,7 @@ func TestFreshMinTTLAndAShorterLifetime(t *testing.T) {
 	f.write("config", f.single())
 	require.NoError(t, f.sim.SetTokenLifetime(10*time.Minute))
 	f.pass(30 * time.Minute)
-	assert.Contains(t, f.refused(f.tryCreds(fields{"min_ttl": "40m"})), "which is 6m40s")
+	assert.Contains(t, f.refused(f.tryCreds(fields{"min_ttl": "40m"})), "must be at most 6m40s: two thirds of a token's lifetime, which is 10m0s")
 	assert.Equal(t, 2, f.asked())
 	assert.EqualValues(t, 400, f.creds(fields{"min_ttl": 400}).Data["ttl"])
 	assert.Equal(t, 2, f.asked())
@@ -128,17 +130,17 @@ func TestFreshMinTTLOfACrowd(t *testing.T) {
 	assert.Equal(t, 2, f.asked())
 }
 
-// However many ask for it, and whenever: nobody gets more than a token per
-// overlap out of GBG.
+// However many ask for it, and whenever: nobody gets more than three tokens a
+// lifetime out of GBG.
 func TestFreshMinTTLDoesNotWearOutTokens(t *testing.T) {
 	f := newFresh(t, worldOptions{})
 	f.write("config", f.single())
 	for range 360 {
-		f.creds(fields{"min_ttl": 3300})
+		f.creds(fields{"min_ttl": 2400})
 		f.pass(10 * time.Second)
 	}
 	t.Logf("%d token requests in an hour of the worst reader", f.asked())
-	assert.LessOrEqual(t, f.asked(), 13)
+	assert.Equal(t, 3, f.asked())
 }
 
 // While GBG is down, who wants more than there is gets the error at once in the

@@ -72,12 +72,7 @@ func TestFreshRestartServesTheNewestToken(t *testing.T) {
 		"a refresh":  func(f *freshWorld) { f.read("creds"); f.pass(55 * time.Minute) },
 		"a rotation": func(f *freshWorld) { f.rotate(nil) },
 		"a failover": func(f *freshWorld) { f.read("creds"); f.fault(freshRefusal(clientA)); f.pass(55 * time.Minute) },
-		"min_ttl": func(f *freshWorld) {
-			f.pass(time.Minute)
-			f.creds(fields{"min_ttl": 3300 + 300 - 59 - 241})
-			f.pass(300 * time.Second)
-			f.creds(fields{"min_ttl": 3300})
-		},
+		"min_ttl":    func(f *freshWorld) { f.pass(1201 * time.Second); f.creds(fields{"min_ttl": 2400}) },
 		"a new scope": func(f *freshWorld) {
 			f.write("config", fields{"scope": "gbg.token gbg.token"})
 		},
@@ -488,7 +483,7 @@ func TestFreshRegenerateAfterARestart(t *testing.T) {
 		"after a read":    {func(f *freshWorld) { f.restart(); f.read("creds") }, time.Hour},
 		"later":           {func(f *freshWorld) { f.pass(59 * time.Minute) }, time.Hour},
 		"after a refresh": {func(f *freshWorld) { f.read("creds"); f.pass(56 * time.Minute) }, 2*time.Hour - 305*time.Second},
-		"after min_ttl":   {func(f *freshWorld) { f.pass(301 * time.Second); f.creds(fields{"min_ttl": 3300}) }, time.Hour + 301*time.Second},
+		"after min_ttl":   {func(f *freshWorld) { f.pass(1201 * time.Second); f.creds(fields{"min_ttl": 2400}) }, time.Hour + 1201*time.Second},
 		"after another lifetime": {func(f *freshWorld) {
 			require.NoError(f.t, f.sim.SetTokenLifetime(3*time.Hour))
 			f.read("creds")

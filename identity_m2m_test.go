@@ -132,7 +132,7 @@ func TestM2MFailsOver(t *testing.T) {
 			`the identity provider refused client "idp-client-a" (invalid_client), so client "idp-client-b" has taken over: write the refused client's current secret to config`,
 		},
 		"at GBG": {
-			gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 400, Error: "unauthorized_client", Requests: 1},
+			gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 400, Error: "unauthorized_client", Requests: 2},
 			`GBG refused to exchange the identity provider's token of client "idp-client-a" (unauthorized_client), so client "idp-client-b" has taken over: ask GBG what that client's tokens lack`,
 		},
 	} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,8 +162,8 @@ func TestExchangeRefusedByGBG(t *testing.T) {
 	assert.Contains(t, w.refused(w.try(logical.UpdateOperation, "creds/sso", fields{"id_token": "FAKE-NOBODYS"})), "invalid_grant")
 }
 
-// GBG's 500, or an answer that is no token, may come from the very token: the
-// next caller's is not held back.
+// A status of GBG's, or an answer that is no token, may come from the very token:
+// the next caller's is not held back.
 func TestExchangeTroubleOfOneToken(t *testing.T) {
 	for _, c := range []struct {
 		fault gbgsim.Fault
@@ -170,6 +171,8 @@ func TestExchangeTroubleOfOneToken(t *testing.T) {
 	}{
 		{gbgsim.Fault{Kind: gbgsim.FaultNullToken}, "the answer has no usable access_token (HTTP 200 from "},
 		{gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Error: "server_error"}, "server_error (HTTP 500 from "},
+		{gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, Error: "maintenance"}, "maintenance (HTTP 503 from "},
+		{gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 429, Error: "slow_down"}, "slow_down (HTTP 429 from "},
 	} {
 		w := newWorld(t, worldOptions{})
 		w.write("config", w.exchangeOnly())
@@ -185,30 +188,52 @@ func TestExchangeTroubleOfOneToken(t *testing.T) {
 	}
 }
 
-// While GBG cannot be reached nobody waits for it in vain, once that is known.
+// While GBG cannot be reached, or asks to be left alone, nobody waits for it in
+// vain, once that is known.
 func TestExchangeWhileGBGIsGone(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	w.write("config", w.exchangeOnly())
-	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 503, Error: "maintenance"})
-	idToken := fields{"id_token": w.idToken(someone)}
-	a, rests := w.carry(logical.UpdateOperation, "creds", idToken)
-	said := w.coded(http.StatusServiceUnavailable, a)
-	assert.Equal(t, `connection "default": no token from GBG in exchange for the id_token: maintenance (HTTP 503 from `+w.identityURL()+")."+
-		failing(w.clock.Now(), w.clock.Now().Add(time.Second)), said)
-	assert.Equal(t, restsInTenSeconds, rests)
+	for name, c := range map[string]struct {
+		fault gbgsim.Fault
+		rests []time.Duration
+		pause time.Duration
+		want  string
+	}{
+		"not to be reached": {
+			gbgsim.Fault{Kind: gbgsim.FaultClose}, restsInTenSeconds, time.Second,
+			"EOF ({gbg})",
+		},
+		"asks to be left alone": {
+			gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, Error: "maintenance", RetryAfter: "30"}, nil, 30 * time.Second,
+			"maintenance (HTTP 503 from {gbg})",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{})
+			w.write("config", w.exchangeOnly())
+			c.fault.Endpoint = gbgsim.EndpointIdentity
+			w.fault(c.fault)
+			idToken := fields{"id_token": w.idToken(someone)}
+			a, rests := w.carry(logical.UpdateOperation, "creds", idToken)
+			said := w.coded(http.StatusServiceUnavailable, a)
+			want := strings.ReplaceAll(c.want, "{gbg}", w.identityURL())
+			assert.Equal(t, `connection "default": no token from GBG in exchange for the id_token: `+want+"."+
+				failing(w.clock.Now(), w.clock.Now().Add(c.pause)), said)
+			assert.Equal(t, c.rests, rests)
 
-	asked := w.asks()
-	assert.Equal(t, said, w.coded(http.StatusServiceUnavailable, w.try(logical.UpdateOperation, "creds", fields{"id_token": w.idToken("bob")})), "the last answer, at once")
-	assert.Equal(t, asked, w.asks())
-	status := w.read("status")
-	assert.Equal(t, int64(1), status["consecutive_errors"])
-	assert.Contains(t, status["last_error"], "maintenance")
-	assert.Equal(t, "Token requests fail: see last_error.", status["next_step"])
+			asked := w.asks()
+			w.clock.Advance(c.pause - 1)
+			assert.Equal(t, said, w.coded(http.StatusServiceUnavailable, w.try(logical.UpdateOperation, "creds", fields{"id_token": w.idToken("bob")})), "the last answer, at once")
+			assert.Equal(t, asked, w.asks())
+			status := w.read("status")
+			assert.Equal(t, int64(1), status["consecutive_errors"])
+			assert.Contains(t, status["last_error"], want)
+			assert.Equal(t, "Token requests fail: see last_error.", status["next_step"])
 
-	w.clock.Advance(time.Second)
-	w.sim.ClearFaults()
-	w.exchange("creds", w.idToken(someone))
-	assert.NotContains(t, w.read("status"), "last_error")
+			w.clock.Advance(1)
+			w.sim.ClearFaults()
+			w.exchange("creds", w.idToken(someone))
+			assert.NotContains(t, w.read("status"), "last_error")
+		})
+	}
 }
 
 // A crowd that sees one failure is not taken for many, and a write ends the pause.
@@ -269,7 +294,7 @@ func TestExchangeBesideASharedToken(t *testing.T) {
 	assert.Equal(t, shared, w.read("creds"))
 	assert.Equal(t, content, w.storage.content(t))
 
-	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 503})
+	w.fault(gbgsim.Fault{Kind: gbgsim.FaultClose, Endpoint: gbgsim.EndpointIdentity})
 	w.carry(logical.UpdateOperation, "creds", fields{"id_token": w.idToken(someone)})
 	w.sim.ClearFaults()
 	assert.Equal(t, without(shared, "ttl"), without(w.read("creds"), "ttl"))

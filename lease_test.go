@@ -307,13 +307,13 @@ func TestLeaseTrouble(t *testing.T) {
 func TestLeaseMinTTL(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.write("config", with(w.leasing(), fields{"verify_connection": false}))
-	const tooLong = "min_ttl is more than the rotation period, which is 55m0s: no token is sure to be valid that long"
-	assert.Equal(t, tooLong, w.refused(w.try(logical.ReadOperation, "creds", fields{"min_ttl": "56m"})), "nobody knew before")
+	const tooLong = "min_ttl must be at most 40m0s: two thirds of a token's lifetime, which is 1h0m0s"
+	assert.Equal(t, tooLong, w.refused(w.try(logical.ReadOperation, "creds", fields{"min_ttl": "41m"})), "nobody knew before")
 	w.write("config", with(fields{"client_secret": w.regenerate(clientA)}, nil))
 	asked := w.asked()
-	assert.Equal(t, tooLong, w.refused(w.try(logical.ReadOperation, "creds", fields{"min_ttl": "56m"})))
+	assert.Equal(t, tooLong, w.refused(w.try(logical.ReadOperation, "creds", fields{"min_ttl": "41m"})))
 	assert.Equal(t, asked, w.asked())
-	w.ok(w.try(logical.ReadOperation, "creds", fields{"min_ttl": "55m"}))
+	w.ok(w.try(logical.ReadOperation, "creds", fields{"min_ttl": "40m"}))
 }
 
 // regenerate_after waits for the last token that anybody holds.

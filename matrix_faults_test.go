@@ -35,8 +35,11 @@ type classified struct {
 
 // tries is how often one client's token is asked for before it is given up.
 func (c classified) tries() int {
-	if c.class != temporary || c.fault.Kind == gbgsim.FaultHang { // which takes all the time there is
+	switch {
+	case c.class != temporary:
 		return 1
+	case c.fault.Kind == gbgsim.FaultHang: // each takes half the time there is
+		return 2
 	}
 	return len(restsInTenSeconds) + 1
 }

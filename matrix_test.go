@@ -228,7 +228,10 @@ func (s matrixState) saysOf(client string, f classified) string {
 
 // expectReached is what comes to the endpoints while so many clients ask.
 func (s matrixState) expectReached(f classified, clients int, got bool) reached {
-	tries := clients * f.tries() // only a refusal makes it two, and is not asked again
+	tries := clients * f.tries() // only a refusal makes it two, and is not temporary
+	if f.class == refusesClient && s.reads() {
+		tries, clients = tries+1, clients+1 // the active one is asked once more
+	}
 	if f.ofConnection() {
 		return reached{badConnections: tries}
 	}
@@ -340,7 +343,7 @@ func (w *world) mustAnswer(want outcome, reads, writes bool, a answer) {
 }
 
 // endure is until, through requests that are never answered as well: whenever one
-// is held, the clock goes on by request_timeout.
+// is held, the clock goes on by the time of one try.
 func (w *world) endure(f classified, happened func() bool) {
 	w.t.Helper()
 	held := 0
@@ -348,7 +351,7 @@ func (w *world) endure(f classified, happened func() bool) {
 		if f.fault.Kind == gbgsim.FaultHang {
 			if met := w.met(f.fault.Endpoint); met > held {
 				held = met
-				w.clock.Advance(10 * time.Second)
+				w.clock.Advance(5 * time.Second)
 			}
 		}
 		return happened()

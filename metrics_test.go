@@ -250,7 +250,7 @@ func TestMetricsOfRequests(t *testing.T) {
 	now := w.metrics()
 	assert.Equal(t, samples{
 		`gbg_request_duration_seconds{result="ok",step="token"}`:              1,
-		`gbg_request_duration_seconds{result="client_refused",step="token"}`:  3, // the two that follow a moment's trouble too
+		`gbg_request_duration_seconds{result="client_refused",step="token"}`:  5, // twice at first, and after a refused request; once after a refusal
 		`gbg_request_duration_seconds{result="request_refused",step="token"}`: 1,
 		`gbg_request_duration_seconds{result="no_answer",step="token"}`:       1,
 		`gbg_request_duration_seconds{result="not_a_token",step="token"}`:     1,
