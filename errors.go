@@ -19,10 +19,10 @@ type refusal interface {
 	Temporary() bool
 }
 
-// failed turns an engine's error into what Vault passes on to the client: 400
+// errorResponse turns an engine's error into what Vault passes on to the client: 400
 // is a plain error response; 502 and 503 are coded errors, outermost, because
 // Vault makes a wrapped one a 500.
-func failed(req *logical.Request, connection string, err error) (*logical.Response, error) {
+func (d *doors) errorResponse(req *logical.Request, connection string, err error) (*logical.Response, error) {
 	var input *backend.InputError
 	var failing *backend.FailingError
 	var refused refusal

@@ -52,9 +52,9 @@ func pointer[T any](v T, ok bool) *T {
 	return &v
 }
 
-// guarded is a backend whose secret fields must be texts. The framework would
+// gbgBackend is a backend whose secret fields must be texts. The framework would
 // refuse anything else as well, but quotes it in its error.
-type guarded struct {
+type gbgBackend struct {
 	*framework.Backend
 
 	// reads answers reads of creds.
@@ -62,23 +62,23 @@ type guarded struct {
 }
 
 // HandleRequest implements logical.Backend.
-func (g guarded) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
 	if field := oddSecret(req); field != "" {
 		return logical.ErrorResponse("%s must be a string", field), nil
 	}
 	if req.Operation == logical.ReadOperation && (req.Path == "creds" || strings.HasPrefix(req.Path, "creds/")) {
-		return g.reads.HandleRequest(ctx, req)
+		return b.reads.HandleRequest(ctx, req)
 	}
-	return g.Backend.HandleRequest(ctx, req)
+	return b.Backend.HandleRequest(ctx, req)
 }
 
 // HandleExistenceCheck implements logical.Backend. A request that cannot be read
 // is passed on as one that creates, and then refused.
-func (g guarded) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
+func (b gbgBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	if oddSecret(req) != "" {
 		return true, false, nil
 	}
-	return g.Backend.HandleExistenceCheck(ctx, req)
+	return b.Backend.HandleExistenceCheck(ctx, req)
 }
 
 // oddSecret names a secret field that was given and is no text.

@@ -12,10 +12,10 @@ import (
 // nameField is the field that the named form of a path captures.
 const nameField = "name"
 
-// named gives the two forms of a path: base for the connection "default", and
-// base/NAME for any other. base/ is neither: a templated policy whose name is
-// empty must not open "default".
-func named(base string, path func(fields map[string]*framework.FieldSchema) *framework.Path) []*framework.Path {
+// withOptionalName returns the two forms of a path: base for the connection
+// "default", and base/NAME for any other. base/ is neither: a templated policy whose
+// name is empty must not open "default".
+func withOptionalName(base string, path func(fields map[string]*framework.FieldSchema) *framework.Path) []*framework.Path {
 	unnamed := path(map[string]*framework.FieldSchema{})
 	unnamed.Pattern = base
 

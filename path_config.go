@@ -38,7 +38,7 @@ func (d *doors) listPath() *framework.Path {
 }
 
 func (d *doors) connectionPaths() []*framework.Path {
-	return named("config", func(fields map[string]*framework.FieldSchema) *framework.Path {
+	return withOptionalName("config", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		for name, schema := range configFields() {
 			fields[name] = schema
 		}
@@ -114,7 +114,7 @@ func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *fra
 		SkipVerification: !verify,
 	})
 	if err != nil {
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	if len(warnings) == 0 && allKnown(req.Data, data.Schema) {
 		return nil, nil
@@ -140,7 +140,7 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 	case errors.Is(err, backend.ErrNotConfigured):
 		return nil, nil // 404, as on any Vault path
 	case err != nil:
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	answer := map[string]any{
 		string(backend.GrantType):      c.Settings.GrantType,

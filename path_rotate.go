@@ -14,7 +14,7 @@ import (
 )
 
 func (d *doors) rotatePaths() []*framework.Path {
-	return named("rotate", func(fields map[string]*framework.FieldSchema) *framework.Path {
+	return withOptionalName("rotate", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		fields[string(backend.ClientID)] = &framework.FieldSchema{
 			Type:        framework.TypeString,
 			Description: "The client that must be active afterwards. If it already is, nothing happens, so a request that is sent twice cannot rotate back. Left out, it is the standby.",
@@ -62,7 +62,7 @@ func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framewor
 		Secret:   secret(data, backend.ClientSecret),
 	})
 	if err != nil {
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	answer := map[string]any{
 		"rotated":           r.Rotated,
