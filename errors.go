@@ -48,8 +48,8 @@ func (d *doors) errorResponse(req *logical.Request, connection string, err error
 		return logical.ErrorResponse(sentences(refused.Error(), "Nothing has changed")), nil
 	case errors.Is(err, logical.ErrReadOnly):
 		return nil, logical.ErrReadOnly // bare: Vault forwards the request by it
-	case errors.Is(err, backend.ErrClosed):
-		return unavailable(err.Error(), time.Second)
+	case errors.Is(err, backend.ErrClosed), d.engine.Closed(): // its storage goes with it
+		return unavailable(backend.ErrClosed.Error(), time.Second)
 	}
 	return nil, err
 }

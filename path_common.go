@@ -1,6 +1,7 @@
 package gbg
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -32,6 +33,9 @@ func withOptionalName(base string, path func(fields map[string]*framework.FieldS
 	withName.DisplayAttrs = &suffix
 	return []*framework.Path{unnamed, withName}
 }
+
+// validName reports whether Vault's storage takes a connection of this name.
+func validName(name string) bool { return !strings.Contains(name, "..") }
 
 // connectionName is the connection that a request is about.
 func connectionName(d *framework.FieldData) string {

@@ -116,7 +116,7 @@ func TestStorageThatCannotBeRead(t *testing.T) {
 			`connection "default": reading its storage entry: the disk is full`, path)
 	}
 	assert.ErrorIs(t, restarted.try(logical.UpdateOperation, "rotate", nil).err, errDisk)
-	assert.ErrorIs(t, restarted.try(logical.UpdateOperation, "config", nil).err, errInternal)
+	assert.ErrorIs(t, restarted.try(logical.UpdateOperation, "config", nil).err, errDisk)
 	w.storage.heal()
 	assert.Equal(t, clientA, restarted.read("creds")["client_id"])
 }
