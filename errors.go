@@ -24,6 +24,7 @@ type refusal interface {
 // Vault makes a wrapped one a 500.
 func (d *doors) errorResponse(req *logical.Request, connection string, err error) (*logical.Response, error) {
 	var input *backend.InputError
+	var recent *backend.RecentRotationError
 	var failing *backend.FailingError
 	var refused refusal
 	var asked *backend.ClientError
@@ -38,6 +39,8 @@ func (d *doors) errorResponse(req *logical.Request, connection string, err error
 		return logical.ErrorResponse("connection %q has no clients of its own, it exchanges tokens that callers bring: %s", connection, exchangeCommand(req, connection)), nil
 	case errors.As(err, &input):
 		return logical.ErrorResponse(input.Error()), nil
+	case errors.As(err, &recent):
+		return logical.ErrorResponse(repeatedRotation(req, connection, recent)), nil
 	case errors.As(err, &failing) && errors.As(failing.Cause, &refused):
 		return cannotServe(req, connection, failing, refused)
 	case errors.As(err, &asked) && asked.Step == backend.StepOwnExchange:
