@@ -2,6 +2,7 @@ package gbg_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -110,4 +111,55 @@ func TestAfterCleanup(t *testing.T) {
 	assert.Equal(t, "the secrets engine is shutting down",
 		w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil)))
 	assert.Zero(t, w.asked())
+}
+
+// Whatever is asked of a backend that shuts down is answered, or a 503: with its
+// storage still there, and without.
+func TestEveryOperationAfterCleanup(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		t.Run(fmt.Sprintf("storage gone: %v", gone), func(t *testing.T) {
+			w := newWorld(t, worldOptions{})
+			pair := w.pair()
+			w.write("config", with(pair, fields{"lease": true, "revoke_url": w.revokeURL()}))
+			leased := w.lease("creds")
+			w.write("config/team-a", pair)
+			content := w.storage.content(t)
+			w.backend.Cleanup(t.Context())
+			if gone {
+				w.storage.trap.Store(&trap{storageFault: storageFault{lasts: true}})
+			}
+			shutDown := func(op logical.Operation, path string, data fields) {
+				t.Helper()
+				assert.Equal(t, "the secrets engine is shutting down", w.coded(http.StatusServiceUnavailable, w.send(t.Context(), op, path, data)), "%s %s", op, path)
+			}
+			shutDown(logical.UpdateOperation, "config", pair)
+			shutDown(logical.UpdateOperation, "config/new", pair)
+			shutDown(logical.DeleteOperation, "config", nil)
+			shutDown(logical.DeleteOperation, "config/team-a", nil)
+			shutDown(logical.ReadOperation, "creds", nil)
+			shutDown(logical.UpdateOperation, "creds", fields{"id_token": "FAKE"})
+			shutDown(logical.UpdateOperation, "rotate", nil)
+			shutDown(logical.UpdateOperation, "rotate/team-a", nil)
+			assert.Equal(t, logical.CodedError(http.StatusServiceUnavailable, "the secrets engine is shutting down"), w.revoke(leased))
+
+			for path, op := range map[string]logical.Operation{
+				"config/": logical.ListOperation, "status/": logical.ListOperation, "metrics": logical.ReadOperation,
+				"config/new": logical.ReadOperation, "status/new": logical.ReadOperation, "creds/new": logical.ReadOperation,
+			} {
+				switch a := w.send(t.Context(), op, path, nil); {
+				case gone:
+					shutDown(op, path, nil)
+				case path == "status/new" || path == "creds/new":
+					assert.Contains(t, w.refused(a), "is not configured")
+				default:
+					w.ok(a)
+				}
+			}
+			for _, path := range []string{"config", "status", "creds/team-a"} {
+				w.ok(w.send(t.Context(), logical.ReadOperation, path, nil)) // they are in memory
+			}
+			w.storage.heal()
+			assert.Equal(t, content, w.storage.content(t))
+		})
+	}
 }

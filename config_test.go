@@ -221,7 +221,7 @@ func TestConfigActivePairedClientStays(t *testing.T) {
 		w.refused(w.try(logical.UpdateOperation, "config", fields{"paired_client_id": ""})))
 	assert.Equal(t, before, w.storage.content(t))
 
-	w.rotate(nil)
+	w.rotate(fields{"client_id": clientA})
 	w.write("config", fields{"paired_client_id": ""})
 	assert.Equal(t, clientA, w.read("config")["active_client_id"])
 }

@@ -371,7 +371,7 @@ func (w *world) stored() fields {
 	m.world.restart()
 	m = m.world.mount
 	told["active works"] = m.send(w.t.Context(), logical.ReadOperation, "creds", nil).failure() == nil
-	told["standby works"] = m.send(w.t.Context(), logical.UpdateOperation, "rotate", nil).failure() == nil
+	told["standby works"] = m.send(w.t.Context(), logical.UpdateOperation, "rotate", fields{"client_id": told["status"].(fields)["standby_client_id"]}).failure() == nil
 	return told
 }
 

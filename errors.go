@@ -25,11 +25,12 @@ type refusal interface {
 	RetryAfter() time.Duration
 }
 
-// failed turns an engine's error into what Vault passes on to the client: 400
+// errorResponse turns an engine's error into what Vault passes on to the client: 400
 // is a plain error response; 502 and 503 are coded errors, outermost, because
 // Vault makes a wrapped one a 500.
-func failed(req *logical.Request, connection string, err error) (*logical.Response, error) {
+func (d *doors) errorResponse(req *logical.Request, connection string, err error) (*logical.Response, error) {
 	var input *backend.InputError
+	var recent *backend.RecentRotationError
 	var failing *backend.FailingError
 	var refused refusal
 	var asked *backend.ClientError
@@ -45,6 +46,8 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 		return logical.ErrorResponse("connection %q has no clients of its own, it exchanges tokens that callers bring: %s", connection, exchangeCommand(req, connection)), nil
 	case errors.As(err, &input):
 		return logical.ErrorResponse(input.Error()), nil
+	case errors.As(err, &recent):
+		return logical.ErrorResponse(repeatedRotation(req, connection, recent)), nil
 	case errors.As(err, &failing) && errors.As(failing.Cause, &refused):
 		return cannotServe(req, connection, failing, refused)
 	case errors.As(err, &asked) && asked.Step == backend.StepOwnExchange:
@@ -59,8 +62,8 @@ func failed(req *logical.Request, connection string, err error) (*logical.Respon
 		return unavailable(short.Error(), 0)
 	case backend.IsReadOnly(err):
 		return nil, logical.ErrReadOnly // bare: Vault forwards the request by it
-	case errors.Is(err, backend.ErrClosed):
-		return unavailable(err.Error(), 0)
+	case errors.Is(err, backend.ErrClosed), d.engine.Closed(): // its storage goes with it
+		return unavailable(backend.ErrClosed.Error(), 0)
 	}
 	return nil, err
 }

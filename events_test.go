@@ -229,7 +229,7 @@ func TestEventsThatVaultDoesNotTake(t *testing.T) {
 			w.mount = &mount{world: w, backend: backend}
 			w.write("config", w.pair())
 			for range 300 { // more than may wait
-				w.rotate(nil)
+				w.rotateToStandby()
 			}
 			w.read("creds")
 			backend.Cleanup(t.Context())

@@ -2,6 +2,7 @@ package gbg
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,9 +53,10 @@ func pointer[T any](v T, ok bool) *T {
 	return &v
 }
 
-// guarded is a backend whose secret fields must be texts. The framework would
-// refuse anything else as well, but quotes it in its error.
-type guarded struct {
+// gbgBackend looks at the fields of a request before the framework does, which would
+// make texts of numbers, rounded, and of true ("1"), and quotes other values, secrets
+// included, in its error.
+type gbgBackend struct {
 	*framework.Backend
 
 	// reads answers reads of creds.
@@ -62,32 +64,47 @@ type guarded struct {
 }
 
 // HandleRequest implements logical.Backend.
-func (g guarded) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
-	if field := oddSecret(req); field != "" {
-		return logical.ErrorResponse("%s must be a string", field), nil
+func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+	if problem := b.fieldProblem(req); problem != "" {
+		return logical.ErrorResponse(problem), nil
 	}
 	if req.Operation == logical.ReadOperation && (req.Path == "creds" || strings.HasPrefix(req.Path, "creds/")) {
-		return g.reads.HandleRequest(ctx, req)
+		return b.reads.HandleRequest(ctx, req)
 	}
-	return g.Backend.HandleRequest(ctx, req)
+	return b.Backend.HandleRequest(ctx, req)
 }
 
-// HandleExistenceCheck implements logical.Backend. A request that cannot be read
-// is passed on as one that creates, and then refused.
-func (g guarded) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
-	if oddSecret(req) != "" {
-		return true, false, nil
-	}
-	return g.Backend.HandleExistenceCheck(ctx, req)
+// HandleExistenceCheck implements logical.Backend. Whether a connection exists is a
+// question of its name alone. What is wrong with the rest of the request is for
+// HandleRequest to say, once Vault knows which right it takes.
+func (b gbgBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
+	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
 }
 
-// oddSecret names a secret field that was given and is no text.
-func oddSecret(req *logical.Request) string {
-	for _, field := range []backend.Setting{backend.ClientSecret, backend.PairedClientSecret, backend.ExchangeClientSecret, backend.IDToken} {
-		given, ok := req.Data[string(field)]
-		if _, isText := given.(string); ok && given != nil && !isText {
-			return string(field)
+// fieldProblem returns what is wrong with a request's name or with a value that is
+// given for a text field, beginning with the field. It returns "" if nothing is, and
+// quotes no value.
+func (b gbgBackend) fieldProblem(req *logical.Request) string {
+	validName := validName(req.Path)
+	if req.Operation == logical.HelpOperation || len(req.Data) == 0 && validName {
+		return "" // nearly every read, so there is no path to look for
+	}
+	path := b.Route(req.Path)
+	switch {
+	case path == nil:
+		return ""
+	case !validName && path.Fields[nameField] != nil:
+		return nameField + ` must not contain ".."`
+	}
+	var fields []string
+	for field, value := range req.Data {
+		schema, known := path.Fields[field]
+		if _, isText := value.(string); known && schema.Type == framework.TypeString && value != nil && !isText {
+			fields = append(fields, field)
 		}
 	}
-	return ""
+	if len(fields) == 0 {
+		return ""
+	}
+	return slices.Min(fields) + " must be a string"
 }

@@ -310,7 +310,7 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 	assert.True(t, f.live(got["access_token"]))
 	f.mustBeWhole(active)
 	assert.Equal(t, without(got, "ttl"), without(f.read("creds"), "ttl"))
-	f.rotate(nil)
-	f.rotate(nil)
+	f.rotateToStandby()
+	f.rotateToStandby()
 	f.mustBeWhole(active)
 }

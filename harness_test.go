@@ -415,6 +415,13 @@ func (m *mount) rotate(data fields) *logical.Response {
 	return resp
 }
 
+// rotateToStandby rotates the connection "default" to its standby by name, which may
+// be done again at once.
+func (m *mount) rotateToStandby() *logical.Response {
+	m.world.t.Helper()
+	return m.rotate(fields{"client_id": m.read("status")["standby_client_id"]})
+}
+
 // ok gives the response of a request that must have succeeded.
 func (m *mount) ok(a answer) *logical.Response {
 	m.world.t.Helper()

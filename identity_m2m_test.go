@@ -117,7 +117,7 @@ func TestM2MRotation(t *testing.T) {
 	assert.Equal(t, true, resp.Data["rotated"])
 	assert.Equal(t, []any{idpB, idpA}, []any{resp.Data["active_client_id"], resp.Data["standby_client_id"]})
 	assert.Equal(t, "2026-03-01T13:00:01Z", resp.Data["regenerate_after"], "when the last of GBG's tokens for A has expired, rounded up from %s", expires)
-	assert.Equal(t, `After 2026-03-01T13:00:01Z regenerate the secret of client "idp-client-a" at the identity provider, then, when it is time to rotate again: vault write gbg/rotate client_secret=@FILE`,
+	assert.Equal(t, `After 2026-03-01T13:00:01Z regenerate the secret of client "idp-client-a" at the identity provider, then, when it is time to rotate again: vault write gbg/rotate client_id=idp-client-a client_secret=@FILE`,
 		resp.Data["next_step"])
 	assert.Equal(t, idpB, w.owner(w.read("creds")["access_token"]))
 }

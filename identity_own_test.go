@@ -89,7 +89,7 @@ func TestExchangeRefusesBadInput(t *testing.T) {
 		{"creds", fields{"id_token": "Bearer " + marked}, `id_token has a space in it: give the token alone, without "Bearer"`},
 		{"creds", fields{"id_token": marked + "\nx"}, "id_token has a character that no token may have"},
 		{"creds", fields{"id_token": marked + "ä"}, "id_token has a character that no token may have"},
-		{"creds", fields{"id_token": marked + "\xff"}, "id_token has a character that no token may have"},
+		{"creds", fields{"id_token": marked + "\xff"}, "id_token is not UTF-8 text"},
 		{"creds", fields{"id_token": []any{marked}}, "id_token must be a string"},
 		{"creds", fields{"id_token": map[string]any{marked: marked}}, "id_token must be a string"},
 		{"creds", fields{"id_token": marked, "min_ttl": 60}, "min_ttl is for reads; an exchange always gives a fresh token"},

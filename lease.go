@@ -46,10 +46,14 @@ func (d *doors) revoke(ctx context.Context, req *logical.Request, _ *framework.F
 	if err != nil {
 		return nil, fmt.Errorf("the lease does not say when its token ends: %w", err)
 	}
-	return nil, d.engine.Revoke(ctx, backend.LeasedToken{
+	err = d.engine.Revoke(ctx, backend.LeasedToken{
 		Connection:  kept("connection"),
 		ClientID:    kept("client_id"),
 		AccessToken: backend.NewSecret(kept("access_token")),
 		Expires:     expires,
 	})
+	if err != nil && d.engine.Closed() {
+		return unavailable(backend.ErrClosed.Error(), time.Second)
+	}
+	return nil, err
 }

@@ -1,6 +1,7 @@
 package gbg
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -12,10 +13,10 @@ import (
 // nameField is the field that the named form of a path captures.
 const nameField = "name"
 
-// named gives the two forms of a path: base for the connection "default", and
-// base/NAME for any other. base/ is neither: a templated policy whose name is
-// empty must not open "default".
-func named(base string, path func(fields map[string]*framework.FieldSchema) *framework.Path) []*framework.Path {
+// withOptionalName returns the two forms of a path: base for the connection
+// "default", and base/NAME for any other. base/ is neither: a templated policy whose
+// name is empty must not open "default".
+func withOptionalName(base string, path func(fields map[string]*framework.FieldSchema) *framework.Path) []*framework.Path {
 	unnamed := path(map[string]*framework.FieldSchema{})
 	unnamed.Pattern = base
 
@@ -32,6 +33,9 @@ func named(base string, path func(fields map[string]*framework.FieldSchema) *fra
 	withName.DisplayAttrs = &suffix
 	return []*framework.Path{unnamed, withName}
 }
+
+// validName reports whether Vault's storage takes a connection of this name.
+func validName(name string) bool { return !strings.Contains(name, "..") }
 
 // connectionName is the connection that a request is about.
 func connectionName(d *framework.FieldData) string {

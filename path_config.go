@@ -3,8 +3,10 @@ package gbg
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -38,7 +40,7 @@ func (d *doors) listPath() *framework.Path {
 }
 
 func (d *doors) connectionPaths() []*framework.Path {
-	return named("config", func(fields map[string]*framework.FieldSchema) *framework.Path {
+	return withOptionalName("config", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		for name, schema := range configFields() {
 			fields[name] = schema
 		}
@@ -74,9 +76,7 @@ func (d *doors) connectionPaths() []*framework.Path {
 					},
 				},
 			},
-			ExistenceCheck: func(ctx context.Context, _ *logical.Request, data *framework.FieldData) (bool, error) {
-				return d.engine.Exists(ctx, connectionName(data))
-			},
+			ExistenceCheck:  d.configExists,
 			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "configuration"},
 			HelpSynopsis:    "Configure a connection to GBG: its client pair, endpoint and timing.",
 			HelpDescription: strings.TrimSpace(configHelp),
@@ -84,8 +84,29 @@ func (d *doors) connectionPaths() []*framework.Path {
 	})
 }
 
+// configExists tells Vault whether a write creates or updates. Of an error Vault
+// would show its writer "internal error" alone: the write is then taken for an update,
+// and says itself what is wrong.
+func (d *doors) configExists(ctx context.Context, _ *logical.Request, data *framework.FieldData) (bool, error) {
+	name := connectionName(data)
+	if !validName(name) {
+		return false, nil
+	}
+	exists, err := d.engine.Exists(ctx, name)
+	return exists || err != nil, nil
+}
+
 func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
+	if req.Operation == logical.UpdateOperation {
+		// Whoever may update must not create because configExists could not tell.
+		switch exists, err := d.engine.Exists(ctx, name); {
+		case err != nil:
+			return d.errorResponse(req, name, err)
+		case !exists:
+			return unavailable(fmt.Sprintf("connection %q does not exist, but this request may only update it: it was deleted a moment ago, or could not be read. Nothing has changed. Try again.", name), time.Second)
+		}
+	}
 	verify := true
 	if given := flag(data, verifyField); given != nil {
 		verify = *given
@@ -114,7 +135,7 @@ func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *fra
 		SkipVerification: !verify,
 	})
 	if err != nil {
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	if len(warnings) == 0 && allKnown(req.Data, data.Schema) {
 		return nil, nil
@@ -140,7 +161,7 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 	case errors.Is(err, backend.ErrNotConfigured):
 		return nil, nil // 404, as on any Vault path
 	case err != nil:
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	answer := map[string]any{
 		string(backend.GrantType):      c.Settings.GrantType,
@@ -167,14 +188,18 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 	return &logical.Response{Data: answer}, nil
 }
 
-func (d *doors) deleteConfig(ctx context.Context, _ *logical.Request, data *framework.FieldData) (*logical.Response, error) {
-	return nil, d.engine.Delete(ctx, connectionName(data))
+func (d *doors) deleteConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+	name := connectionName(data)
+	if err := d.engine.Delete(ctx, name); err != nil {
+		return d.errorResponse(req, name, err)
+	}
+	return nil, nil
 }
 
-func (d *doors) listConfig(ctx context.Context, _ *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+func (d *doors) listConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	names, err := d.engine.Names(ctx)
 	if err != nil {
-		return nil, err
+		return d.errorResponse(req, "", err)
 	}
 	return logical.ListResponse(names), nil
 }

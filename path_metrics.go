@@ -32,7 +32,7 @@ func (d *doors) metricsPath() *framework.Path {
 func (d *doors) readMetrics(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	connections, err := d.engine.Statuses(ctx)
 	if err != nil {
-		return failed(req, "", err)
+		return d.errorResponse(req, "", err)
 	}
 	text, err := d.metrics.Text(connections)
 	if err != nil {

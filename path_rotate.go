@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -14,10 +15,10 @@ import (
 )
 
 func (d *doors) rotatePaths() []*framework.Path {
-	return named("rotate", func(fields map[string]*framework.FieldSchema) *framework.Path {
+	return withOptionalName("rotate", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		fields[string(backend.ClientID)] = &framework.FieldSchema{
 			Type:        framework.TypeString,
-			Description: "The client that must be active afterwards. If it already is, nothing happens, so a request that is sent twice cannot rotate back. Left out, it is the standby.",
+			Description: "The client that must be active afterwards. If it already is, nothing happens, so a request that is sent twice cannot rotate back. Left out, it is the standby; then, and without client_secret, nothing is rotated within a minute of the last rotation or failover.",
 		}
 		fields[string(backend.ClientSecret)] = &framework.FieldSchema{
 			Type:         framework.TypeString,
@@ -62,7 +63,7 @@ func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framewor
 		Secret:   secret(data, backend.ClientSecret),
 	})
 	if err != nil {
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	answer := map[string]any{
 		"rotated":           r.Rotated,
@@ -82,21 +83,43 @@ func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framewor
 	return resp, nil
 }
 
+// repeatedRotation tells a person why a bare rotation was refused, and how to rotate
+// all the same.
+func repeatedRotation(req *logical.Request, connection string, recent *backend.RecentRotationError) string {
+	return fmt.Sprintf("connection %q was rotated at %s (%s), %ds ago, and client %q is active: this may be the same request again, so nothing was rotated. To make client %q active: %s",
+		connection, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Active, recent.Standby, rotateCommand(req, connection, recent.Standby))
+}
+
+// rotateCommand is how a person makes a client active. It names the client, so that
+// it can be repeated.
+func rotateCommand(req *logical.Request, connection, clientID string) string {
+	if strings.HasPrefix(clientID, "@") {
+		clientID = `\` + clientID // else vault reads a file of that name
+	}
+	if !plainWord.MatchString(clientID) {
+		clientID = "'" + strings.ReplaceAll(clientID, "'", `'\''`) + "'"
+	}
+	return fmt.Sprintf("vault write %s client_id=%s", pathFor(req, "rotate", connection), clientID)
+}
+
+// plainWord is a text that a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)
+
 // nextStep is the sentence that tells a person how the pair's round goes on.
 // where is the place to regenerate secrets; fresh says that the standby's has not
 // served yet.
 func nextStep(req *logical.Request, connection, where, standby string, regenerateAfter time.Time, fresh bool) string {
-	rotate := pathFor(req, "rotate", connection)
+	rotate := rotateCommand(req, connection, standby)
 	switch {
 	case standby == "":
 		return fmt.Sprintf("Add a second client, so that secrets can be rotated without downtime: vault write %s paired_client_id=ID paired_client_secret=@FILE",
 			pathFor(req, "config", connection))
 	case fresh:
-		return fmt.Sprintf("Client %q stands by with a secret that has not been used yet. When it is time to rotate: vault write -f %s", standby, rotate)
+		return fmt.Sprintf("Client %q stands by with a secret that has not been used yet. When it is time to rotate: %s", standby, rotate)
 	case regenerateAfter.IsZero():
-		return fmt.Sprintf("Regenerate the secret of client %q %s, then: vault write %s client_secret=@FILE", standby, where, rotate)
+		return fmt.Sprintf("Regenerate the secret of client %q %s, then: %s client_secret=@FILE", standby, where, rotate)
 	}
-	return fmt.Sprintf("After %s regenerate the secret of client %q %s, then, when it is time to rotate again: vault write %s client_secret=@FILE",
+	return fmt.Sprintf("After %s regenerate the secret of client %q %s, then, when it is time to rotate again: %s client_secret=@FILE",
 		timestamp(regenerateAfter), standby, where, rotate)
 }
 
@@ -119,10 +142,16 @@ by. Rotating makes the standby active:
 If any of it fails nothing has changed, and the error says so. Readers of creds
 never notice: tokens issued before stay valid until they expire.
 
-To renew both secrets for good, do this every so often:
+To renew both secrets for good, do this every so often, STANDBY being the
+standby's id as gbg/status shows it:
 
   - regenerate the standby's secret in GBG's Account management portal
-  - $ vault write gbg/rotate client_secret=@FILE
+  - $ vault write gbg/rotate client_id=STANDBY client_secret=@FILE
+
+Naming the client makes the command safe to repeat: if it is active already,
+nothing happens. Without client_id and client_secret, a rotation within a minute
+of the last one, or of a failover, is refused, for it may be the same request
+sent again.
 
 "regenerate_after" in the answer is when the last token of the client that left
 has expired. From then on its secret can be regenerated.

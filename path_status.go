@@ -10,7 +10,7 @@ import (
 )
 
 func (d *doors) statusPaths() []*framework.Path {
-	return named("status", func(fields map[string]*framework.FieldSchema) *framework.Path {
+	return withOptionalName("status", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		return &framework.Path{
 			Fields: fields,
 			Operations: map[logical.Operation]framework.OperationHandler{
@@ -64,7 +64,7 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 	name := connectionName(data)
 	s, err := d.engine.Status(ctx, name)
 	if err != nil {
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	answer := map[string]any{
 		"connection": s.Connection,

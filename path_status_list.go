@@ -39,7 +39,7 @@ func (d *doors) statusListPath() *framework.Path {
 func (d *doors) listStatus(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	connections, err := d.engine.Statuses(ctx)
 	if err != nil {
-		return failed(req, "", err)
+		return d.errorResponse(req, "", err)
 	}
 	names := make([]string, 0, len(connections))
 	lines := make(map[string]any, len(connections))

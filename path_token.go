@@ -17,7 +17,7 @@ import (
 const fetchTimeLayout = "2006-01-02T15:04:05.000000000Z"
 
 func (d *doors) credsPaths() []*framework.Path {
-	return named("creds", func(fields map[string]*framework.FieldSchema) *framework.Path {
+	return withOptionalName("creds", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		fields[string(backend.MinTTL)] = &framework.FieldSchema{
 			Type:        framework.TypeDurationSecond,
 			Description: "How long the token must be valid at least. A fresh one is fetched if need be. For those who come back on their own clock and not when ttl says.",
@@ -79,7 +79,7 @@ func (d *doors) readCreds(ctx context.Context, req *logical.Request, data *frame
 	}
 	c, err := d.engine.Token(ctx, name, minTTL)
 	if err != nil {
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	if c.Lease != nil {
 		return d.leased(c), nil
@@ -95,7 +95,7 @@ func (d *doors) exchange(ctx context.Context, req *logical.Request, data *framew
 	plain, _ := value[string](data, backend.IDToken)
 	c, err := d.engine.Exchange(ctx, name, backend.NewSecret(plain))
 	if err != nil {
-		return failed(req, name, err)
+		return d.errorResponse(req, name, err)
 	}
 	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
 }

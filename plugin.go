@@ -69,7 +69,7 @@ func NewFactory(o Options) logical.Factory {
 			b.Clean(ctx)
 			return nil, err
 		}
-		return guarded{Backend: b, reads: d.reads()}, nil
+		return gbgBackend{Backend: b, reads: d.reads()}, nil
 	}
 }
 

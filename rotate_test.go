@@ -50,7 +50,7 @@ func TestRotateKeyByKey(t *testing.T) {
 		"standby_client_id": clientA,
 		"rotation_time":     "2026-03-01T12:10:00Z",
 		"regenerate_after":  "2026-03-01T13:00:01Z", // 13:00:00.25, rounded up
-		"next_step":         `After 2026-03-01T13:00:01Z regenerate the secret of client "client-a" in GBG's Account management portal, then, when it is time to rotate again: vault write gbg/rotate/team-a client_secret=@FILE`,
+		"next_step":         `After 2026-03-01T13:00:01Z regenerate the secret of client "client-a" in GBG's Account management portal, then, when it is time to rotate again: vault write gbg/rotate/team-a client_id=client-a client_secret=@FILE`,
 	}, resp.Data)
 	assert.Empty(t, resp.Warnings)
 	assert.Equal(t, asked+1, w.asked(), "the standby proves itself once")
@@ -95,15 +95,15 @@ func TestRotateBackToASecretThatHasServedWarns(t *testing.T) {
 		return []string{`client "` + client + `" is active again with the secret it had the last time; regenerate the standby's secret before each rotation to renew it`}
 	}
 	assert.Empty(t, w.rotate(nil).Warnings, "client B has not been active before")
-	assert.Equal(t, warning(clientA), w.rotate(nil).Warnings)
-	assert.Equal(t, warning(clientB), w.rotate(nil).Warnings)
+	assert.Equal(t, warning(clientA), w.rotate(fields{"client_id": clientA}).Warnings)
+	assert.Equal(t, warning(clientB), w.rotate(fields{"client_id": clientB}).Warnings)
 	assert.Equal(t, warning(clientA), w.rotate(fields{"client_secret": pair["client_secret"]}).Warnings, "given again, it is still the same")
 	assert.Empty(t, w.rotate(fields{"client_secret": w.regenerate(clientB)}).Warnings)
 
 	// A new secret may come by way of config too.
 	w.write("config", fields{"client_secret": w.regenerate(clientA)})
 	assert.Contains(t, w.read("status")["next_step"], "has not been used yet")
-	assert.Empty(t, w.rotate(nil).Warnings)
+	assert.Empty(t, w.rotate(fields{"client_id": clientA}).Warnings)
 }
 
 // A request that is sent twice, because its answer was lost, rotates once.
@@ -133,7 +133,7 @@ func TestRotateToTheActiveClientDisregardsASecret(t *testing.T) {
 		"rotated":           false,
 		"active_client_id":  clientA,
 		"standby_client_id": clientB,
-		"next_step":         `Client "client-b" stands by with a secret that has not been used yet. When it is time to rotate: vault write -f gbg/rotate`,
+		"next_step":         `Client "client-b" stands by with a secret that has not been used yet. When it is time to rotate: vault write gbg/rotate client_id=client-b`,
 	}, resp.Data, "there was no rotation to tell of")
 	assert.Equal(t, []string{`client "client-a" is active already: nothing was rotated, and the client_secret that was given has not been stored`}, resp.Warnings)
 	assert.Equal(t, content, w.storage.content(t))
@@ -288,7 +288,7 @@ func TestRotateRegenerateAfter(t *testing.T) {
 	// A longer lifetime of an earlier token counts.
 	require.NoError(t, w.sim.SetTokenLifetime(time.Minute))
 	w.write("config", fields{"client_secret": w.regenerate(clientA)})
-	third := w.rotate(nil).Data
+	third := w.rotate(fields{"client_id": clientB}).Data
 	assert.Equal(t, "2026-03-01T13:26:01Z", third["regenerate_after"])
 }
 

@@ -54,7 +54,7 @@ func TestStatusOfAPairThroughARotation(t *testing.T) {
 		"standby_verified_time":   noon,
 		"token_expire_time":       "2026-03-01T13:00:00Z",
 		"token_refresh_time":      "2026-03-01T12:55:00Z",
-		"next_step":               `Client "client-b" stands by with a secret that has not been used yet. When it is time to rotate: vault write -f gbg/rotate/team-a`,
+		"next_step":               `Client "client-b" stands by with a secret that has not been used yet. When it is time to rotate: vault write gbg/rotate/team-a client_id=client-b`,
 	}
 	assert.Equal(t, want, w.read("status/team-a"))
 
@@ -77,7 +77,7 @@ func TestStatusOfAPairThroughARotation(t *testing.T) {
 		"regenerate_after":        "2026-03-01T13:00:01Z",
 		"token_expire_time":       "2026-03-01T13:30:00Z",
 		"token_refresh_time":      "2026-03-01T13:25:00Z",
-		"next_step":               `After 2026-03-01T13:00:01Z regenerate the secret of client "client-a" in GBG's Account management portal, then, when it is time to rotate again: vault write gbg/rotate/team-a client_secret=@FILE`,
+		"next_step":               `After 2026-03-01T13:00:01Z regenerate the secret of client "client-a" in GBG's Account management portal, then, when it is time to rotate again: vault write gbg/rotate/team-a client_id=client-a client_secret=@FILE`,
 	})
 	assert.Equal(t, want, w.read("status/team-a"))
 

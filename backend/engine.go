@@ -123,6 +123,9 @@ func (e *Engine) Close() {
 	e.states.each((*state).closeIdle)
 }
 
+// Closed reports whether Close has been called.
+func (e *Engine) Closed() bool { return e.ctx.Err() != nil }
+
 // startChange begins a change of one connection, which waits for the one before.
 // The ctx it gives also ends with the engine. If err is nil, end must be called.
 func (e *Engine) startChange(ctx context.Context, name string) (_ context.Context, end func(), err error) {

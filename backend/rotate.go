@@ -3,23 +3,33 @@ package backend
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
+// repeatWindow is how long after a change of the active client a bare rotation is
+// taken for the same request again: a client that got no answer repeats its request
+// within seconds.
+const repeatWindow = time.Minute
+
 // RotateRequest is what a rotation may be given.
 type RotateRequest struct {
-	// ClientID is the client that must be active afterwards; nil is the standby,
+	// ClientID is the client that must be active afterwards; nil means the standby,
 	// whichever it is.
 	ClientID *string
 	// Secret is the standby's new secret; nil keeps the one it has.
 	Secret *Secret
 }
 
-// cleaned trims and checks what was given. Given but empty is an error: it is
-// more likely an unset variable or an empty file than a wish.
-func (r RotateRequest) cleaned() (RotateRequest, error) {
+// bare reports whether nothing was given, so that the same request made twice would
+// rotate back.
+func (r RotateRequest) bare() bool { return r.ClientID == nil && r.Secret == nil }
+
+// normalized returns r with what was given trimmed and checked. Given but empty is
+// an error: it is more likely an unset variable or an empty file than a wish.
+func (r RotateRequest) normalized() (RotateRequest, error) {
 	if r.ClientID != nil {
 		id, err := cleanID(ClientID, *r.ClientID)
 		if err == nil && id == "" {
@@ -62,12 +72,39 @@ type Rotation struct {
 	SecretDisregarded bool
 }
 
+// RecentRotationError refuses a bare rotation that comes so soon after the last change
+// of the active client that it may be the same request again.
+type RecentRotationError struct {
+	// Record is that change, whatever its cause, and Age how long ago it was.
+	Record RotationRecord
+	Age    time.Duration
+	// Active and Standby are the ids of the clients as they are now.
+	Active, Standby string
+}
+
+// Error implements error.
+func (e *RecentRotationError) Error() string {
+	return fmt.Sprintf("rotated %s ago (%s): this may be the same request again", e.Age.Truncate(time.Second), e.Record.Cause)
+}
+
+// checkRepeated returns a *RecentRotationError if the active client has just changed.
+// It goes by the wall clock, as another node would, and ignores a record that lies
+// further ahead than it could if clocks were right.
+func (c *Connection) checkRepeated(now time.Time) error {
+	age := now.Round(0).Sub(c.Rotation.Time.Round(0))
+	if c.Rotation.Time.IsZero() || age.Abs() >= repeatWindow {
+		return nil
+	}
+	standby, _ := c.Pair.Standby()
+	return &RecentRotationError{Record: c.Rotation, Age: max(age, 0), Active: c.Pair.Active().ID, Standby: standby.ID}
+}
+
 // Rotate makes the standby active: it proves itself with a token, one storage
 // write flips the pair, and that token is what readers get from then on. If any
 // of it fails nothing has changed. The errors are ErrNotConfigured, ErrNoClients,
-// ErrNoPair, *InputError, *ClientError, ctx's and the storage's.
+// ErrNoPair, *InputError, *RecentRotationError, *ClientError, ctx's and the storage's.
 func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
-	r, err := r.cleaned()
+	r, err := r.normalized()
 	if err != nil {
 		return Rotation{}, err
 	}
@@ -98,6 +135,11 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	standby, ok := pair.Standby()
 	if !ok {
 		return Rotation{}, ErrNoPair
+	}
+	if r.bare() {
+		if err := st.conn.checkRepeated(e.clock.Now()); err != nil {
+			return Rotation{}, err
+		}
 	}
 	switch {
 	case r.ClientID == nil, *r.ClientID == standby.ID:

@@ -3,9 +3,6 @@ package backend
 import (
 	"strings"
 	"time"
-	"unicode"
-
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // SettingsChange is what a configuration write says of the settings. Nil means
@@ -52,13 +49,8 @@ func (s Settings) change(c SettingsChange) (Settings, error) {
 		}
 	}
 	if c.CAPEM != nil {
-		// The newline at a file's end stays, so that what is declared stays as it is.
-		s.CAPEM = strings.TrimLeftFunc(*c.CAPEM, unicode.IsSpace)
-		if len(s.CAPEM) > maxCALength {
-			return s, invalid(CAPEM, "is longer than %d bytes", maxCALength)
-		}
-		if _, err := gbgauth.NewClient(gbgauth.ClientOptions{Roots: s.CAPEM}); err != nil {
-			return s, invalid(CAPEM, "%s", err)
+		if s.CAPEM, err = cleanCAPEM(*c.CAPEM); err != nil {
+			return s, err
 		}
 	}
 	if c.Failover != nil {
@@ -87,7 +79,7 @@ func (s Settings) changeEndpoints(c SettingsChange) (Settings, error) {
 		if u.given == nil {
 			continue
 		}
-		*u.to = strings.TrimSpace(*u.given)
+		*u.to = trimText(*u.given)
 		if err := checkURL(u.setting, *u.to); err != nil {
 			return s, err
 		}
@@ -100,7 +92,7 @@ func (s Settings) changeEndpoints(c SettingsChange) (Settings, error) {
 		if scope.given == nil {
 			continue
 		}
-		*scope.to = strings.Join(strings.Fields(*scope.given), " ")
+		*scope.to = strings.Join(strings.Fields(trimText(*scope.given)), " ")
 		if err := checkScope(scope.setting, *scope.to); err != nil {
 			return s, err
 		}

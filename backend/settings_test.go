@@ -251,7 +251,7 @@ func TestSettingsRefused(t *testing.T) {
 		{"scope, ESC", scopeChange("gbg.token\x1b[2J"), noScope},
 		{"scope, DEL", scopeChange("gbg\x7ftoken"), noScope},
 		{"scope, beyond ASCII", scopeChange("gbg.tökén"), noScope},
-		{"scope, no UTF-8", scopeChange("gbg\xfftoken"), noScope},
+		{"scope, no UTF-8", scopeChange("gbg\xfftoken"), "scope is not UTF-8 text"},
 		{"scope, too long", scopeChange(strings.Repeat("x", 4097)), "scope is longer than 4096 bytes"},
 
 		{"refresh_before, zero", refreshBefore(0), noRefresh},

@@ -155,6 +155,12 @@ func TestConfigRefusals(t *testing.T) {
 		"timeout of zero":      {map[string]any{"request_timeout": 0}, "request_timeout must be between 1s and 1m0s"},
 		"refresh of zero":      {map[string]any{"refresh_before": 0}, "refresh_before must be between 1s and 24h0m0s"},
 		"a duration that none": {map[string]any{"refresh_before": "soon"}, `error converting input for field "refresh_before"`},
+		"a numeric id":         {map[string]any{"client_id": 1234567890123456789}, "client_id must be a string"},
+		"a boolean id":         {map[string]any{"paired_client_id": true}, "paired_client_id must be a string"},
+		"a list of scopes":     {map[string]any{"scope": []string{"gbg.token"}}, "scope must be a string"},
+		"a zero-width space":   {map[string]any{"client_secret": g.a.Secret + "\u200b"}, "client_secret has an invisible character (U+200B)"},
+		"a mark in the middle": {map[string]any{"client_id": "client\ufeff-a"}, "client_id has an invisible character (U+FEFF)"},
+		"Latin-1":              {map[string]any{"client_secret": "fake-s\xe9cret"}, "client_secret has a replacement character (U+FFFD) in place of one that could not be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			write := g.pair()
@@ -197,6 +203,28 @@ func TestConfigNamesListsDeletes(t *testing.T) {
 	status, text := m.refusedRead("creds/team-a")
 	assert.Equal(t, http.StatusBadRequest, status)
 	assert.Contains(t, text, `connection "team-a" is not configured; configure it with: vault write `+m.path+"/config/team-a client_id=")
+}
+
+// Vault's storage has no room for such a name, whatever is done with it.
+func TestConfigRefusesNamesWithTwoDotsInARow(t *testing.T) {
+	g := newGBG(t, time.Hour)
+	m := newMount(t, suite.server)
+	refused := func(err error) {
+		t.Helper()
+		status, text := failure(t, err)
+		assert.Equal(t, http.StatusBadRequest, status)
+		assert.Contains(t, text, `name must not contain ".."`)
+	}
+	for _, path := range []string{"config/a..b", "rotate/a..b", "creds/a..b"} {
+		_, err := m.client.Logical().WriteWithContext(t.Context(), m.path+"/"+path, g.pair())
+		refused(err)
+	}
+	for _, path := range []string{"config/a..b", "status/a..b", "creds/a..b"} {
+		_, err := m.client.Logical().ReadWithContext(t.Context(), m.path+"/"+path)
+		refused(err)
+	}
+	_, err := m.client.Logical().DeleteWithContext(t.Context(), m.path+"/config/a..b")
+	refused(err)
 }
 
 func TestConfigWarnsOfFieldsItDoesNotKnow(t *testing.T) {

@@ -119,7 +119,7 @@ func TestFailoverUnderLoad(t *testing.T) {
 
 	// What the warning says to do, and back.
 	m.write("config", map[string]any{"client_secret": g.regenerate(t, "client-a")})
-	assert.Equal(t, "client-a", m.write("rotate", nil).Data["active_client_id"])
+	assert.Equal(t, "client-a", m.write("rotate", map[string]any{"client_id": "client-a"}).Data["active_client_id"])
 }
 
 // newDevServer starts a development server of the test's own.

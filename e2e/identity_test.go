@@ -161,7 +161,7 @@ func TestIdentityM2MUnderLoad(t *testing.T) {
 
 	// What the warning says to do, and back.
 	m.write("config/m2m", map[string]any{"paired_client_secret": renewed})
-	assert.Equal(t, idpB, m.write("rotate/m2m", nil).Data["active_client_id"])
+	assert.Equal(t, idpB, m.write("rotate/m2m", map[string]any{"client_id": idpB}).Data["active_client_id"])
 }
 
 // A restart serves the token of before, while both GBG and the identity provider

@@ -208,6 +208,8 @@ func playConfig(h *hearing, gbg *hostileGBG) {
 		"an object":             {"paired_client_secret": map[string]any{"value": secret}},
 		"two lines":             {"client_secret": secret + "\n" + secret},
 		"too long":              {"client_secret": strings.Repeat(secret, 200)},
+		"an invisible sign":     {"client_secret": secret + "\u200b" + secret},
+		"a lost sign":           {"paired_client_secret": secret + "\ufffd"},
 		"in user info":          {"token_url": "https://user:" + url.PathEscape(secret) + "@gbg.test/"},
 		"another grant's":       {"exchange_client_secret": secret},
 		"no secret for the URL": {"token_url": gbg.URL + "/other"},
@@ -247,7 +249,7 @@ func playCreds(h *hearing, gbg *hostileGBG) {
 	}
 	for name, data := range map[string]map[string]any{
 		"a list": {"id_token": []string{idToken}}, "a header": {"id_token": "Bearer " + idToken}, "nothing": {"id_token": ""},
-		"no token": {"id_token": idToken + "\x01"}, "too long": {"id_token": strings.Repeat(idToken, 400)},
+		"no token": {"id_token": idToken + "\x01"}, "an invisible sign": {"id_token": idToken + "\u00ad"}, "too long": {"id_token": strings.Repeat(idToken, 400)},
 	} {
 		assert.Equal(h.t, http.StatusBadRequest, h.ask(http.MethodPut, "creds/sso", data).status, name)
 	}
@@ -257,10 +259,16 @@ func playCreds(h *hearing, gbg *hostileGBG) {
 	h.ok(http.MethodPut, "rotate", map[string]any{"client_id": "client-b", "client_secret": gbg.marks.secret("a secret that nobody wanted")})
 	h.ok(http.MethodPut, "rotate/m2m", nil)
 	secret := gbg.marks.secret("a secret in a bad rotation")
-	for _, data := range []map[string]any{{"client_secret": []string{secret}}, {"client_secret": secret + "\n\n" + secret}, {"client_id": "nobody", "client_secret": secret}} {
+	for _, data := range []map[string]any{{"client_secret": []string{secret}}, {"client_secret": secret + "\n\n" + secret}, {"client_secret": "\u2060" + secret}, {"client_id": "nobody", "client_secret": secret}} {
 		assert.Equal(h.t, http.StatusBadRequest, h.ask(http.MethodPut, "rotate", data).status)
 	}
 	assert.Equal(h.t, http.StatusServiceUnavailable, h.ask(http.MethodPut, "rotate/away", map[string]any{"client_secret": secret}).status)
+}
+
+// toStandby is a rotation to a connection's standby.
+func (h *hearing) toStandby(connection string) map[string]any {
+	h.t.Helper()
+	return map[string]any{"client_id": h.ok(http.MethodGet, "status/"+connection, nil).data["standby_client_id"]}
 }
 
 // playTricks has GBG answer all kinds of requests in its own ways.
@@ -275,7 +283,7 @@ func playTricks(h *hearing, gbg *hostileGBG) {
 		}{
 			{"leak/rotate", map[string]any{"client_secret": gbg.marks.secret("a new secret, quoted " + trick)}},
 			{"leak/config", map[string]any{"paired_client_secret": gbg.marks.secret("a changed secret, quoted " + trick)}},
-			{"leak/rotate/m2m", nil},
+			{"leak/rotate/m2m", h.toStandby("m2m")},
 			{"leak/creds/sso", map[string]any{"id_token": gbg.marks.jwt("a token, quoted " + trick)}},
 			{"sys/leases/revoke", map[string]any{"lease_id": lease, "sync": true}},
 		} {
@@ -289,7 +297,7 @@ func playTricks(h *hearing, gbg *hostileGBG) {
 		requests.Wait()
 		gbg.play("")
 	}
-	h.ok(http.MethodPut, "rotate", nil) // it goes well again
+	h.ok(http.MethodPut, "rotate", h.toStandby("default")) // it goes well again
 }
 
 // playBackground has tokens refreshed, clients refused and both recover, without
@@ -360,7 +368,7 @@ func playVault(h *hearing, gbg *hostileGBG) {
 	require.NoError(h.t, h.server.Restart(h.t.Context()))
 	gbg.play("in error_description")
 	h.ok(http.MethodGet, "creds", nil)
-	h.ask(http.MethodPut, "rotate", nil)
+	h.ask(http.MethodPut, "rotate", h.toStandby("default"))
 	gbg.play("")
 }
 

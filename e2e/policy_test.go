@@ -47,6 +47,15 @@ func TestPolicyMayUpdateWhatItMayNotCreate(t *testing.T) {
 	updater.write("config", map[string]any{"refresh_before": "60s"})
 	status, _ := updater.refused("config/new", g.pair())
 	assert.Equal(t, http.StatusForbidden, status)
+
+	// Whoever may update is told what is wrong with an update.
+	for _, field := range []string{"client_id", "client_secret", "refresh_before"} {
+		status, text := updater.refused("config", map[string]any{field: []string{"fake"}})
+		assert.Equal(t, http.StatusBadRequest, status)
+		assert.Contains(t, text, field)
+		status, _ = updater.refused("config/new", map[string]any{field: []string{"fake"}})
+		assert.Equal(t, http.StatusForbidden, status)
+	}
 }
 
 func TestNobodyWithoutAToken(t *testing.T) {

@@ -82,7 +82,7 @@ func TestReloadOntoANewBinaryKeepsConfigurationAndActiveSide(t *testing.T) {
 	assert.Equal(t, config, m.read("config").Data)
 	assertSameRotation(t, status, m.read("status").Data)
 	assert.Equal(t, "client-b", m.read("creds").Data["client_id"])
-	assert.Equal(t, "client-a", m.write("rotate", nil).Data["active_client_id"])
+	assert.Equal(t, "client-a", m.write("rotate", map[string]any{"client_id": "client-a"}).Data["active_client_id"])
 }
 
 // runningVersion is what "vault secrets list -detailed" shows.

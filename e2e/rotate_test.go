@@ -52,13 +52,31 @@ func TestRotateCanBeRetried(t *testing.T) {
 	assert.Contains(t, text, `client_id "client-c" is not a client of this connection; its clients are "client-b" (active) and "client-a" (standby)`)
 }
 
+// A bare request that is sent again, as Vault's own client does if no answer came,
+// does not rotate back; it is told how to.
+func TestRotateBareRequestAgain(t *testing.T) {
+	g := newGBG(t, time.Hour)
+	m := configured(t, g)
+	assert.Equal(t, "client-b", m.write("rotate", nil).Data["active_client_id"])
+	before, asked := m.read("status").Data, g.Stats().TokenRequests.Total
+	for range 2 {
+		status, text := m.refused("rotate", nil)
+		assert.Equal(t, http.StatusBadRequest, status)
+		assert.Regexp(t, `connection "default" was rotated at \S+Z \(rotate\), \d+s ago, and client "client-b" is active: this may be the same request again, so nothing was rotated\. `+
+			`To make client "client-a" active: vault write `+m.path+`/rotate client_id=client-a`, text)
+	}
+	assert.Equal(t, before, m.read("status").Data)
+	assert.Equal(t, asked, g.Stats().TokenRequests.Total)
+	assert.Equal(t, "client-a", m.write("rotate", map[string]any{"client_id": "client-a"}).Data["active_client_id"])
+}
+
 func TestRotateWarnsOfAnOldSecret(t *testing.T) {
 	g := newGBG(t, time.Hour)
 	m := configured(t, g)
 	assert.Empty(t, m.write("rotate", nil).Warnings)
 	assert.Equal(t, []string{
 		`client "client-a" is active again with the secret it had the last time; regenerate the standby's secret before each rotation to renew it`,
-	}, m.write("rotate", nil).Warnings)
+	}, m.write("rotate", map[string]any{"client_id": "client-a"}).Warnings)
 }
 
 func TestRotateRefused(t *testing.T) {

@@ -345,6 +345,8 @@ func (w *teams) try(t *testing.T, who *mount, operation, path string) answer {
 		body["refresh_before"] = 60 + w.changes
 	case base == "creds":
 		body["id_token"] = "fake-id-token"
+	case base == "rotate":
+		body["client_id"] = w.read("status/" + name).Data["standby_client_id"]
 	}
 	return who.ask(operation, path, body)
 }

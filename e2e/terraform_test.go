@@ -46,7 +46,7 @@ func TestDeclaredConfigurationStaysAsDeclared(t *testing.T) {
 		requireNoDrift()
 		assert.Equal(t, asked, g.Stats().TokenRequests.Total, "a second apply changes nothing, so GBG is not asked")
 
-		m.write("rotate"+name, nil)
+		m.write("rotate"+name, map[string]any{"client_id": "client-b"})
 		requireNoDrift()
 		m.write("config"+name, declared)
 		requireNoDrift()
@@ -142,7 +142,7 @@ func TestTerraformExample(t *testing.T) {
 	assert.Contains(t, out, "invalid_client")
 	x.set("client_secrets", map[string]string{g.a.ID: g.regenerate(t, "client-a")})
 	assert.Contains(t, x.apply(), "0 added, 1 changed, 0 destroyed")
-	assert.Equal(t, "client-a", m.write("rotate/team-a", nil).Data["active_client_id"])
+	assert.Equal(t, "client-a", m.write("rotate/team-a", map[string]any{"client_id": "client-a"}).Data["active_client_id"])
 
 	_, err = x.run("destroy", "-auto-approve", "-input=false", "-no-color")
 	require.NoError(t, err)

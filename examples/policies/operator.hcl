@@ -1,7 +1,7 @@
 # Rotates every connection and sees how it is. Neither reads nor changes the
 # configuration, and gets no token.
 #   vault read gbg/status/team-a
-#   vault write gbg/rotate/team-a client_secret=@new.secret
+#   vault write gbg/rotate/team-a client_id=STANDBY client_secret=@new.secret
 # "+" is any one name. The paths without a name are the connection "default".
 
 path "gbg/rotate" {

@@ -164,7 +164,7 @@ func (w *world) rotateUnderLoad(ctx context.Context) error {
 	if err := w.regenerate(ctx, clientB); err != nil {
 		return err
 	}
-	if err := w.run(ctx, "write", "gbg/rotate", "client_secret=@"+clientB+".secret"); err != nil {
+	if err := w.run(ctx, "write", "gbg/rotate", "client_id="+clientB, "client_secret=@"+clientB+".secret"); err != nil {
 		return err
 	}
 	if err := pause(ctx, time.Second); err != nil {
@@ -213,7 +213,7 @@ Then try:
 vault read gbg/creds
 curl -H "Authorization: Bearer $(vault read -field=access_token gbg/creds)" $GBG/api/check
 curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret that it shows
-vault write gbg/rotate client_secret=SECRET
+vault write gbg/rotate client_id=%[6]s client_secret=SECRET
 vault read gbg/status
 vault list -detailed gbg/status
 vault read gbg/creds/identity                       # GBG Identity Solution, through an identity provider
