@@ -106,7 +106,7 @@ func TestEventsOfTrouble(t *testing.T) {
 		"path": "creds", "data_path": "creds", "modified": "false", "connection": "default", "active_client_id": clientA,
 	}
 	assert.Equal(t, []sentEvent{{"gbg/token-failing", with(trouble, fields{
-		"operation": "token-failing", "result": "no_answer", "next_try_time": "2026-03-01T12:00:09Z",
+		"operation": "token-failing", "result": "server_error", "next_try_time": "2026-03-01T12:00:09Z",
 	})}}, w.eventsOf(func() {
 		for range 3 {
 			a, _ := w.carry(logical.ReadOperation, "creds", nil)

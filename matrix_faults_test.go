@@ -22,6 +22,8 @@ const (
 	refusesClient
 	// refusesRequest: nothing helps.
 	refusesRequest
+	// foreign: no token endpoint has answered, so nobody is refused.
+	foreign
 )
 
 // classified is a fault and its class.
@@ -55,7 +57,7 @@ var matrixFaults = []classified{
 	{name: "unauthorized_client", fault: gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusBadRequest, Error: "unauthorized_client"}, class: refusesClient},
 	{name: "invalid_scope", fault: gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusBadRequest, Error: "invalid_scope"}, class: refusesRequest},
 	{name: "GBG GO's own form", fault: gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusForbidden, GBGError: gbgsim.GBGError{Name: "FORBIDDEN", Problem: "It is locked."}}, class: refusesRequest},
-	{name: "404 as a page", fault: gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusNotFound}, class: refusesRequest},
+	{name: "404 as a page", fault: gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusNotFound}, class: foreign},
 	{name: "408", fault: gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusRequestTimeout}, class: temporary},
 	{name: "429", fault: gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusTooManyRequests}, class: temporary},
 	{name: "500", fault: gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusInternalServerError}, class: temporary},

@@ -190,7 +190,7 @@ func (s matrixState) expect(f classified) outcome {
 		o.code = http.StatusOK
 	case f.class == temporary:
 		o.code = http.StatusServiceUnavailable
-	case s.reads(), s.client == "" && f.class == refusesClient: // not the caller's affair
+	case f.class == foreign, s.reads(), s.client == "" && f.class == refusesClient: // not the caller's affair
 		o.code = http.StatusBadGateway
 	default:
 		o.code = http.StatusBadRequest

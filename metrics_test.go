@@ -203,9 +203,9 @@ func TestMetricsOfLeases(t *testing.T) {
 	now := w.metrics().of("default")
 	assert.Equal(t, 2, int(now[`gbg_reads_total{source="gbg"}`]))
 	assert.Equal(t, samples{
-		`gbg_request_duration_seconds{result="ok",step="token"}`:         2,
-		`gbg_request_duration_seconds{result="ok",step="revoke"}`:        1,
-		`gbg_request_duration_seconds{result="no_answer",step="revoke"}`: 1,
+		`gbg_request_duration_seconds{result="ok",step="token"}`:            2,
+		`gbg_request_duration_seconds{result="ok",step="revoke"}`:           1,
+		`gbg_request_duration_seconds{result="server_error",step="revoke"}`: 1,
 	}, now.like("gbg_request"))
 
 	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusBadRequest, Error: "invalid_scope"})
@@ -252,7 +252,7 @@ func TestMetricsOfRequests(t *testing.T) {
 		`gbg_request_duration_seconds{result="ok",step="token"}`:              1,
 		`gbg_request_duration_seconds{result="client_refused",step="token"}`:  5, // twice at first, and after a refused request; once after a refusal
 		`gbg_request_duration_seconds{result="request_refused",step="token"}`: 1,
-		`gbg_request_duration_seconds{result="no_answer",step="token"}`:       1,
+		`gbg_request_duration_seconds{result="server_error",step="token"}`:    1,
 		`gbg_request_duration_seconds{result="not_a_token",step="token"}`:     1,
 		`gbg_request_duration_seconds{result="cancelled",step="token"}`:       1,
 	}, now.of("default").like("gbg_request"))

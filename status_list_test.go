@@ -62,7 +62,7 @@ func TestStatusListOfTrouble(t *testing.T) {
 		w.pass(time.Minute)
 	}
 	_, lines := w.glances()
-	assert.Equal(t, "no answer (2)", lines["default"].(fields)["last_error"])
+	assert.Equal(t, "server error (2)", lines["default"].(fields)["last_error"])
 	w.sim.ClearFaults()
 	w.regenerate(clientA)
 	w.regenerate(clientB)

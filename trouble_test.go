@@ -80,34 +80,39 @@ func TestTroubleWhatGBGSays(t *testing.T) {
 		gbg  http.Handler
 		code int
 		want string // after the connection, before the address
+		// refusesClient is set if the answer refuses the client, so that a new secret
+		// may help.
+		refusesClient bool
 	}{
-		{"refused client", says(401, `{"error": "invalid_client"}`), 502, `GBG refused client "client-a": invalid_client (HTTP 401`},
-		{"unauthorized client", says(400, `{"error": "unauthorized_client", "error_description": "not for you"}`), 502, `GBG refused client "client-a": unauthorized_client: not for you (HTTP 400`},
-		{"refused scope", says(400, `{"error": "invalid_scope", "error_description": "no such scope"}`), 502, `GBG refused client "client-a": invalid_scope: no such scope (HTTP 400`},
-		{"GBG GO's own form", says(403, `{"errors": [{"code": "4031", "name": "FORBIDDEN", "problem": "The client is locked."}]}`), 502, `GBG refused client "client-a": FORBIDDEN: The client is locked. (HTTP 403`},
-		{"a refusal without words", says(404, `<html>`), 502, `GBG refused client "client-a": an error without an explanation that could be read (HTTP 404`},
-		{"control characters", says(400, `{"error": "invalid_request", "error_description": "a\u001b[31m\nb\u0000c"}`), 502, `GBG refused client "client-a": invalid_request: a [31m b c (HTTP 400`},
+		{"refused client", says(401, `{"error": "invalid_client"}`), 502, `GBG refused client "client-a": invalid_client (HTTP 401`, true},
+		{"unauthorized client", says(400, `{"error": "unauthorized_client", "error_description": "not for you"}`), 502, `GBG refused client "client-a": unauthorized_client: not for you (HTTP 400`, true},
+		{"refused scope", says(400, `{"error": "invalid_scope", "error_description": "no such scope"}`), 502, `GBG refused client "client-a": invalid_scope: no such scope (HTTP 400`, false},
+		{"GBG GO's own form", says(403, `{"errors": [{"code": "4031", "name": "FORBIDDEN", "problem": "The client is locked."}]}`), 502, `GBG refused client "client-a": FORBIDDEN: The client is locked. (HTTP 403`, false},
+		{"control characters", says(400, `{"error": "invalid_request", "error_description": "a\u001b[31m\nb\u0000c"}`), 502, `GBG refused client "client-a": invalid_request: a [31m b c (HTTP 400`, false},
 
-		{"an error of GBG's", says(500, `oops`), 503, `no token for client "client-a": an error without an explanation that could be read (HTTP 500`},
-		{"busy", says(429, `{"error": "slow_down"}`), 503, `no token for client "client-a": slow_down (HTTP 429`},
-		{"a refusal with status 503", says(503, `{"error": "invalid_client"}`), 503, `no token for client "client-a": invalid_client (HTTP 503`},
+		{"an error of GBG's", says(500, `oops`), 503, `no token for client "client-a": an error without an explanation that could be read (HTTP 500`, false},
+		{"busy", says(429, `{"error": "slow_down"}`), 503, `no token for client "client-a": slow_down (HTTP 429`, false},
+		{"a refusal with status 503", says(503, `{"error": "invalid_client"}`), 503, `no token for client "client-a": invalid_client (HTTP 503`, false},
 
-		{"no JSON", says(200, `<html>`), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`},
-		{"a JSON list", says(200, `[]`), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`},
-		{"nothing", says(200, ``), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`},
-		{"no access_token", says(200, `{"expires_in": 60}`), 503, `no token for client "client-a": the answer has no usable access_token (HTTP 200`},
-		{"an empty access_token", says(200, `{"access_token": "", "expires_in": 60}`), 503, `no token for client "client-a": the answer has no usable access_token (HTTP 200`},
-		{"an impossible access_token", says(200, `{"access_token": "sim-token-\n", "expires_in": 60}`), 503, `no token for client "client-a": access_token has characters that no token may have (HTTP 200`},
-		{"a life of nothing", says(200, `{"access_token": "sim-token-x", "expires_in": 0}`), 503, `no token for client "client-a": expires_in is less than a second (HTTP 200`},
-		{"a life below nothing", says(200, `{"access_token": "sim-token-x", "expires_in": "-60"}`), 503, `no token for client "client-a": expires_in is less than a second (HTTP 200`},
-		{"a life of words", says(200, `{"access_token": "sim-token-x", "expires_in": "soon"}`), 503, `no token for client "client-a": expires_in is not a number (HTTP 200`},
-		{"a large answer", says(200, `{"access_token": "sim-token-x", "more": "`+long(1<<20)+`"}`), 503, `no token for client "client-a": the answer is larger than 1 MiB (HTTP 200`},
+		{"no JSON", says(200, `<html>`), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`, false},
+		{"a JSON list", says(200, `[]`), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`, false},
+		{"nothing", says(200, ``), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`, false},
+		{"no access_token", says(200, `{"expires_in": 60}`), 503, `no token for client "client-a": the answer has no usable access_token (HTTP 200`, false},
+		{"an empty access_token", says(200, `{"access_token": "", "expires_in": 60}`), 503, `no token for client "client-a": the answer has no usable access_token (HTTP 200`, false},
+		{"an impossible access_token", says(200, `{"access_token": "sim-token-\n", "expires_in": 60}`), 503, `no token for client "client-a": access_token has characters that no token may have (HTTP 200`, false},
+		{"a life of nothing", says(200, `{"access_token": "sim-token-x", "expires_in": 0}`), 503, `no token for client "client-a": expires_in is less than a second (HTTP 200`, false},
+		{"a life below nothing", says(200, `{"access_token": "sim-token-x", "expires_in": "-60"}`), 503, `no token for client "client-a": expires_in is less than a second (HTTP 200`, false},
+		{"a life of words", says(200, `{"access_token": "sim-token-x", "expires_in": "soon"}`), 503, `no token for client "client-a": expires_in is not a number (HTTP 200`, false},
+		{"a large answer", says(200, `{"access_token": "sim-token-x", "more": "`+long(1<<20)+`"}`), 503, `no token for client "client-a": the answer is larger than 1 MiB (HTTP 200`, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := unverified(t, c.gbg)
 			wantRests, closing := restsInTenSeconds, ""
 			if c.code == http.StatusBadGateway {
-				wantRests, closing = nil, newSecret
+				wantRests = nil
+			}
+			if c.refusesClient {
+				closing = newSecret
 			}
 			a, rests := w.carry(logical.ReadOperation, "creds", nil)
 			assert.Equal(t, about+c.want+` from `+w.tokenURL()+`).`+failing(w.clock.Now(), w.clock.Now().Add(time.Second))+closing, w.coded(c.code, a))

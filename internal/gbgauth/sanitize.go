@@ -24,12 +24,8 @@ func sanitize(text string, secrets ...Secret) string {
 	if len(text) > maxRawText {
 		text = text[:maxRawText]
 	}
-	text = oneLine(text)
-	// A secret that the cut goes through must still be recognised: see minPiece.
-	shown, whole := cutRunes(text, maxForeignText+4*minPiece)
-	shown = redact(shown, secrets...)
-	shown, short := cutRunes(shown, maxForeignText)
-	if !whole || !short {
+	shown, whole := cutRunes(printable(text, secrets...), maxForeignText)
+	if !whole {
 		shown += "…"
 	}
 	return shown
