@@ -100,7 +100,7 @@ func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *fram
 	if s.ConsecutiveErrors > 0 {
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
 		answer["next_step"] = "Token requests fail: see last_error."
-		if s.Active.ID != "" {
+		if s.LastErrorResult == "client_refused" {
 			answer["next_step"] = "Token requests fail: see last_error. If a client is refused, write its current secret: " + secretCommand(req, name)
 		}
 	}

@@ -280,7 +280,7 @@ func TestUserAgent(t *testing.T) {
 		config["lease"], config["revoke_url"] = true, w.url(gbgsim.RevokePath)
 		w.write("config", config)
 		resp := w.send(logical.ReadOperation, "creds", nil).resp
-		_, err := w.backend.HandleRequest(t.Context(), &logical.Request{Operation: logical.RevokeOperation, Path: "creds", Secret: resp.Secret, Storage: w.storage})
+		_, err := w.backend.HandleRequest(w.t.Context(), &logical.Request{Operation: logical.RevokeOperation, Path: "creds", Secret: resp.Secret, Storage: w.storage})
 		require.NoError(t, err)
 		w.write("config/m2m", w.m2m())
 		require.Equal(t, map[string]bool{"vault-plugin-secrets-gbg/0.0.0-test": true}, agents)

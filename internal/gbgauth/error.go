@@ -122,4 +122,6 @@ func (e *Error) Temporary() bool {
 func (e *Error) Refused() bool { return e.Kind == RefusedClient || e.Kind == RefusedRequest }
 
 // NoAnswer reports whether the endpoint was asked and could not be reached.
-func (e *Error) NoAnswer() bool { return e.Kind == Unreachable || e.Kind == ProxyError }
+func (e *Error) NoAnswer() bool {
+	return e.Status == 0 && (e.Kind == Unreachable || e.Kind == ProxyError)
+}
