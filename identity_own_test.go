@@ -198,11 +198,13 @@ func TestExchangeWhileGBGIsGone(t *testing.T) {
 		want  string
 	}{
 		"not to be reached": {
-			gbgsim.Fault{Kind: gbgsim.FaultClose}, restsInTenSeconds, time.Second,
+			gbgsim.Fault{Kind: gbgsim.FaultClose},
+			restsInTenSeconds, time.Second,
 			"EOF ({gbg})",
 		},
 		"asks to be left alone": {
-			gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, Error: "maintenance", RetryAfter: "30"}, nil, 30 * time.Second,
+			gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, Error: "maintenance", RetryAfter: "30"},
+			nil, 30 * time.Second,
 			"maintenance (HTTP 503 from {gbg})",
 		},
 	} {

@@ -30,8 +30,8 @@ type EndpointRequest struct {
 	// creates it verifies its clients.
 	Connection string
 	Step       Step
-	// Result is "ok", or why not: "client_refused", "request_refused", "no_answer",
-	// "not_a_token"; "cancelled" if whoever waited for it went away.
+	// Result is "ok", or why not: the gbgauth.Kind with underscores ("client_refused",
+	// "server_error", ...); "cancelled" if whoever waited for it went away.
 	Result   string
 	Duration time.Duration
 }

@@ -33,7 +33,7 @@ func TestRotationPageAsWritten(t *testing.T) {
 		"1. See which client stands by":   w.rotatedLongAgo,
 		"2. Regenerate its secret at GBG": func() { w.person.clipboard = w.g.regenerate(t, idB) + "\n" },
 		"The standby has taken over": func() {
-			w.begin()
+			w.beginWithShortToken()
 			w.person.write("new.secret", w.g.regenerate(t, idA)+"\n")
 			w.freshRead()
 			require.Equal(t, idB, w.m.read("status").Data["active_client_id"])
@@ -52,13 +52,13 @@ func TestRotationPageAsWritten(t *testing.T) {
 			w.person.write("new.secret", w.person.clipboard[:8]+"\n")
 		},
 		"GBG refuses both clients": func() {
-			w.begin()
+			w.beginWithShortToken()
 			w.g.regenerate(t, idA)
 			w.person.clipboard = w.g.regenerate(t, idB) + "\n"
 			w.fail()
 		},
 		"GBG is down": func() {
-			w.begin()
+			w.beginWithShortToken()
 			w.m.write("config", map[string]any{"request_timeout": "2s"})
 			require.NoError(t, w.g.SetFault(gbgsim.Fault{Kind: gbgsim.FaultClose}))
 			w.fail()
@@ -83,7 +83,8 @@ func TestRotationPageAsWritten(t *testing.T) {
 	})
 	assert.NotContains(t, output["4. See that it worked"], "last_error")
 	assert.NotContains(t, output["GBG is back"], "last_error")
-	w.freshRead()
+	w.m.write("config", map[string]any{"lease": true})
+	w.m.read("creds") // asks GBG
 	assert.NotContains(t, w.m.read("status").Data, "last_error", "the secret that was written last works")
 }
 
@@ -113,9 +114,18 @@ func (w *runbook) begin() {
 	w.m.write("config", map[string]any{
 		"client_id": idA, "client_secret": w.g.regenerate(w.t, idA),
 		"paired_client_id": idB, "paired_client_secret": w.g.regenerate(w.t, idB),
-		// So that a token a second old may be asked to be replaced: see freshRead.
+		// So that no refresh in the background comes before freshRead.
 		"refresh_before": "1s",
 	})
+}
+
+// beginWithShortToken does so with a token of half a minute, which freshRead can have
+// replaced while it is valid. Later tokens live for an hour.
+func (w *runbook) beginWithShortToken() {
+	w.t.Helper()
+	require.NoError(w.t, w.g.SetTokenLifetime(30*time.Second))
+	w.begin()
+	require.NoError(w.t, w.g.SetTokenLifetime(time.Hour))
 }
 
 // rotatedLongAgo is a pair whose standby has left, and whose last token of that
@@ -132,9 +142,9 @@ func (w *runbook) rotatedLongAgo() {
 	require.Eventually(w.t, func() bool { return time.Now().After(after) }, time.Minute, 100*time.Millisecond)
 }
 
-// fresh is the query of a read that has the current token replaced, if that is older
-// than refresh_before: a second, after begin.
-var fresh = map[string][]string{"min_ttl": {"3599"}}
+// fresh is the query of a read that has the token of beginWithShortToken replaced once
+// that is ten seconds old.
+var fresh = map[string][]string{"min_ttl": {"20"}}
 
 // freshRead reads until GBG was asked for another token.
 func (w *runbook) freshRead() {

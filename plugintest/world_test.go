@@ -191,15 +191,6 @@ func (w *world) coded(status int, a answer) string {
 	return coded.Error()
 }
 
-// refused returns the text of an answer that must be a 400.
-func (w *world) refused(a answer) string {
-	w.t.Helper()
-	require.NoError(w.t, a.err)
-	require.NotNil(w.t, a.resp)
-	require.True(w.t, a.resp.IsError(), "%v", a.resp.Data)
-	return a.resp.Error().Error()
-}
-
 func (w *world) read(path string) fields {
 	w.t.Helper()
 	return w.ok(w.send(logical.ReadOperation, path, nil))

@@ -61,15 +61,8 @@ func (e *endpoint) fetch(t *testing.T, limit time.Duration) error {
 	return err
 }
 
-// overTLS runs a test in a bubble for each protocol.
-func overTLS(t *testing.T, test func(http2 bool) func(*testing.T)) {
-	t.Helper()
-	for _, http2 := range []bool{false, true} {
-		t.Run(fmt.Sprintf("HTTP2=%t", http2), func(t *testing.T) {
-			synctest.Test(t, test(http2))
-		})
-	}
-}
+// protocols are whether a server speaks HTTP/2, by name.
+var protocols = map[string]bool{"HTTP1.1": false, "HTTP2": true}
 
 func good(w http.ResponseWriter, r *http.Request) {
 	reply(http.StatusOK, "application/json", goodAnswer)(w, r)
@@ -77,67 +70,73 @@ func good(w http.ResponseWriter, r *http.Request) {
 
 // A connection that has gone silent is left after one try.
 func TestSilentConnectionIsLeft(t *testing.T) {
-	overTLS(t, func(http2 bool) func(*testing.T) {
-		return func(t *testing.T) {
-			var protocol atomic.Int32
-			e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
-				protocol.Store(int32(r.ProtoMajor))
-				good(w, r)
-			})
-			require.NoError(t, e.fetch(t, patience))
-			require.NoError(t, e.fetch(t, patience))
-			require.Equal(t, 1, e.network.Dials(gbgAddress), "the connection is used again")
-			want := int32(1)
-			if http2 {
-				want = 2
-			}
-			require.Equal(t, want, protocol.Load())
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var protocol atomic.Int32
+				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					protocol.Store(int32(r.ProtoMajor))
+					good(w, r)
+				})
+				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, patience))
+				require.Equal(t, 1, e.network.Dials(gbgAddress), "the connection is used again")
+				want := int32(1)
+				if http2 {
+					want = 2
+				}
+				require.Equal(t, want, protocol.Load())
 
-			e.network.Silence()
-			failed := asError(t, e.fetch(t, patience))
-			require.Equal(t, gbgauth.Unreachable, failed.Kind)
-			require.Equal(t, "no answer in the time allowed", failed.Description)
-			require.NoError(t, e.fetch(t, patience))
-			require.Equal(t, 2, e.network.Dials(gbgAddress))
-		}
-	})
+				e.network.Silence()
+				failed := asError(t, e.fetch(t, patience))
+				require.Equal(t, gbgauth.Unreachable, failed.Kind)
+				require.Equal(t, "no answer in the time allowed", failed.Description)
+				require.NoError(t, e.fetch(t, patience))
+				require.Equal(t, 2, e.network.Dials(gbgAddress))
+			})
+		})
+	}
 }
 
 // So is one whose answer stops in the middle.
 func TestSilenceInAnAnswer(t *testing.T) {
-	overTLS(t, func(http2 bool) func(*testing.T) {
-		return func(t *testing.T) {
-			var requests atomic.Int32
-			e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
-				if requests.Add(1) > 1 {
-					good(w, r)
-					return
-				}
-				_, _ = io.WriteString(w, goodAnswer[:10])
-				w.(http.Flusher).Flush()
-				<-r.Context().Done()
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var requests atomic.Int32
+				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					if requests.Add(1) > 1 {
+						good(w, r)
+						return
+					}
+					_, _ = io.WriteString(w, goodAnswer[:10])
+					w.(http.Flusher).Flush()
+					<-r.Context().Done()
+				})
+				require.Equal(t, gbgauth.Unreachable, asError(t, e.fetch(t, patience)).Kind)
+				require.NoError(t, e.fetch(t, patience))
+				require.Equal(t, 2, e.network.Dials(gbgAddress))
 			})
-			require.Equal(t, gbgauth.Unreachable, asError(t, e.fetch(t, patience)).Kind)
-			require.NoError(t, e.fetch(t, patience))
-			require.Equal(t, 2, e.network.Dials(gbgAddress))
-		}
-	})
+		})
+	}
 }
 
 // A caller who leaves before a silent connection shows itself leaves it for all.
 func TestSilentConnectionAndImpatientCallers(t *testing.T) {
-	overTLS(t, func(http2 bool) func(*testing.T) {
-		return func(t *testing.T) {
-			e := newEndpoint(t, http2, good)
-			require.NoError(t, e.fetch(t, patience))
-			e.network.Silence()
-			ctx, leave := context.WithCancel(t.Context())
-			time.AfterFunc(time.Second, leave)
-			_, err := ask("https://"+gbgAddress+tokenPath).Fetch(ctx, e.client)
-			require.ErrorIs(t, err, context.Canceled)
-			require.NoError(t, e.fetch(t, patience))
-		}
-	})
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEndpoint(t, http2, good)
+				require.NoError(t, e.fetch(t, patience))
+				e.network.Silence()
+				ctx, leave := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, leave)
+				_, err := ask("https://"+gbgAddress+tokenPath).Fetch(ctx, e.client)
+				require.ErrorIs(t, err, context.Canceled)
+				require.NoError(t, e.fetch(t, patience))
+			})
+		})
+	}
 }
 
 // One slow answer over HTTP/2 does not cost the others on its connection theirs.
@@ -242,19 +241,21 @@ func listenAsProxy(t *testing.T, network *memnet.Network, connect http.HandlerFu
 
 func TestSilentConnectionThroughAProxy(t *testing.T) {
 	throughProxy(t)
-	overTLS(t, func(http2 bool) func(*testing.T) {
-		return func(t *testing.T) {
-			e := newEndpoint(t, http2, good)
-			listenAsProxy(t, e.network, nil)
-			require.NoError(t, e.fetch(t, patience))
-			e.network.Silence()
-			failed := asError(t, e.fetch(t, patience))
-			require.Equal(t, gbgauth.Unreachable, failed.Kind)
-			require.Equal(t, "no answer in the time allowed (through the proxy "+proxyAddress+")", failed.Description)
-			require.NoError(t, e.fetch(t, patience))
-			require.Equal(t, 2, e.network.Dials(proxyAddress))
-		}
-	})
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEndpoint(t, http2, good)
+				listenAsProxy(t, e.network, nil)
+				require.NoError(t, e.fetch(t, patience))
+				e.network.Silence()
+				failed := asError(t, e.fetch(t, patience))
+				require.Equal(t, gbgauth.Unreachable, failed.Kind)
+				require.Equal(t, "no answer in the time allowed (through the proxy "+proxyAddress+")", failed.Description)
+				require.NoError(t, e.fetch(t, patience))
+				require.Equal(t, 2, e.network.Dials(proxyAddress))
+			})
+		})
+	}
 }
 
 // What a proxy says and does is not taken for GBG's.
