@@ -92,3 +92,14 @@ func TestAnswerThatIsNoHTTP(t *testing.T) {
 		}
 	}
 }
+
+// The work depends on what is shown: a token of 1 MiB beside a short scope.
+func BenchmarkRedactLargeToken(b *testing.B) {
+	content := `{"access_token":"` + strings.Repeat("fake-token-0001.", 60_000) + `","scope":"gbg.token","expires_in":60}`
+	for b.Loop() {
+		client := gbgauth.NewClientThrough(&canned{status: http.StatusOK, body: &body{Reader: strings.NewReader(content)}})
+		if _, err := ask("https://fake.example/token").Fetch(b.Context(), client); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
