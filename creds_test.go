@@ -111,7 +111,7 @@ func TestCredsReadsOfOneTokenDifferInTTLOnly(t *testing.T) {
 		{time.Millisecond, 3338},
 		{500 * time.Millisecond, 3337},
 		{1000*time.Second - 501*time.Millisecond, 2338},
-		{2296 * time.Second, 42},
+		{2279 * time.Second, 59},
 	} {
 		w.clock.Advance(c.after)
 		again := w.read("creds")

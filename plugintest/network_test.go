@@ -248,6 +248,8 @@ func TestRefreshesAreSpread(t *testing.T) {
 			return false
 		})
 		time.Sleep(56 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		require.Len(t, times, connections)
 		require.Less(t, slices.Max(times), 55*time.Minute)
 		spread := slices.Max(times) - slices.Min(times)
