@@ -67,10 +67,8 @@ func (e answerError) Error() string { return string(e) }
 func (a *answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	through := a.client.to(req.URL)
 	resp, err := a.roundTrip(through, req)
-	if err != nil && req.Context().Err() != nil {
-		// The connection may have gone silent. Over HTTP/2 it would be used again.
-		a.client.retire(req.URL, through)
-	}
+	var ofAnswer answerError
+	a.client.done(req.URL, through, err == nil || errors.As(err, &ofAnswer))
 	return resp, err
 }
 

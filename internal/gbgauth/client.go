@@ -7,9 +7,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,8 +55,8 @@ type ClientOptions struct {
 // timeout of its own for a whole request: the request's context has one.
 //
 // Connections are kept for later requests to the same host, but not beyond a request
-// that got no answer in time: that one and all that were open beside it are not used
-// again, whatever their protocol. Requests under way on them are not disturbed.
+// that got no answer: that one and all that were open beside it are not used again,
+// whatever their protocol. Requests under way on them are not disturbed.
 //
 // It is safe for concurrent use.
 type Client struct {
@@ -110,24 +112,28 @@ func NewClient(o ClientOptions) (*Client, error) {
 // CloseIdleConnections closes the connections on which no request is under way.
 func (c *Client) CloseIdleConnections() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closeIdleLocked()
+	transports := slices.Collect(maps.Values(c.transports))
+	c.mu.Unlock()
+	closeIdle(transports)
 }
 
-func (c *Client) closeIdleLocked() {
-	for _, t := range c.transports {
+// closeIdle may take as long as a connection takes to close: no lock may be held.
+func closeIdle(transports []transport) {
+	for _, t := range transports {
 		t.CloseIdleConnections()
 	}
 }
 
 // to returns the connections to a URL's host.
 func (c *Client) to(u *url.URL) transport {
+	var unused []transport
+	defer func() { closeIdle(unused) }() // after c.mu is unlocked
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.transports[hostKey(u)]
 	if t == nil {
 		if len(c.transports) >= maxHosts {
-			c.closeIdleLocked()
+			unused = slices.Collect(maps.Values(c.transports))
 			clear(c.transports)
 		}
 		t = c.new()
@@ -136,15 +142,21 @@ func (c *Client) to(u *url.URL) transport {
 	return t
 }
 
-// retire makes later requests to a URL's host use new connections, if those of t are
-// still in use. What is under way on t goes on.
-func (c *Client) retire(u *url.URL, t transport) {
+// done ends a request to a URL's host on t. If it was not answered, later requests use
+// new connections: one that has gone silent would be used again over HTTP/2, and those
+// beside one that was reset may be as dead as it is. Connections that later requests do
+// not use are closed once no request is under way on them.
+func (c *Client) done(u *url.URL, t transport, answered bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.transports[hostKey(u)] == t {
+	current := c.transports[hostKey(u)] == t
+	if current && !answered {
 		delete(c.transports, hostKey(u))
+		current = false
 	}
-	t.CloseIdleConnections()
+	c.mu.Unlock()
+	if !current {
+		t.CloseIdleConnections()
+	}
 }
 
 func hostKey(u *url.URL) string { return u.Scheme + "://" + u.Host }

@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -312,6 +314,65 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 				defer cancel()
 				_, err := ask("https://spared.example.com/token").Fetch(ctx, e.client)
 				require.Equal(t, gbgauth.Unreachable, asError(t, err).Kind, "NO_PROXY spares it")
+			})
+		})
+	}
+}
+
+// A peer that has lost its connections says so only when one is used. One of them is
+// enough to leave them all.
+func TestLostConnectionsAreLeft(t *testing.T) {
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(time.Second)
+					good(w, r)
+				})
+				var together sync.WaitGroup
+				for range 3 {
+					together.Go(func() { assert.NoError(t, e.fetch(t, patience)) })
+				}
+				together.Wait()
+				opened := e.network.Dials(gbgAddress)
+				require.NoError(t, e.fetch(t, patience))
+				require.Equal(t, opened, e.network.Dials(gbgAddress), "the connections are used again")
+
+				e.network.Lose()
+				failed := asError(t, e.fetch(t, patience))
+				require.Equal(t, gbgauth.Unreachable, failed.Kind)
+				require.NotErrorIs(t, failed, context.DeadlineExceeded)
+				require.NoError(t, e.fetch(t, patience))
+			})
+		})
+	}
+}
+
+// Connections that are not used again are closed as soon as the last request on them
+// has ended.
+func TestRetiredConnectionIsClosed(t *testing.T) {
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var requests atomic.Int32
+				answer := make(chan struct{})
+				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body) // only then HTTP/1.1 sees the client leave
+					if requests.Add(1) == 1 {
+						<-answer
+						good(w, r)
+						return
+					}
+					<-r.Context().Done()
+				})
+				first := make(chan error, 1)
+				go func() { first <- e.fetch(t, time.Minute) }()
+				synctest.Wait()
+				assert.Error(t, e.fetch(t, time.Second))
+				close(answer)
+				require.NoError(t, <-first)
+				synctest.Wait()
+				require.Zero(t, e.network.Open())
 			})
 		})
 	}

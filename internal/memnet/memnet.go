@@ -78,6 +78,28 @@ func (n *Network) Silence() {
 	}
 }
 
+// Lose makes the other side forget all connections that exist: each is reset when
+// something is sent on it, and nothing is heard of it before.
+func (n *Network) Lose() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		c.lost.Store(true)
+	}
+}
+
+// Open returns how many connections have not been closed by the side that dialled.
+func (n *Network) Open() (open int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		if !c.closed.Load() {
+			open++
+		}
+	}
+	return open
+}
+
 // listener is a net.Listener for one address.
 type listener struct {
 	address string
@@ -112,7 +134,7 @@ func (a address) String() string { return string(a) }
 type conn struct {
 	net.Conn
 
-	silent atomic.Bool
+	silent, lost, closed atomic.Bool
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -125,8 +147,17 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) Write(p []byte) (int, error) {
+	if c.lost.Load() {
+		// As TCP does it: what was sent is taken, and the answer is a reset.
+		return len(p), c.Conn.Close()
+	}
 	if c.silent.Load() {
 		return len(p), nil
 	}
 	return c.Conn.Write(p)
+}
+
+func (c *conn) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
 }
