@@ -21,11 +21,17 @@ const maxRawText = 16 << 10
 // sanitize returns text that another party wrote as it may be shown: printable, and
 // cut to maxForeignText.
 func sanitize(text string, secrets ...Secret) string {
-	if len(text) > maxRawText {
+	cut := len(text) > maxRawText
+	if cut {
 		text = text[:maxRawText]
 	}
-	shown, whole := cutRunes(printable(text, secrets...), maxForeignText)
-	if !whole {
+	text = printable(text, secrets...)
+	if cut {
+		// It may end in the beginning of a secret, too short to be known as one.
+		text = strings.ToValidUTF8(text[:max(len(text)-minPiece, 0)], "")
+	}
+	shown, whole := cutRunes(text, maxForeignText)
+	if !whole || cut {
 		shown += "…"
 	}
 	return shown

@@ -33,6 +33,10 @@ func foreign() map[string]struct{ text, want string } {
 		"10,000 of space":   {strings.Repeat("\n", 10_000) + "end", "end"},
 		"the secret":        {"client_secret " + fakeSecret + " is wrong", "client_secret [redacted] is wrong"},
 		"the secret, often": {strings.Repeat(fakeSecret, 3), "[redacted][redacted][redacted]"},
+		"a secret that is looked at in part": {
+			strings.Repeat(" ", 16<<10-52) + strings.Repeat("b", 40) + " " + fakeSecret, strings.Repeat("b", 36) + "…",
+		},
+		"space beyond what is looked at": {strings.Repeat(" ", 16<<10) + "end", "…"},
 		"the secret at the cut": {
 			strings.Repeat("a", 295) + fakeSecret, strings.Repeat("a", 295) + "[reda…",
 		},
