@@ -79,6 +79,11 @@ func (a *answer) checked(t *oauth2.Token) (*Token, error) {
 	if len(t.AccessToken) >= minPiece {
 		a.secrets = append(a.secrets, NewSecret(t.AccessToken))
 	}
+	switch string(a.fields["error"]) {
+	case "", "null", `""`:
+	default: // x/oauth2 has refused what has the form of an error code
+		return nil, a.fail(NotAToken, answerError("the answer has an error beside its access_token"))
+	}
 	lifetime, assumed, err := a.lifetime()
 	if err != nil {
 		return nil, a.fail(NotAToken, err)

@@ -206,6 +206,7 @@ func TestNotAToken(t *testing.T) {
 
 	const (
 		noToken  = "the answer has no usable access_token"
+		beside   = "the answer has an error beside its access_token"
 		notJSON  = "the answer is not a JSON object"
 		badChars = "access_token has characters that no token may have"
 		short    = "expires_in is less than a second"
@@ -223,6 +224,10 @@ func TestNotAToken(t *testing.T) {
 		{"access_token missing", `{"token_type":"Bearer","expires_in":60}`, noToken},
 		{"access_token in another case", `{"Access_Token":"fake-token-0001","Expires_In":3600}`, noToken},
 		{"an error that is no code", `{"error":"fake-token-0001 and more","error_description":"fake-token-0001"}`, noToken},
+		{"an error beside a token", `{"error":"Service in maintenance","access_token":"fake-token-0001"}`, beside},
+		{"an error in capitals beside a token", `{"error":"INVALID_CLIENT","access_token":"fake-token-0001"}`, beside},
+		{"an error object beside a token", `{"error":{"code":401},"access_token":"fake-token-0001"}`, beside},
+		{"an error that is false beside a token", `{"error":false,"access_token":"fake-token-0001"}`, beside},
 		{"empty object", `{}`, noToken},
 		{"access_token a number", `{"access_token":12345}`, noToken},
 		{"access_token an object", `{"access_token":{"value":"fake"}}`, noToken},
