@@ -15,7 +15,7 @@ const attemptDelay = 250 * time.Millisecond
 // answers is used (RFC 8305). net.Dialer does so for the two address families only,
 // and gives each address at least 2 s.
 type dialer struct {
-	// timeout bounds resolving the host, and connecting to one address.
+	// timeout bounds connecting to one address.
 	timeout time.Duration
 	resolve func(ctx context.Context, host string) ([]string, error)
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
@@ -33,7 +33,7 @@ func newDialer(timeout time.Duration, dial func(ctx context.Context, network, ad
 	}
 	return &dialer{
 		timeout: timeout,
-		resolve: net.DefaultResolver.LookupHost,
+		resolve: newLookups(net.DefaultResolver.LookupHost).addresses,
 		dial:    (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
 	}
 }
@@ -51,9 +51,12 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := d.addresses(ctx, host)
+	addresses, err := d.resolve(ctx, host)
 	if err != nil {
 		return nil, err
+	}
+	if len(addresses) == 0 {
+		return nil, &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the attempts that are still under way
@@ -89,17 +92,6 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 		}
 	}
 	return nil, first
-}
-
-// addresses resolves a host. Those of an IP address are itself.
-func (d *dialer) addresses(ctx context.Context, host string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
-	addresses, err := d.resolve(ctx, host)
-	if err == nil && len(addresses) == 0 {
-		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
-	}
-	return addresses, err
 }
 
 func (d *dialer) dialOne(ctx context.Context, network, address string) (net.Conn, error) {

@@ -1,0 +1,79 @@
+package gbgauth
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// lookupTimeout bounds one lookup. A resolver waits 5 s for each name server before
+	// it asks the next one, and then begins again (resolv.conf(5), timeout and attempts).
+	lookupTimeout = 20 * time.Second
+	// lookupKept is how long the addresses that a lookup has found are used again: at
+	// least as long as it takes until the try after the one that did not wait for them.
+	lookupKept = 5 * time.Second
+)
+
+// lookups resolves hosts for tries that may end sooner than a resolver with a dead name
+// server takes. A lookup goes on when the request that began it has ended, and is there
+// for the next one. It is safe for concurrent use.
+type lookups struct {
+	resolve func(ctx context.Context, host string) ([]string, error)
+
+	mu     sync.Mutex
+	byHost map[string]*lookup
+}
+
+// lookup is one of a host. The results may be read when done is closed.
+type lookup struct {
+	done      chan struct{}
+	addresses []string
+	err       error
+}
+
+func newLookups(resolve func(ctx context.Context, host string) ([]string, error)) *lookups {
+	return &lookups{resolve: resolve, byHost: make(map[string]*lookup)}
+}
+
+// addresses returns those of a host. Those of an IP address are itself.
+func (l *lookups) addresses(ctx context.Context, host string) ([]string, error) {
+	found := l.begin(ctx, host)
+	select {
+	case <-found.done:
+		return found.addresses, found.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// begin returns the lookup of a host, which may have begun before.
+func (l *lookups) begin(ctx context.Context, host string) *lookup {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := l.byHost[host]
+	if found != nil {
+		return found
+	}
+	found = &lookup{done: make(chan struct{})}
+	l.byHost[host] = found
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
+		defer cancel()
+		found.addresses, found.err = l.resolve(ctx, host)
+		if found.err != nil {
+			l.forget(host)
+		} else {
+			time.AfterFunc(lookupKept, func() { l.forget(host) })
+		}
+		close(found.done)
+	}()
+	return found
+}
+
+// forget makes the next request of a host begin a lookup.
+func (l *lookups) forget(host string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byHost, host)
+}
