@@ -2,6 +2,8 @@ package gbgauth
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"time"
 )
@@ -95,9 +97,17 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 }
 
 func (d *dialer) dialOne(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	attempt, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	return d.dial(ctx, network, address)
+	conn, err := d.dial(attempt, network, address)
+	var timeout interface {
+		error
+		Timeout() bool
+	}
+	if errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil {
+		return nil, fmt.Errorf("connecting to %s took longer than %s", address, d.timeout)
+	}
+	return conn, err
 }
 
 // closeLate closes what n further attempts bring.

@@ -85,7 +85,7 @@ func TestDial(t *testing.T) {
 		{"a slow one first", &addressBook{addresses: []string{second, third}, delays: map[string]time.Duration{second: 400 * time.Millisecond, third: time.Second}}, second, nil, 400 * time.Millisecond, 1},
 		{"one that refuses first", &addressBook{addresses: []string{blackHole, second}, failing: []string{blackHole}, delays: map[string]time.Duration{second: 0}}, second, nil, 0, 0},
 		{"all refuse", &addressBook{addresses: []string{second, third}, failing: []string{second, third}}, "", errFake, 0, 0},
-		{"nothing but black holes", &addressBook{addresses: []string{blackHole, second}}, "", context.DeadlineExceeded, attemptDelay + 2*time.Second, 0},
+		{"nothing but black holes", &addressBook{addresses: []string{blackHole, second}}, "", errors.New("connecting to 192.0.2.1:443 took longer than 2s"), attemptDelay + 2*time.Second, 0},
 		{"no address", &addressBook{}, "", &net.DNSError{Err: "no addresses", Name: "gbg.example", IsNotFound: true}, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

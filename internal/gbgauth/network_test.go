@@ -196,7 +196,9 @@ func TestConnectingHangs(t *testing.T) {
 		require.NoError(t, err)
 		began := time.Now()
 		_, err = ask("https://"+gbgAddress+tokenPath).Fetch(t.Context(), client)
-		require.Equal(t, gbgauth.Unreachable, asError(t, err).Kind)
+		failed := asError(t, err)
+		require.Equal(t, gbgauth.Unreachable, failed.Kind)
+		require.Equal(t, "connecting to "+gbgAddress+" took longer than 2s", failed.Description)
 		require.Equal(t, 2*time.Second, time.Since(began))
 	})
 }

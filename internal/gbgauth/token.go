@@ -117,7 +117,7 @@ func (a *answer) explain(ctx context.Context, err error) error {
 		return gone
 	}
 	if late {
-		return a.fail(Unreachable, context.DeadlineExceeded)
+		return a.fail(Unreachable, lateError{})
 	}
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) {
@@ -133,6 +133,13 @@ func (a *answer) explain(ctx context.Context, err error) error {
 	}
 	return a.fail(Unreachable, err)
 }
+
+// lateError means that the time of a request's context was up.
+type lateError struct{}
+
+func (lateError) Error() string { return "no answer in the time allowed" }
+
+func (lateError) Unwrap() error { return context.DeadlineExceeded }
 
 // quotation is what net/http quotes of an answer that it cannot read. That may be
 // the rest of the answer before it on the same connection, with a secret of another
@@ -152,8 +159,6 @@ func (a *answer) fail(kind Kind, err error) *Error {
 			text = badCert.Error()
 		}
 		text += "; if the endpoint's certificate comes from a private CA, set ca_pem"
-	case errors.Is(err, context.DeadlineExceeded):
-		text = "no answer in the time allowed"
 	case errors.As(err, &urlErr):
 		text = urlErr.Err.Error()
 	}
