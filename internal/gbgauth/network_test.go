@@ -286,6 +286,42 @@ func TestProxyRefuses(t *testing.T) {
 	}
 }
 
+// Without TLS a proxy's answers look like the endpoint's: they name the proxy, unless
+// they have words of a token endpoint.
+func TestProxyAnswersWithoutTLS(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://fake-user:fake-password@"+proxyAddress)
+	t.Setenv("NO_PROXY", "")
+	for _, c := range []struct {
+		name   string
+		status int
+		body   string
+		kind   gbgauth.Kind
+		want   string
+	}{
+		{"407", 407, "<html>", gbgauth.ProxyError, "the proxy " + proxyAddress + " asks for a user name and password"},
+		{"502", 502, "<html>", gbgauth.ServerError, "an error without an explanation that could be read (through the proxy " + proxyAddress + ")"},
+		{
+			"403", 403, "<html>", gbgauth.ForeignAnswer, "the answer does not come from a token endpoint: it has neither OAuth's nor GBG's words" +
+				", and its type is text/html (through the proxy " + proxyAddress + "). Is the address right, and is there a proxy or a firewall on the way?",
+		},
+		{"the endpoint's own", 401, `{"error":"invalid_client"}`, gbgauth.RefusedClient, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEndpoint(t, true, good)
+				listenAsProxy(t, e.network, reply(c.status, "text/html", c.body))
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				_, err := ask("http://example.com/token").Fetch(ctx, e.client)
+				failed := asError(t, err)
+				require.Equal(t, c.kind, failed.Kind)
+				require.Equal(t, c.want, failed.Description)
+				requireSafe(t, failed.Error(), "fake-password")
+			})
+		})
+	}
+}
+
 func TestProxyIsNotThere(t *testing.T) {
 	throughProxy(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -299,6 +335,12 @@ func TestProxyIsNotThere(t *testing.T) {
 // A setting that cannot be read is not a wish to go without a proxy. It may hold a
 // password, so it is not shown.
 func TestProxySettingThatCannotBeRead(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "")
+	t.Setenv("https_proxy", "::fake-password")
+	synctest.Test(t, func(t *testing.T) {
+		failed := asError(t, newEndpoint(t, true, good).fetch(t, patience))
+		require.Contains(t, failed.Description, "the proxy setting https_proxy ")
+	})
 	for _, setting := range []string{"::fake-password", "http://", "ftp://fake-password@proxy.test", "http://fake-password:x:y", "%zz"} {
 		t.Run("setting", func(t *testing.T) {
 			t.Setenv("HTTPS_PROXY", setting)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -29,6 +30,9 @@ func proxyFromEnvironment() proxy {
 		value        *string
 	}{{"https", "HTTPS_PROXY", &config.HTTPSProxy}, {"http", "HTTP_PROXY", &config.HTTPProxy}} {
 		if *setting.value != "" && !isProxyURL(*setting.value) {
+			if os.Getenv(setting.name) == "" {
+				setting.name = strings.ToLower(setting.name)
+			}
 			broken[setting.scheme] = setting.name
 			*setting.value = "http://proxy.invalid" // so that NO_PROXY still has a say
 		}

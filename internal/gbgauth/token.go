@@ -203,11 +203,15 @@ func (a *answer) refusal() *Error {
 	}
 	explained := code != "" || description != ""
 	if !explained {
-		description = "an error without an explanation that could be read"
+		description = "an error without an explanation that could be read" + a.relay()
 	}
 	switch {
 	case a.status == http.StatusProxyAuthRequired:
-		return a.error(ProxyError, "", "a proxy on the way asks for a user name and password", nil)
+		through := "a proxy on the way"
+		if host := a.client.proxy.host(a.url); host != "" {
+			through = "the proxy " + host
+		}
+		return a.error(ProxyError, "", through+" asks for a user name and password", nil)
 	case a.status >= 500, a.status == http.StatusRequestTimeout:
 		return a.error(ServerError, code, description, nil)
 	case a.status == http.StatusTooManyRequests:
@@ -221,7 +225,17 @@ func (a *answer) refusal() *Error {
 	if a.contentType != "" {
 		description += ", and its type is " + a.contentType
 	}
+	description += a.relay()
 	return a.error(ForeignAnswer, "", description+". Is the address right, and is there a proxy or a firewall on the way?", nil)
+}
+
+// relay returns a note on the proxy that may have answered in the endpoint's place; ""
+// if none can have: through TLS a proxy has no say.
+func (a *answer) relay() string {
+	if host := a.client.proxy.host(a.url); host != "" && strings.HasPrefix(a.url, "http:") {
+		return " (through the proxy " + host + ")"
+	}
+	return ""
 }
 
 // gbgError reads the error form of GBG GO's API: a list of errors of which the
