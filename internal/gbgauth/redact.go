@@ -17,6 +17,9 @@ func redact(text string, secrets ...Secret) string {
 	}
 	found := false
 	for _, s := range secrets {
+		if beginning := s.Reveal(); len(text) < minPiece && len(oneLine(beginning[:min(len(beginning), 64)])) >= minPiece {
+			continue // no piece of it fits into the text
+		}
 		for _, form := range forms(s.Reveal()) {
 			if len(form) < minPiece {
 				short = append(short, form)

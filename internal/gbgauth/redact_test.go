@@ -46,6 +46,15 @@ func TestOverlappingSecretsAreHidden(t *testing.T) {
 	require.Equal(t, "[redacted]", asError(t, err).Description)
 }
 
+// A secret of little more than space is shorter in one line than as it is.
+func TestSecretThatShrinksIsHidden(t *testing.T) {
+	t.Parallel()
+	request := ask(serve(t, reply(http.StatusBadRequest, "application/json",
+		`{"error":"invalid_request","error_description":"fake pw"}`)))
+	request.ClientSecret = gbgauth.NewSecret("fake" + strings.Repeat(" ", 20) + "pw")
+	require.Equal(t, "[redacted]", fetchError(t, request).Description)
+}
+
 // A success is shown too: its scope in answers, warnings and logs.
 func TestTokenShowsNoSecret(t *testing.T) {
 	t.Parallel()
@@ -93,13 +102,21 @@ func TestAnswerThatIsNoHTTP(t *testing.T) {
 	}
 }
 
-// The work depends on what is shown: a token of 1 MiB beside a short scope.
+// The work depends on what is shown: a token of 1 MiB beside a short scope, and beside
+// one in which a piece of it would fit. Base64 is changed by URL encoding.
 func BenchmarkRedactLargeToken(b *testing.B) {
-	content := `{"access_token":"` + strings.Repeat("fake-token-0001.", 60_000) + `","scope":"gbg.token","expires_in":60}`
-	for b.Loop() {
-		client := gbgauth.NewClientThrough(&canned{status: http.StatusOK, body: &body{Reader: strings.NewReader(content)}})
-		if _, err := ask("https://fake.example/token").Fetch(b.Context(), client); err != nil {
-			b.Fatal(err)
+	for _, scope := range []string{"gbg.token", "gbg.token offline_access"} {
+		for name, token := range map[string]string{"JWT": "fake-token-0001.", "base64": "fake/token+0001="} {
+			b.Run(name+" "+scope, func(b *testing.B) {
+				content := `{"access_token":"` + strings.Repeat(token, 60_000) + `","scope":"` + scope + `","expires_in":60}`
+				b.ReportAllocs()
+				for b.Loop() {
+					client := gbgauth.NewClientThrough(&canned{status: http.StatusOK, body: &body{Reader: strings.NewReader(content)}})
+					if _, err := ask("https://fake.example/token").Fetch(b.Context(), client); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"html"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,8 +67,6 @@ func oneLine(text string) string {
 // unreserved are the characters that no encoding changes, those of a JWT among them.
 const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
-var percent = regexp.MustCompile(`%[0-9A-F]{2}`)
-
 // forms returns the ways a secret comes back in one line: as it is, URL- or
 // HTML-encoded, or with the escapes of JSON or Go, whose net/http quotes what it
 // cannot read.
@@ -81,13 +78,29 @@ func forms(secret string) []string {
 	asJSON, _ := json.Marshal(secret) // no text fails
 	all := []string{
 		oneLine(secret),
-		query, percent.ReplaceAllStringFunc(query, strings.ToLower),
-		path, percent.ReplaceAllStringFunc(path, strings.ToLower),
+		query, lowerEscapes(query),
+		path, lowerEscapes(path),
 		oneLine(html.EscapeString(secret)),
 		unquoted(string(asJSON)), unquoted(strconv.Quote(secret)),
 	}
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(form string) bool { return form == "" })
+}
+
+// lowerEscapes returns a URL-encoded text with %2F as %2f.
+func lowerEscapes(encoded string) string {
+	if !strings.Contains(encoded, "%") {
+		return encoded
+	}
+	text := []byte(encoded)
+	for i := 0; i+2 < len(text); i++ {
+		if text[i] == '%' {
+			text[i+1] |= 'a' - 'A' // which leaves digits as they are
+			text[i+2] |= 'a' - 'A'
+			i += 2
+		}
+	}
+	return string(text)
 }
 
 // unquoted returns a text without the quotes around it, its escapes left as they are.
