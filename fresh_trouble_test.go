@@ -329,7 +329,7 @@ func TestFreshOutageUnderManyReaders(t *testing.T) {
 		"503 with Retry-After":            {gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, RetryAfter: "30"}, 20},
 		"a refusal of the request":        {gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 400, Error: "invalid_scope"}, 20},
 		"a refusal of both clients":       {gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 401, Error: "invalid_client"}, 40},
-		"GBG that does not answer at all": {gbgsim.Fault{Kind: gbgsim.FaultHang}, 40}, // two tries each time
+		"GBG that does not answer at all": {gbgsim.Fault{Kind: gbgsim.FaultHang}, 30}, // two tries each time
 	} {
 		t.Run(name, func(t *testing.T) {
 			const readers, perTick, outage = 1000, 50, 10 * time.Minute

@@ -3,10 +3,8 @@ package gbg
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -98,15 +96,6 @@ func (d *doors) configExists(ctx context.Context, _ *logical.Request, data *fram
 
 func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
-	if req.Operation == logical.UpdateOperation {
-		// Whoever may update must not create because configExists could not tell.
-		switch exists, err := d.engine.Exists(ctx, name); {
-		case err != nil:
-			return d.errorResponse(req, name, err)
-		case !exists:
-			return unavailable(fmt.Sprintf("connection %q does not exist, but this request may only update it: it was deleted a moment ago, or could not be read. Nothing has changed. Try again.", name), time.Second)
-		}
-	}
 	verify := true
 	if given := flag(data, verifyField); given != nil {
 		verify = *given

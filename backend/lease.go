@@ -152,7 +152,7 @@ func (e *Engine) recordLeased(name string, st *state, t *token) error {
 	case was == nil || !was.conn.sameRequest(st.conn):
 		return errSuperseded
 	case was.revision == st.revision:
-		e.reportRecovery(name, was.conn, was.backoff)
+		e.reportToken(name, was.conn, was, t)
 		e.states.put(name, was.withToken(t))
 	default:
 		e.states.put(name, was.withActivity(t))

@@ -134,6 +134,20 @@ func (e *Engine) reportFailure(name string, conn *Connection, was, now *backoff)
 	e.observer.Happened(ev)
 }
 
+// reportToken tells of the recovery that a token of a client of the connection is, of
+// shared tokens, and of exchanges if it came through one.
+func (e *Engine) reportToken(name string, conn *Connection, was *state, t *token) {
+	if was == nil {
+		return
+	}
+	if t.clientID == conn.Pair.Active().ID {
+		e.reportRecovery(name, conn, was.backoff)
+	}
+	if t.source.exchanges() {
+		e.reportRecovery(name, conn, was.exchangeBackoff)
+	}
+}
+
 // reportRecovery tells of requests that succeed again, if they had failed.
 func (e *Engine) reportRecovery(name string, conn *Connection, was *backoff) {
 	if was == nil {

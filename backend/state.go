@@ -86,6 +86,9 @@ func (s *state) withActivity(t *token) *state {
 // if it is the active client's and not leased to one reader.
 func (s *state) withToken(t *token) *state {
 	next := s.withActivity(t)
+	if t.source.exchanges() {
+		next.exchangeBackoff = nil
+	}
 	if s.conn.Pair.Active().ID == t.clientID {
 		next.backoff = nil
 		next.lifetime = t.lifetime()

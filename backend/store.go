@@ -167,7 +167,7 @@ func (e *Engine) install(name string, revision uint64, t *token) error {
 	if !e.setCurrent(e.ctx, name, was, was.withToken(t)) {
 		return ErrClosed
 	}
-	e.reportRecovery(name, was.conn, was.backoff)
+	e.reportToken(name, was.conn, was, t)
 	return nil
 }
 
@@ -230,9 +230,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 		next.counters = e.states.countersOf(name)
 	}
 	for _, t := range u.tokens {
-		if was != nil && t.clientID == u.conn.Pair.Active().ID {
-			e.reportRecovery(name, u.conn, was.backoff)
-		}
+		e.reportToken(name, u.conn, was, t)
 		next = next.withToken(t)
 	}
 	if u.warning != nil {
