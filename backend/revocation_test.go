@@ -25,16 +25,16 @@ func TestRevocationEndpointPause(t *testing.T) {
 	require.Nil(t, r.blocked(endpoint, now), "never asked")
 	assert.False(t, r.works(endpoint, now), "nobody knows")
 
-	// The pause counts from when the request was sent.
+	// The pause counts from when the failure was known.
 	first := &gbgauth.Error{Description: "first"}
 	r.fail(endpoint, now, now.Add(10*time.Second), first, doubling)
-	assert.Equal(t, first, r.blocked(endpoint, now.Add(time.Minute-1)))
-	assert.Nil(t, r.blocked(endpoint, now.Add(time.Minute)))
+	assert.Equal(t, first, r.blocked(endpoint, now.Add(time.Minute+10*time.Second-1)))
+	assert.Nil(t, r.blocked(endpoint, now.Add(time.Minute+10*time.Second)))
 	assert.Nil(t, r.blocked(other, now))
 
 	// Those that were under way with it are the same failure.
 	r.fail(endpoint, now.Add(5*time.Second), now.Add(15*time.Second), &gbgauth.Error{Description: "beside it"}, doubling)
-	assert.Nil(t, r.blocked(endpoint, now.Add(time.Minute)))
+	assert.Nil(t, r.blocked(endpoint, now.Add(time.Minute+10*time.Second)))
 
 	now = now.Add(time.Minute)
 	second := &gbgauth.Error{Description: "second", RetryAfter: 5 * time.Minute}

@@ -10,10 +10,9 @@ import (
 
 const (
 	// firstRevocationPause and maxRevocationPause bound the time in which a revocation
-	// endpoint is left alone after a request to it has failed. The first is a little
-	// less than the minute between two runs of RetryRevocations, so that the next run
-	// does not miss it by a moment.
-	firstRevocationPause = 55 * time.Second
+	// endpoint is left alone after a request to it has failed. The first is short: the
+	// failure may have been one token's.
+	firstRevocationPause = time.Second
 	maxRevocationPause   = 30 * time.Minute
 	// revocationProof is how long a success says that an endpoint works.
 	revocationProof = 10 * time.Second
@@ -92,18 +91,14 @@ func (r *revocationEndpoints) succeed(endpoint revocationEndpoint, now time.Time
 }
 
 // fail notes a request that failed. delay gives how long the endpoint is left alone
-// after the nth failure in a row, counted from when the request was sent, unless the
-// endpoint has asked for more.
+// after the nth failure in a row, unless the endpoint has asked for more.
 func (r *revocationEndpoints) fail(endpoint revocationEndpoint, sent, now time.Time, cause *gbgauth.Error, delay func(nth int) time.Duration) {
 	r.set(endpoint, func(was endpointHealth) endpointHealth {
 		if was.failures > 0 && !sent.After(was.failed) {
 			return was // one of many that were under way together
 		}
 		h := endpointHealth{failures: was.failures + 1, cause: cause, failed: now}
-		h.retry = sent.Add(delay(h.failures))
-		if asked := now.Add(cause.RetryAfter); asked.After(h.retry) {
-			h.retry = asked
-		}
+		h.retry = now.Add(max(delay(h.failures), cause.RetryAfter))
 		return h
 	})
 }

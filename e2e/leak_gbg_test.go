@@ -128,6 +128,21 @@ var tricks = map[string]func(w http.ResponseWriter, secrets []string, quoted str
 	"in GBG's own form": func(w http.ResponseWriter, secrets []string, quoted string) {
 		sayJSON(w, http.StatusBadRequest, map[string]any{"errors": []any{map[string]any{"code": 1, "name": secrets[0], "problem": quoted}}})
 	},
+	"in Okta's form": func(w http.ResponseWriter, secrets []string, quoted string) {
+		sayJSON(w, http.StatusUnauthorized, map[string]any{"errorCode": secrets[0], "errorSummary": quoted, "errorId": secrets[0]})
+	},
+	"in the content type of a page": func(w http.ResponseWriter, secrets []string, quoted string) {
+		w.Header().Set("Content-Type", "text/html; charset="+secrets[0])
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(quoted))
+	},
+	"in an error beside a token": func(w http.ResponseWriter, secrets []string, quoted string) {
+		sayJSON(w, http.StatusOK, map[string]any{"access_token": "fake", "error": secrets[0], "error_description": quoted, "scope": []string{secrets[0]}})
+	},
+	"as a proxy": func(w http.ResponseWriter, secrets []string, quoted string) {
+		w.Header().Set("Proxy-Authenticate", "Basic realm="+secrets[0])
+		http.Error(w, quoted, http.StatusProxyAuthRequired)
+	},
 	"encoded": func(w http.ResponseWriter, secrets []string, _ string) {
 		sayJSON(w, http.StatusBadRequest, map[string]any{
 			"error":             url.QueryEscape(secrets[0]),

@@ -42,8 +42,10 @@ type soak struct {
 	// gbgFaults and vaultFaults count changes between calm, when they are even, and
 	// a disturbance of GBG, or of Vault or the plugin.
 	gbgFaults, vaultFaults atomic.Int64
-	stopped                atomic.Bool
-	group                  sync.WaitGroup
+	// lastGBGFault is when GBG was last disturbed, in Unix seconds.
+	lastGBGFault atomic.Int64
+	stopped      atomic.Bool
+	group        sync.WaitGroup
 
 	mu      sync.Mutex
 	counts  map[string]int
@@ -174,6 +176,8 @@ var soakFaults = []gbgsim.Fault{
 	{Kind: gbgsim.FaultTruncate},
 	{Kind: gbgsim.FaultHang},
 	{Kind: gbgsim.FaultReset},
+	{Kind: gbgsim.FaultStatus, Status: 403}, // the page of a firewall
+	{Kind: gbgsim.FaultStatus, Status: 407},
 }
 
 // disturbGBG lets every endpoint have the same fault for a while.
@@ -186,6 +190,7 @@ func (s *soak) disturbGBG(i int) {
 	}
 	time.Sleep(soakFault)
 	s.g.ClearFaults()
+	s.lastGBGFault.Store(time.Now().Unix())
 	s.count("faults of GBG")
 }
 
