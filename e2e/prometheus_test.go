@@ -146,9 +146,13 @@ func (w *monitored) use() {
 	g := w.gbg
 	w.write("config", with(g.pair(), "max_secret_age", "90d"))
 	w.read("creds")
-	_, err := w.client.Sys().ReloadPluginWithContext(w.t.Context(), &api.ReloadPluginInput{Plugin: vaultserver.PluginName})
-	require.NoError(w.t, err)
-	w.read("creds") // from storage
+	// From storage, unless a scrape comes between and takes it from there first.
+	require.Eventually(w.t, func() bool {
+		_, err := w.client.Sys().ReloadPluginWithContext(w.t.Context(), &api.ReloadPluginInput{Plugin: vaultserver.PluginName})
+		require.NoError(w.t, err)
+		w.read("creds")
+		return strings.Contains(w.metrics(), `gbg_reads_total{connection="default",source="storage"} 1`)
+	}, time.Minute, time.Millisecond)
 	w.write("rotate", map[string]any{"client_secret": g.regenerate(w.t, g.b.ID)})
 	w.read("creds") // from memory
 
