@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -166,16 +168,18 @@ func (r endpointRequest) failed(cause *gbgauth.Error) *ClientError {
 	return &ClientError{Connection: r.connection, ClientID: r.clientID, Step: r.step, Cause: cause}
 }
 
-// hostOf returns the host and port of a URL that has been validated.
+// hostOf returns the host and port of a URL that has been validated: the same for all
+// ways to write it.
 func hostOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return address
 	}
-	if u.Port() != "" {
-		return u.Host
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	return u.Host + ":" + u.Scheme
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // minTryTimeout is the least time that a try gets.
