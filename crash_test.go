@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func aMinuteLater(m *mount) error {
 }
 
 // revokeFault is a revocation endpoint in trouble.
-var revokeFault = gbgsim.Fault{Kind: gbgsim.FaultClose, Endpoint: gbgsim.EndpointRevoke}
+var revokeFault = gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusBadGateway, Endpoint: gbgsim.EndpointRevoke}
 
 // nothingToRevoke says that no token is kept to be revoked.
 func nothingToRevoke(w *world) {

@@ -93,17 +93,8 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	}
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
-	release, err := e.hosts.acquire(limit.ctx, hostOf(settings.RevokeURL), notAwaited)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: limit.noTurn(settings.RevokeURL)}
-	}
-	if err != nil {
-		return err
-	}
-	defer release()
 	sent := e.clock.Now()
-	err = gbgauth.Revocation{URL: settings.RevokeURL, ClientID: id, ClientSecret: secret, Token: t.AccessToken}.Send(limit.ctx, st.http)
-	e.reportRequest(t.Connection, StepRevoke, e.clock.Since(sent), err)
+	err = e.sendRevocation(limit, t, gbgauth.Revocation{URL: settings.RevokeURL, ClientID: id, ClientSecret: secret, Token: t.AccessToken}, st.http)
 	var failed *gbgauth.Error
 	switch {
 	case err == nil:
@@ -115,6 +106,36 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)
 		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
 	}
+	return err
+}
+
+// sendRevocation asks for a revocation, and once more if no answer comes and there is
+// time: the network connection may have gone silent. The error is a *gbgauth.Error, or
+// the context's cause if it was cancelled.
+func (e *Engine) sendRevocation(limit timeLimit, t LeasedToken, r gbgauth.Revocation, via *gbgauth.Client) error {
+	err := e.sendRevocationOnce(limit, t, r, via)
+	var failed *gbgauth.Error
+	if errors.As(err, &failed) && failed.NoAnswer() && e.waitRetry(limit, firstRetryDelay) {
+		err = e.sendRevocationOnce(limit, t, r, via)
+	}
+	return err
+}
+
+// sendRevocationOnce waits for its turn at the endpoint's host and asks once.
+func (e *Engine) sendRevocationOnce(limit timeLimit, t LeasedToken, r gbgauth.Revocation, via *gbgauth.Client) error {
+	release, err := e.hosts.acquire(limit.ctx, hostOf(r.URL), notAwaited)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return limit.noTurn(r.URL)
+		}
+		return err
+	}
+	defer release()
+	ctx, end := e.withTimeout(limit.ctx, limit.try)
+	defer end()
+	sent := e.clock.Now()
+	err = r.Send(ctx, via)
+	e.reportRequest(t.Connection, StepRevoke, e.clock.Since(sent), err)
 	return err
 }
 
