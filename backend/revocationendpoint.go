@@ -14,7 +14,7 @@ const (
 	// failure may have been one token's.
 	firstRevocationPause = time.Second
 	maxRevocationPause   = 30 * time.Minute
-	// revocationProof is how long a success says that an endpoint works.
+	// revocationProof is how long an endpoint counts as working after a success.
 	revocationProof = 10 * time.Second
 )
 

@@ -30,7 +30,7 @@ type revocations struct {
 	// next is where the last run stopped; empty if it came to the end.
 	next string
 	// unreadable holds the connections that the log has been told of, and entriesFail
-	// says that it knows of stored revocations that cannot be read or removed.
+	// is set once it was told of stored revocations that cannot be read or removed.
 	unreadable  map[string]bool
 	entriesFail bool
 }

@@ -204,8 +204,8 @@ type connectionUpdate struct {
 
 // commit stores a connection in one write and makes it the current one. If another
 // node has changed the connection since u.was, nothing happens and the error is
-// errSuperseded. Nothing has changed if it fails, and the error says so; if that
-// cannot be known, it says that instead.
+// errSuperseded. Nothing has changed if it fails, and the error tells so, or that it cannot
+// be known.
 func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) error {
 	defer e.lockEntry(name)()
 	was := e.states.get(name)
