@@ -28,7 +28,7 @@ type refusal interface {
 // errorResponse turns an engine's error into what Vault passes on to the client: 400
 // is a plain error response; 502 and 503 are coded errors, outermost, because
 // Vault makes a wrapped one a 500.
-func (d *doors) errorResponse(req *logical.Request, connection string, err error) (*logical.Response, error) {
+func (d *handlers) errorResponse(req *logical.Request, connection string, err error) (*logical.Response, error) {
 	var input *backend.InputError
 	var recent *backend.RecentRotationError
 	var failing *backend.FailingError

@@ -17,13 +17,13 @@ const tokenSecretType = "gbg_access_token"
 
 // tokenSecret is what Vault has to know to end a lease. It cannot be renewed: GBG
 // does not lengthen a token's life.
-func (d *doors) tokenSecret() *framework.Secret {
+func (d *handlers) tokenSecret() *framework.Secret {
 	return &framework.Secret{Type: tokenSecretType, Fields: credsAnswer(), Revoke: d.revoke}
 }
 
 // leased is the answer to a read with a lease. What Vault keeps with the lease, it
 // keeps encrypted.
-func (d *doors) leased(c backend.Credential) *logical.Response {
+func (d *handlers) leased(c backend.Credential) *logical.Response {
 	t := c.Lease.Token
 	resp := d.tokenSecret().Response(credential(c), map[string]any{
 		"connection":   t.Connection,
@@ -37,7 +37,7 @@ func (d *doors) leased(c backend.Credential) *logical.Response {
 }
 
 // revoke ends the token of a lease that has ended.
-func (d *doors) revoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) revoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	kept := func(key string) string {
 		text, _ := req.Secret.InternalData[key].(string)
 		return text

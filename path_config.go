@@ -12,12 +12,12 @@ import (
 	"vault-plugin-secrets-gbg/backend"
 )
 
-func (d *doors) configPaths() []*framework.Path {
+func (d *handlers) configPaths() []*framework.Path {
 	return append(d.connectionPaths(), d.listPath())
 }
 
 // listPath is apart, because Vault adds a slash to the path of every list.
-func (d *doors) listPath() *framework.Path {
+func (d *handlers) listPath() *framework.Path {
 	return &framework.Path{
 		Pattern: "config/",
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -37,7 +37,7 @@ func (d *doors) listPath() *framework.Path {
 	}
 }
 
-func (d *doors) connectionPaths() []*framework.Path {
+func (d *handlers) connectionPaths() []*framework.Path {
 	return withOptionalName("config", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		for name, schema := range configFields() {
 			fields[name] = schema
@@ -85,7 +85,7 @@ func (d *doors) connectionPaths() []*framework.Path {
 // configExists tells Vault whether a write creates or updates. Of an error Vault
 // would show its writer "internal error" alone: the write is then taken for an update,
 // and says itself what is wrong.
-func (d *doors) configExists(ctx context.Context, _ *logical.Request, data *framework.FieldData) (bool, error) {
+func (d *handlers) configExists(ctx context.Context, _ *logical.Request, data *framework.FieldData) (bool, error) {
 	name := connectionName(data)
 	if !validName(name) {
 		return false, nil
@@ -94,7 +94,7 @@ func (d *doors) configExists(ctx context.Context, _ *logical.Request, data *fram
 	return exists || err != nil, nil
 }
 
-func (d *doors) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	verify := true
 	if given := flag(data, verifyField); given != nil {
@@ -143,7 +143,7 @@ func allKnown(given map[string]any, fields map[string]*framework.FieldSchema) bo
 	return true
 }
 
-func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) readConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	c, err := d.engine.Connection(ctx, name)
 	switch {
@@ -177,7 +177,7 @@ func (d *doors) readConfig(ctx context.Context, req *logical.Request, data *fram
 	return &logical.Response{Data: answer}, nil
 }
 
-func (d *doors) deleteConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) deleteConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	if err := d.engine.Delete(ctx, name); err != nil {
 		return d.errorResponse(req, name, err)
@@ -185,7 +185,7 @@ func (d *doors) deleteConfig(ctx context.Context, req *logical.Request, data *fr
 	return nil, nil
 }
 
-func (d *doors) listConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) listConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	names, err := d.engine.Names(ctx)
 	if err != nil {
 		return d.errorResponse(req, "", err)

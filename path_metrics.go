@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/metrics"
 )
 
-func (d *doors) metricsPath() *framework.Path {
+func (d *handlers) metricsPath() *framework.Path {
 	return &framework.Path{
 		Pattern: "metrics",
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -29,7 +29,7 @@ func (d *doors) metricsPath() *framework.Path {
 	}
 }
 
-func (d *doors) readMetrics(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) readMetrics(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	connections, err := d.engine.Statuses(ctx)
 	if err != nil {
 		return d.errorResponse(req, "", err)

@@ -14,7 +14,7 @@ import (
 	"vault-plugin-secrets-gbg/backend"
 )
 
-func (d *doors) rotatePaths() []*framework.Path {
+func (d *handlers) rotatePaths() []*framework.Path {
 	return withOptionalName("rotate", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		fields[string(backend.ClientID)] = &framework.FieldSchema{
 			Type:        framework.TypeString,
@@ -56,7 +56,7 @@ func rotateAnswer() map[string]*framework.FieldSchema {
 	}
 }
 
-func (d *doors) rotate(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	r, err := d.engine.Rotate(ctx, name, backend.RotateRequest{
 		ClientID: text(data, backend.ClientID),

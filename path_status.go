@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-func (d *doors) statusPaths() []*framework.Path {
+func (d *handlers) statusPaths() []*framework.Path {
 	return withOptionalName("status", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		return &framework.Path{
 			Fields: fields,
@@ -60,7 +60,7 @@ func statusAnswer() map[string]*framework.FieldSchema {
 	}
 }
 
-func (d *doors) readStatus(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	s, err := d.engine.Status(ctx, name)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // statusListPath is apart, because Vault adds a slash to the path of every list.
-func (d *doors) statusListPath() *framework.Path {
+func (d *handlers) statusListPath() *framework.Path {
 	return &framework.Path{
 		Pattern: "status/",
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -36,7 +36,7 @@ func (d *doors) statusListPath() *framework.Path {
 	}
 }
 
-func (d *doors) listStatus(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) listStatus(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	connections, err := d.engine.Statuses(ctx)
 	if err != nil {
 		return d.errorResponse(req, "", err)

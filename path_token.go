@@ -16,7 +16,7 @@ import (
 // fetchTimeLayout is RFC 3339 with fractions that never fall away.
 const fetchTimeLayout = "2006-01-02T15:04:05.000000000Z"
 
-func (d *doors) credsPaths() []*framework.Path {
+func (d *handlers) credsPaths() []*framework.Path {
 	return withOptionalName("creds", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		fields[string(backend.MinTTL)] = &framework.FieldSchema{
 			Type:        framework.TypeDurationSecond,
@@ -68,7 +68,7 @@ func credsAnswer() map[string]*framework.FieldSchema {
 	}
 }
 
-func (d *doors) readCreds(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) readCreds(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	if _, given := req.Data[string(backend.IDToken)]; given {
 		return logical.ErrorResponse("id_token must not be in a read, where it is a part of the address; exchange it with: %s", exchangeCommand(req, name)), nil
@@ -87,7 +87,7 @@ func (d *doors) readCreds(ctx context.Context, req *logical.Request, data *frame
 	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
 }
 
-func (d *doors) exchange(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) exchange(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	if duration(data, backend.MinTTL) != nil {
 		return logical.ErrorResponse("min_ttl is for reads; an exchange always gives a fresh token"), nil

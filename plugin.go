@@ -59,7 +59,7 @@ func NewFactory(o Options) logical.Factory {
 			DialContext: o.DialContext,
 			MaxLeaseTTL: config.System.MaxLeaseTTL,
 		})
-		d := &doors{engine: engine, metrics: heard.Metrics}
+		d := &handlers{engine: engine, metrics: heard.Metrics}
 		b := d.framework(o.Version)
 		b.Clean = func(context.Context) {
 			engine.Close()
@@ -74,7 +74,7 @@ func NewFactory(o Options) logical.Factory {
 }
 
 // framework is the table of paths.
-func (d *doors) framework(version string) *framework.Backend {
+func (d *handlers) framework(version string) *framework.Backend {
 	return &framework.Backend{
 		BackendType:    logical.TypeLogical,
 		RunningVersion: version,
@@ -102,7 +102,7 @@ func (d *doors) framework(version string) *framework.Backend {
 // the framework asks Vault for its replication state on every request, a round
 // trip that costs a fifth of a read; it has no use here, where no read is
 // forwarded. A path with Callbacks alone is spared it.
-func (d *doors) reads() *framework.Backend {
+func (d *handlers) reads() *framework.Backend {
 	paths := d.credsPaths()
 	for _, path := range paths {
 		path.Callbacks = map[logical.Operation]framework.OperationFunc{ //nolint:staticcheck // deprecated, and the only way around
@@ -113,8 +113,8 @@ func (d *doors) reads() *framework.Backend {
 	return &framework.Backend{Paths: paths}
 }
 
-// doors are the paths of one mount.
-type doors struct {
+// handlers are the paths of one mount.
+type handlers struct {
 	engine  *backend.Engine
 	metrics *metrics.Metrics
 }
