@@ -12,39 +12,39 @@ import (
 
 // readFor reads creds with a min_ttl.
 func (w *world) readFor(minTTL time.Duration) answer {
-	return w.send(logical.ReadOperation, "creds", fields{"min_ttl": fmt.Sprint(int(minTTL / time.Second))})
+	return w.try(logical.ReadOperation, "creds", fields{"min_ttl": fmt.Sprint(int(minTTL / time.Second))})
 }
 
 // The bound of min_ttl is two thirds of a token's lifetime, however old the current
 // token is, and whatever refresh_before is.
 func TestMinTTLBound(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		config := w.pair()
 		config["refresh_before"] = 1
 		w.write("config", config)
-		asked := w.asked(clientA)
+		asked := w.askedBy(clientA)
 		for range 10 {
 			a := w.readFor(40*time.Minute + time.Second)
 			require.NoError(t, a.err)
 			require.Equal(t, "min_ttl must be at most 40m0s: two thirds of a token's lifetime, which is 1h0m0s", a.resp.Error().Error())
 			time.Sleep(time.Minute)
 		}
-		require.Equal(t, asked, w.asked(clientA))
+		require.Equal(t, asked, w.askedBy(clientA))
 	})
 }
 
 // At the bound GBG is asked three times a lifetime at most, whoever reads however often.
 func TestMinTTLAtTheBound(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		config := w.pair()
 		config["refresh_before"] = 1
 		w.write("config", config)
-		asked := w.asked(clientA)
+		asked := w.askedBy(clientA)
 		for began := time.Now(); time.Since(began) < 3*time.Hour; time.Sleep(10 * time.Second) {
 			w.ok(w.readFor(40 * time.Minute))
 		}
-		require.LessOrEqual(t, w.asked(clientA)-asked, 9)
-		require.GreaterOrEqual(t, w.asked(clientA)-asked, 8)
+		require.LessOrEqual(t, w.askedBy(clientA)-asked, 9)
+		require.GreaterOrEqual(t, w.askedBy(clientA)-asked, 8)
 	})
 }
 
@@ -53,7 +53,7 @@ func TestMinTTLAtTheBound(t *testing.T) {
 func TestMinTTLAndASlowAnswer(t *testing.T) {
 	for _, lease := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lease=%t", lease), func(t *testing.T) {
-			inBubble(t, options{lifetime: 9 * time.Second}, func(w *world) {
+			inBubble(t, worldOptions{lifetime: 9 * time.Second}, func(w *world) {
 				config := w.pair()
 				config["verify_connection"], config["lease"] = false, lease
 				w.write("config", config)

@@ -15,11 +15,11 @@ import (
 // If the first request to revoke a token gets no answer the second one does, in the
 // time for one answer.
 func TestFirstRevocationHangs(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		config := w.pair()
 		config["lease"], config["revoke_url"] = true, w.url(gbgsim.RevokePath)
 		w.write("config", config)
-		lease := w.send(logical.ReadOperation, "creds", nil).resp
+		lease := w.try(logical.ReadOperation, "creds", nil).resp
 		var once sync.Once
 		w.onRequest(func(rw http.ResponseWriter, r *http.Request) (answered bool) {
 			once.Do(func() { answered = hang(rw, r) })

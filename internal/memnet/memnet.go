@@ -4,13 +4,14 @@ package memnet
 
 import (
 	"context"
-	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
-// Network connects by names. The zero value has none. It is safe for concurrent use.
+// Network connects by addresses. The zero value has none. It is safe for concurrent use.
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
@@ -18,58 +19,63 @@ type Network struct {
 	dials     map[string]int
 }
 
-// Listen returns a listener for an address, "host:port", in place of the one that may
-// have been there.
-func (n *Network) Listen(address string) net.Listener {
+// Listen returns a listener for an address, "host:port". It replaces the one that the
+// address may have had.
+func (n *Network) Listen(addr string) net.Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listeners == nil {
 		n.listeners = make(map[string]*listener)
 		n.dials = make(map[string]int)
 	}
-	l := &listener{address: address, accept: make(chan net.Conn), closed: make(chan struct{})}
-	n.listeners[address] = l
+	l := &listener{address: address(addr), accept: make(chan net.Conn), closed: make(chan struct{})}
+	n.listeners[addr] = l
 	return l
 }
 
-// errRefused is the outcome of connecting to an address without a listener.
-var errRefused = errors.New("connection refused")
-
-// DialContext connects to an address that somebody listens on.
-func (n *Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+// DialContext connects to an address that has a listener.
+func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	n.mu.Lock()
-	l := n.listeners[address]
+	l := n.listeners[addr]
 	if l != nil {
-		n.dials[address]++
+		n.dials[addr]++
 	}
 	n.mu.Unlock()
 	if l == nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: errRefused}
+		return nil, refused(network, addr)
 	}
-	inner, theirs := net.Pipe()
+	ours, theirs := pipe()
 	select {
 	case l.accept <- theirs:
 	case <-l.closed:
-		return nil, &net.OpError{Op: "dial", Net: network, Err: errRefused}
+		_, _ = ours.Close(), theirs.Close()
+		return nil, refused(network, addr)
 	case <-ctx.Done():
+		_, _ = ours.Close(), theirs.Close()
 		return nil, ctx.Err()
 	}
-	c := &conn{Conn: inner}
+	c := &conn{Conn: ours}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.conns = append(n.conns, c)
 	return c, nil
 }
 
+// refused returns the outcome of connecting to an address without a listener, with
+// the words of the operating system.
+func refused(network, addr string) error {
+	return &net.OpError{Op: "dial", Net: network, Addr: address(addr), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
 // Dials returns how many connections to an address were asked for.
-func (n *Network) Dials(address string) int {
+func (n *Network) Dials(addr string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.dials[address]
+	return n.dials[addr]
 }
 
 // Silence makes all connections that exist go silent: what is sent on them is lost, in
-// both directions, and nobody is told. New ones work.
+// both directions, and neither side is told. New ones work.
 func (n *Network) Silence() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -79,7 +85,7 @@ func (n *Network) Silence() {
 }
 
 // Lose makes the other side forget all connections that exist: each is reset when
-// something is sent on it, and nothing is heard of it before.
+// something is sent on it, and not before.
 func (n *Network) Lose() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -102,7 +108,7 @@ func (n *Network) Open() (open int) {
 
 // listener is a net.Listener for one address.
 type listener struct {
-	address string
+	address address
 	accept  chan net.Conn
 	once    sync.Once
 	closed  chan struct{}
@@ -122,12 +128,12 @@ func (l *listener) Close() error {
 	return nil
 }
 
-func (l *listener) Addr() net.Addr { return address(l.address) }
+func (l *listener) Addr() net.Addr { return l.address }
 
 // address is a net.Addr.
 type address string
 
-func (address) Network() string  { return "memnet" }
+func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
 // conn is the client's side of a connection.
@@ -148,7 +154,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 func (c *conn) Write(p []byte) (int, error) {
 	if c.lost.Load() {
-		// As TCP does it: what was sent is taken, and the answer is a reset.
+		// As TCP does it: what was sent is accepted, and the answer is a reset.
 		return len(p), c.Conn.Close()
 	}
 	if c.silent.Load() {
