@@ -20,7 +20,7 @@ func pages(t *testing.T) map[string]string {
 	more, err := filepath.Glob("examples/*/*.md")
 	require.NoError(t, err)
 	all := map[string]string{}
-	for _, file := range append(append(files, more...), "README.md", "CHANGELOG.md") {
+	for _, file := range append(append(files, more...), "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md") {
 		content, err := os.ReadFile(file)
 		require.NoError(t, err)
 		all[file] = string(content)

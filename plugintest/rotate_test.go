@@ -408,3 +408,23 @@ func TestRotateRegenerateAfterATokenThatWasNotStored(t *testing.T) {
 		assert.GreaterOrEqual(t, w.rotate(nil).Data["regenerate_after"], expires)
 	})
 }
+
+// regenerate_after is when the last token of the client has expired, which need
+// not be the newest one: GBG may have shortened its lifetimes. Memory knows; after
+// a restart nobody does.
+func TestRegenerateAfterAShorterLifetimeAndARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, restart := range []bool{false, true} {
+			w := newWorld(t, worldOptions{})
+			w.write("config", w.pair())
+			expires := w.read("creds")["expire_time"]
+			require.NoError(t, w.sim.SetTokenLifetime(time.Minute))
+			w.pass(3296 * time.Second) // 13:00:00 is the end of the first, 12:55:55 that of the second
+			require.Less(t, w.read("creds")["expire_time"], expires)
+			if restart {
+				w.restart()
+			}
+			assert.GreaterOrEqual(t, w.rotate(nil).Data["regenerate_after"], expires, "restart: %v", restart)
+		}
+	})
+}

@@ -33,18 +33,18 @@ type served struct {
 
 // Readers, rotations, config writes, restarts, a storage and a GBG with moods,
 // and a clock that does not wait for anybody.
-func TestFreshEverythingAtOnce(t *testing.T) {
+func TestStress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (
 			readers  = 64
 			ticks    = 2000
 			lifetime = 20 * time.Second
 		)
-		f := newWorld(t, worldOptions{lifetime: lifetime})
-		f.dice = seededDice()
-		f.restart()
-		pair := f.pair()
-		f.write("config", with(pair, fields{"request_timeout": 5}))
+		w := newWorld(t, worldOptions{lifetime: lifetime})
+		w.dice = seededDice()
+		w.restart()
+		pair := w.pair()
+		w.write("config", with(pair, fields{"request_timeout": 5}))
 
 		var (
 			current atomic.Pointer[mount]
@@ -59,7 +59,7 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 			counts     = map[string]int{}
 			secrets    = map[string]string{clientA: pair["client_secret"].(string), clientB: pair["paired_client_secret"].(string)}
 		)
-		current.Store(f.mount)
+		current.Store(w.mount)
 		note := func(into map[string]int, what string) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -71,11 +71,11 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 			left := map[string]time.Time{clientA: last[clientA], clientB: last[clientB]}
 			mu.Unlock()
 			began := time.Now()
-			a := current.Load().handle(t.Context(), &logical.Request{Operation: logical.ReadOperation, Path: "creds", Storage: f.storage})
+			a := current.Load().handle(t.Context(), &logical.Request{Operation: logical.ReadOperation, Path: "creds", Storage: w.storage})
 			var coded logical.HTTPCodedError
 			switch {
 			case errors.As(a.err, &coded):
-				f.heard.note(a)
+				w.heard.note(a)
 				note(counts, "failed reads")
 				if code := coded.Code(); code != http.StatusBadGateway && code != http.StatusServiceUnavailable {
 					note(wrong, a.err.Error())
@@ -98,13 +98,13 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 				return
 			}
 			got := served{client: a.resp.Data["client_id"].(string), fetched: fetched, expires: fetched.Add(lifetime)}
-			owner, _ := f.sim.TokenClient(access)
+			owner, _ := w.sim.TokenClient(access)
 			switch {
 			case owner != got.client:
 				note(wrong, "a token of "+owner+" for one of "+got.client)
 			case !began.Before(got.expires):
 				note(wrong, "a token that had ended before it was asked for")
-			case !f.live(access) && time.Now().Before(got.expires):
+			case !w.live(access) && time.Now().Before(got.expires):
 				note(wrong, "a token that GBG does not take")
 			case got.fetched.Before(left[got.client]):
 				note(wrong, "a token of a client that had left")
@@ -131,7 +131,7 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 			return nil
 		}
 		regenerate := func(client string) {
-			secret, err := f.sim.Regenerate(client)
+			secret, err := w.sim.Regenerate(client)
 			if err != nil {
 				note(wrong, err.Error())
 			}
@@ -191,23 +191,23 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 			case 8:
 				regenerate([]string{clientA, clientB}[dice.IntN(2)])
 			case 0:
-				f.storage.refuse([]string{"token/", "connection/", ""}[dice.IntN(3)], errDisk)
+				w.storage.refuse([]string{"token/", "connection/", ""}[dice.IntN(3)], errDisk)
 			case 1, 2:
-				f.storage.takeWrites()
+				w.storage.takeWrites()
 			case 3, 4:
-				f.sim.ClearFaults()
+				w.sim.ClearFaults()
 			default:
 				fault := []gbgsim.Fault{
-					freshStatus(500), freshStatus(429),
+					statusFault(500), statusFault(429),
 					{Kind: gbgsim.FaultClose},
 					{Kind: gbgsim.FaultReset},
 					{Kind: gbgsim.FaultTruncate},
 					{Kind: gbgsim.FaultHang},
-					freshRefusal(""), freshRefusal(""), freshRefusal(""),
+					refusalOf(""), refusalOf(""), refusalOf(""),
 				}[dice.IntN(9)]
 				fault.ClientID = []string{clientA, clientB, ""}[dice.IntN(3)]
 				fault.Requests = 1 + dice.IntN(3)
-				if err := f.sim.SetFault(fault); err != nil {
+				if err := w.sim.SetFault(fault); err != nil {
 					note(wrong, err.Error())
 				}
 			}
@@ -249,12 +249,12 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 				return
 			}
 			current.Load().backend.Cleanup(t.Context())
-			current.Store(f.newMount())
+			current.Store(w.newMount())
 			note(counts, "restarts")
 		})
 		often(6, 20, func(*rand.Rand) {
 			for path, operation := range map[string]logical.Operation{"metrics": logical.ReadOperation, "status/": logical.ListOperation} {
-				a := current.Load().handle(t.Context(), &logical.Request{Operation: operation, Path: path, Storage: f.storage})
+				a := current.Load().handle(t.Context(), &logical.Request{Operation: operation, Path: path, Storage: w.storage})
 				if a.err != nil || a.resp.IsError() {
 					note(wrong, fmt.Sprint(path, a.err))
 				}
@@ -262,7 +262,7 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 			}
 		})
 		for range ticks {
-			f.pass(time.Duration(clock.IntN(1000)) * time.Millisecond)
+			w.pass(time.Duration(clock.IntN(1000)) * time.Millisecond)
 			for _, tick := range ticked {
 				select {
 				case tick <- struct{}{}:
@@ -276,12 +276,12 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 		}
 		done.Store(true)
 		close(*tick.Load())
-		f.sim.ClearFaults()
-		f.storage.takeWrites()
+		w.sim.ClearFaults()
+		w.storage.takeWrites()
 		finished := make(chan answer, 1)
 		go func() { all.Wait(); finished <- answer{} }()
 		<-finished
-		f.mount = current.Load()
+		w.mount = current.Load()
 
 		assert.Empty(t, wrong)
 		for _, d := range departures {
@@ -292,23 +292,23 @@ func TestFreshEverythingAtOnce(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %v, %d tokens served, %d failovers, %+v", time.Since(start).Round(time.Second), counts, len(tokens),
-			strings.Count(f.heard.log.String(), "failed over"), f.sim.Stats().TokenRequests)
+			strings.Count(w.heard.log.String(), "failed over"), w.sim.Stats().TokenRequests)
 
 		// The secrets may be any by now. Once they are right all is well.
-		a, _ := f.tryTimed(logical.UpdateOperation, "config", fields{
-			"client_secret": f.regenerate(clientA), "paired_client_secret": f.regenerate(clientB),
+		a, _ := w.tryTimed(logical.UpdateOperation, "config", fields{
+			"client_secret": w.regenerate(clientA), "paired_client_secret": w.regenerate(clientB),
 			"scope": "gbg.token", "request_timeout": 10,
 		})
-		f.ok(a)
+		w.ok(a)
 		synctest.Wait()
-		active := f.read("config")["active_client_id"].(string)
-		got := f.read("creds")
-		assert.Equal(t, active, f.owner(got["access_token"]))
-		assert.True(t, f.live(got["access_token"]))
-		f.mustBeWhole(active)
-		assert.Equal(t, without(got, "ttl"), without(f.read("creds"), "ttl"))
-		f.rotateToStandby()
-		f.rotateToStandby()
-		f.mustBeWhole(active)
+		active := w.read("config")["active_client_id"].(string)
+		got := w.read("creds")
+		assert.Equal(t, active, w.owner(got["access_token"]))
+		assert.True(t, w.live(got["access_token"]))
+		w.mustBeWhole(active)
+		assert.Equal(t, without(got, "ttl"), without(w.read("creds"), "ttl"))
+		w.rotateToStandby()
+		w.rotateToStandby()
+		w.mustBeWhole(active)
 	})
 }
