@@ -12,8 +12,9 @@ import (
 // identity shows GBG's other service, shortly.
 func (w *world) identity(ctx context.Context) error {
 	w.step("GBG Identity Solution: machine to machine",
-		"The two clients belong to your own identity provider. Each token takes two",
-		"requests, one to the identity provider and one to GBG. The rest is as above.")
+		"The clients of this connection belong to an identity provider (here, the",
+		"simulator). Each token takes two requests: one to the identity provider and one",
+		"to GBG. The rest is as above.")
 	if err := w.run(ctx, w.configureIdentity()...); err != nil {
 		return err
 	}

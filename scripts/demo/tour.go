@@ -27,7 +27,7 @@ func (w *world) tour(ctx context.Context) error {
 
 	w.step("Configure a connection with two API clients",
 		"Their secrets were copied from GBG's portal to two files. The engine gets a token",
-		"with each client before it stores anything, so a typo is an error now.")
+		"with each client before it stores anything, so a typo fails here.")
 	if err := w.run(ctx, configure...); err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func startWorld(ctx context.Context, p parts, out *screen) (w *world, err error)
 	if err != nil {
 		return w, fmt.Errorf("%w\n%s", err, w.tail(w.vaultLog.Name()))
 	}
-	out.say("Vault listens on %s, GBG is played by %s.", w.vault.Address(), w.gbg)
+	out.say("Vault: %s, simulated GBG: %s", w.vault.Address(), w.gbg)
 	return w, nil
 }
 
