@@ -9,7 +9,7 @@ func NewClientThrough(through http.RoundTripper) *Client {
 	if err != nil {
 		panic(err) // there are no roots that could be refused
 	}
-	c.new = func() transport { return connections{through} }
+	c.transports.newTransport = func() transport { return connections{through} }
 	return c
 }
 

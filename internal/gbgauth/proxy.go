@@ -16,7 +16,7 @@ import (
 
 // proxy is the environment's choice of a proxy for each URL.
 type proxy struct {
-	of func(*url.URL) (*url.URL, error)
+	forURL func(*url.URL) (*url.URL, error)
 }
 
 // proxyFromEnvironment reads HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or their forms in
@@ -37,9 +37,9 @@ func proxyFromEnvironment() proxy {
 			*setting.value = "http://proxy.invalid" // so that NO_PROXY still has a say
 		}
 	}
-	of := config.ProxyFunc()
-	return proxy{of: func(u *url.URL) (*url.URL, error) {
-		through, err := of(u)
+	forURL := config.ProxyFunc()
+	return proxy{forURL: func(u *url.URL) (*url.URL, error) {
+		through, err := forURL(u)
 		if name := broken[u.Scheme]; err == nil && through != nil && name != "" {
 			return nil, proxyError(fmt.Sprintf("the proxy setting %s in the environment of Vault's process is not a URL that can be used", name))
 		}
@@ -62,9 +62,9 @@ type proxyError string
 
 func (e proxyError) Error() string { return string(e) }
 
-// refusedByProxy turns a proxy's refusal to connect to a host into an error of its
+// checkConnectResponse turns a proxy's refusal to connect to a host into an error of its
 // own. It is an http.Transport's OnProxyConnectResponse.
-func refusedByProxy(_ context.Context, through *url.URL, req *http.Request, resp *http.Response) error {
+func checkConnectResponse(_ context.Context, through *url.URL, req *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (p proxy) host(address string) string {
 	if err != nil {
 		return ""
 	}
-	through, err := p.of(u)
+	through, err := p.forURL(u)
 	if err != nil || through == nil {
 		return ""
 	}
