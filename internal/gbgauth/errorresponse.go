@@ -17,15 +17,15 @@ func (r *request) errorResponse() *Error {
 	}
 	explained := code != "" || description != ""
 	if !explained {
-		description = "an error without an explanation that could be read" + r.plainProxyNote()
+		description = "the error response has no description" + r.plainProxyNote()
 	}
 	switch {
 	case r.status == http.StatusProxyAuthRequired:
-		proxy := "a proxy on the way"
+		proxy := "a proxy"
 		if host := r.client.proxy.host(r.url); host != "" {
 			proxy = "the proxy " + host
 		}
-		return r.error(ProxyError, "", proxy+" asks for a user name and password", nil)
+		return r.error(ProxyError, "", proxy+" requires a user name and password", nil)
 	case r.status >= 500, r.status == http.StatusRequestTimeout:
 		return r.error(ServerError, code, description, nil)
 	case r.status == http.StatusTooManyRequests:
@@ -35,12 +35,12 @@ func (r *request) errorResponse() *Error {
 	case explained:
 		return r.error(RefusedRequest, code, description, nil)
 	}
-	description = "the answer does not come from a token endpoint: it has neither OAuth's nor GBG's words"
+	description = "the answer does not come from a token endpoint: it is neither an OAuth error nor a GBG error"
 	if r.contentType != "" {
-		description += ", and its type is " + r.contentType
+		description += ", and its content type is " + r.contentType
 	}
 	return r.error(ForeignAnswer, "", description+r.plainProxyNote()+
-		". Is the address right, and is there a proxy or a firewall on the way?", nil)
+		". Check the URL, and whether a proxy or a firewall answers in place of the endpoint", nil)
 }
 
 // plainProxyNote returns a note on the proxy that may have sent the response in place

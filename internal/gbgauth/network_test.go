@@ -298,11 +298,11 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 		kind   gbgauth.Kind
 		want   string
 	}{
-		{"407", 407, "<html>", gbgauth.ProxyError, "the proxy " + proxyAddress + " asks for a user name and password"},
-		{"502", 502, "<html>", gbgauth.ServerError, "an error without an explanation that could be read (through the proxy " + proxyAddress + ")"},
+		{"407", 407, "<html>", gbgauth.ProxyError, "the proxy " + proxyAddress + " requires a user name and password"},
+		{"502", 502, "<html>", gbgauth.ServerError, "the error response has no description (through the proxy " + proxyAddress + ")"},
 		{
-			"403", 403, "<html>", gbgauth.ForeignAnswer, "the answer does not come from a token endpoint: it has neither OAuth's nor GBG's words" +
-				", and its type is text/html (through the proxy " + proxyAddress + "). Is the address right, and is there a proxy or a firewall on the way?",
+			"403", 403, "<html>", gbgauth.ForeignAnswer, "the answer does not come from a token endpoint: it is neither an OAuth error nor a GBG error" +
+				", and its content type is text/html (through the proxy " + proxyAddress + "). Check the URL, and whether a proxy or a firewall answers in place of the endpoint",
 		},
 		{"the endpoint's own", 401, `{"error":"invalid_client"}`, gbgauth.RefusedClient, ""},
 	} {
@@ -349,7 +349,7 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 				e := newEndpoint(t, true, good)
 				failed := asError(t, e.fetch(t, patience))
 				require.Equal(t, gbgauth.ProxyError, failed.Kind)
-				require.Equal(t, "the proxy setting HTTPS_PROXY in the environment of Vault's process is not a URL that can be used", failed.Description)
+				require.Equal(t, "the proxy setting HTTPS_PROXY in the environment of the Vault process is not a usable URL", failed.Description)
 				require.Zero(t, e.network.Dials(gbgAddress))
 
 				listener := e.network.Listen("spared.example.com:443")

@@ -41,7 +41,7 @@ func proxyFromEnvironment() proxy {
 	return proxy{forURL: func(u *url.URL) (*url.URL, error) {
 		through, err := forURL(u)
 		if name := broken[u.Scheme]; err == nil && through != nil && name != "" {
-			return nil, proxyError(fmt.Sprintf("the proxy setting %s in the environment of Vault's process is not a URL that can be used", name))
+			return nil, proxyError(fmt.Sprintf("the proxy setting %s in the environment of the Vault process is not a usable URL", name))
 		}
 		return through, err
 	}}

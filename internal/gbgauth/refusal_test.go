@@ -15,10 +15,10 @@ import (
 func TestRefusal(t *testing.T) {
 	t.Parallel()
 
-	const unexplained = "an error without an explanation that could be read"
+	const unexplained = "the error response has no description"
 	foreign := func(contentType string) string {
-		return "the answer does not come from a token endpoint: it has neither OAuth's nor GBG's words, and its type is " +
-			contentType + ". Is the address right, and is there a proxy or a firewall on the way?"
+		return "the answer does not come from a token endpoint: it is neither an OAuth error nor a GBG error, and its content type is " +
+			contentType + ". Check the URL, and whether a proxy or a firewall answers in place of the endpoint"
 	}
 	cases := []struct {
 		name        string
@@ -173,8 +173,8 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "407", status: 407, contentType: "text/html",
 			body: `<html>Proxy Authentication Required</html>`,
-			kind: gbgauth.ProxyError, description: "a proxy on the way asks for a user name and password",
-			text: "a proxy on the way asks for a user name and password",
+			kind: gbgauth.ProxyError, description: "a proxy requires a user name and password",
+			text: "a proxy requires a user name and password",
 		},
 		{
 			name: "GBG GO's own form", status: 401, requestID: "fake-request-2",

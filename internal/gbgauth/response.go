@@ -40,7 +40,7 @@ func readResponse(resp *http.Response) (response, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes+1))
 	if err != nil {
-		return r, fmt.Errorf("the answer broke off: %w", err)
+		return r, fmt.Errorf("the answer ended early: %w", err)
 	}
 	r.body = body
 	// RFC 8259 section 8.1 allows to ignore a byte order mark; encoding/json does not.

@@ -52,7 +52,7 @@ func TestRevocationRefused(t *testing.T) {
 	}{
 		{401, `{"error":"invalid_client","error_description":"Not ` + fakeSecret + `."}`, gbgauth.RefusedClient, "invalid_client: Not [redacted]."},
 		{400, `{"error":"unsupported_token_type","error_description":"` + fakeToken + `"}`, gbgauth.RefusedRequest, "unsupported_token_type: [redacted]"},
-		{503, ``, gbgauth.ServerError, "an error without an explanation that could be read"},
+		{503, ``, gbgauth.ServerError, "the error response has no description"},
 		{302, ``, gbgauth.NotAToken, "the endpoint answered with a redirect, which is never followed"},
 	} {
 		at := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -67,7 +67,7 @@ func (r *request) token() (*Token, error) {
 	}
 	for _, c := range []byte(accessToken) {
 		if c < 0x20 || c > 0x7e {
-			return nil, r.invalidResponse("access_token has characters that no token may have")
+			return nil, r.invalidResponse("access_token contains characters that are not allowed in a token")
 		}
 	}
 	// Short secrets are not redacted: a scope that happens to contain one would be

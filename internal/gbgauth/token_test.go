@@ -208,7 +208,7 @@ func TestNotAToken(t *testing.T) {
 		noToken  = "the answer has no usable access_token"
 		beside   = "the answer has an error beside its access_token"
 		notJSON  = "the answer is not a JSON object"
-		badChars = "access_token has characters that no token may have"
+		badChars = "access_token contains characters that are not allowed in a token"
 		short    = "expires_in is less than a second"
 		noNumber = "expires_in is not a number"
 	)
@@ -402,7 +402,7 @@ func TestTruncatedBody(t *testing.T) {
 			})
 			got := fetchError(t, ask(url))
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
-			require.Equal(t, fmt.Sprintf("the answer broke off: unexpected EOF (HTTP %d from %s)", status, url),
+			require.Equal(t, fmt.Sprintf("the answer ended early: unexpected EOF (HTTP %d from %s)", status, url),
 				got.Error())
 		})
 	}
