@@ -17,9 +17,9 @@ const (
 	// RefusedRequest means that the endpoint understood the request and refused it for
 	// another reason (invalid_scope, ...). Repeating it does not help.
 	RefusedRequest
-	// ForeignAnswer means a 4xx that has neither OAuth's nor GBG's words (the page of a
+	// NotTokenEndpoint means a 4xx that has neither OAuth's nor GBG's words (the page of a
 	// firewall, 404, an empty 401): no token endpoint has answered.
-	ForeignAnswer
+	NotTokenEndpoint
 	// Unreachable means that no answer came (timeout, broken connection, TLS failure).
 	Unreachable
 	// NotSent means that there was no time to send the request.
@@ -44,7 +44,7 @@ func (k Kind) String() string {
 		return "client refused"
 	case RefusedRequest:
 		return "request refused"
-	case ForeignAnswer:
+	case NotTokenEndpoint:
 		return "not a token endpoint"
 	case Unreachable:
 		return "no answer"
@@ -115,7 +115,7 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Temporary reports whether the same request may succeed later.
 func (e *Error) Temporary() bool {
-	return !e.Refused() && e.Kind != ForeignAnswer
+	return !e.Refused() && e.Kind != NotTokenEndpoint
 }
 
 // Refused reports whether the endpoint understood the request and said no.

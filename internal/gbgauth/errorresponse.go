@@ -39,7 +39,7 @@ func (r *request) errorResponse() *Error {
 	if r.contentType != "" {
 		description += ", and its content type is " + r.contentType
 	}
-	return r.error(ForeignAnswer, "", description+r.plainProxyNote()+
+	return r.error(NotTokenEndpoint, "", description+r.plainProxyNote()+
 		". Check the URL, and whether a proxy or a firewall answers in place of the endpoint", nil)
 }
 

@@ -301,7 +301,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 		{"407", 407, "<html>", gbgauth.ProxyError, "the proxy " + proxyAddress + " requires a user name and password"},
 		{"502", 502, "<html>", gbgauth.ServerError, "the error response has no description (through the proxy " + proxyAddress + ")"},
 		{
-			"403", 403, "<html>", gbgauth.ForeignAnswer, "the answer does not come from a token endpoint: it is neither an OAuth error nor a GBG error" +
+			"403", 403, "<html>", gbgauth.NotTokenEndpoint, "the answer does not come from a token endpoint: it is neither an OAuth error nor a GBG error" +
 				", and its content type is text/html (through the proxy " + proxyAddress + "). Check the URL, and whether a proxy or a firewall answers in place of the endpoint",
 		},
 		{"the endpoint's own", 401, `{"error":"invalid_client"}`, gbgauth.RefusedClient, ""},

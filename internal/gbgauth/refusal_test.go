@@ -121,19 +121,19 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "an error that is no code", status: 400,
 			body: `{"error":"INVALID_CLIENT"}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 		{
 			name: "an error longer than any code", status: 400,
 			body: `{"error":"` + strings.Repeat("a", 65) + `"}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 		{
 			name: "a web framework's error", status: 404,
 			body: `{"timestamp":1,"status":404,"error":"Not Found","path":"/as/token"}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 		{
@@ -167,7 +167,7 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "names in another case", status: 401,
 			body: `{"Error":"invalid_client"}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 		{
@@ -201,13 +201,13 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "GBG GO's own form, no errors", status: 400,
 			body: `{"errors":[]}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 		{
 			name: "GBG GO's own form, errors not a list", status: 400,
 			body: `{"errors":{"name":"BadRequest"}}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 		{
@@ -220,36 +220,36 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "401 HTML", status: 401, contentType: "text/html", requestID: "fake-request-3",
 			body: `<html><h1>invalid_client</h1></html>`,
-			kind: gbgauth.ForeignAnswer, description: foreign("text/html"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("text/html"),
 			text: foreign("text/html"),
 		},
 		{
 			name: "400 form", status: 400, contentType: "application/x-www-form-urlencoded",
 			body: `error=invalid_client`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/x-www-form-urlencoded"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/x-www-form-urlencoded"),
 			text: foreign("application/x-www-form-urlencoded"),
 		},
 		{
 			name: "400 JSON list", status: 400,
 			body: `["invalid_client"]`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 		{
 			name: "403 empty", status: 403,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 		{
 			name: "404 text", status: 404, contentType: "text/plain",
 			body: "404 page not found",
-			kind: gbgauth.ForeignAnswer, description: foreign("text/plain"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("text/plain"),
 			text: foreign("text/plain"),
 		},
 		{
 			name: "a token with a 4xx is no token", status: 400,
 			body: goodAnswer,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},
 
@@ -343,7 +343,7 @@ func TestKindNames(t *testing.T) {
 	for kind, want := range map[gbgauth.Kind]string{
 		gbgauth.RefusedClient:  "client refused",
 		gbgauth.RefusedRequest: "request refused",
-		gbgauth.ForeignAnswer:  "not a token endpoint",
+		gbgauth.NotTokenEndpoint:  "not a token endpoint",
 		gbgauth.Unreachable:    "no answer",
 		gbgauth.NotSent:        "not sent",
 		gbgauth.ProxyError:     "proxy error",
