@@ -40,8 +40,8 @@ func newDialer(timeout time.Duration, dial func(ctx context.Context, network, ad
 	}
 }
 
-// dialed is the outcome of one attempt.
-type dialed struct {
+// dialResult is the outcome of one attempt.
+type dialResult struct {
 	conn net.Conn
 	err  error
 }
@@ -62,7 +62,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the attempts that are still under way
-	outcomes := make(chan dialed, len(addresses))
+	outcomes := make(chan dialResult, len(addresses))
 	next := time.NewTimer(0)
 	defer next.Stop()
 	started, ended := 0, 0
@@ -76,7 +76,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 			}
 			go func(address string) {
 				conn, err := d.dialOne(ctx, network, address)
-				outcomes <- dialed{conn, err}
+				outcomes <- dialResult{conn, err}
 			}(net.JoinHostPort(addresses[started], port))
 			started++
 			next.Reset(attemptDelay)
@@ -111,7 +111,7 @@ func (d *dialer) dialOne(ctx context.Context, network, address string) (net.Conn
 }
 
 // closeLate closes what n further attempts bring.
-func closeLate(outcomes <-chan dialed, n int) {
+func closeLate(outcomes <-chan dialResult, n int) {
 	for range n {
 		if o := <-outcomes; o.conn != nil {
 			_ = o.conn.Close()
