@@ -75,7 +75,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 				continue
 			}
 			go func(address string) {
-				conn, err := d.dialOne(ctx, network, address)
+				conn, err := d.dialAddress(ctx, network, address)
 				outcomes <- dialResult{conn, err}
 			}(net.JoinHostPort(addresses[started], port))
 			started++
@@ -96,7 +96,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	return nil, first
 }
 
-func (d *dialer) dialOne(ctx context.Context, network, address string) (net.Conn, error) {
+func (d *dialer) dialAddress(ctx context.Context, network, address string) (net.Conn, error) {
 	attempt, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	conn, err := d.dial(attempt, network, address)
