@@ -66,7 +66,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	next := time.NewTimer(0)
 	defer next.Stop()
 	started, ended := 0, 0
-	defer func() { go closeLate(outcomes, started-ended) }()
+	defer func() { go closeRemaining(outcomes, started-ended) }()
 	var first error
 	for ended < len(addresses) {
 		select {
@@ -110,8 +110,8 @@ func (d *dialer) dialAddress(ctx context.Context, network, address string) (net.
 	return conn, err
 }
 
-// closeLate closes what n further attempts bring.
-func closeLate(outcomes <-chan dialResult, n int) {
+// closeRemaining closes what n further attempts bring.
+func closeRemaining(outcomes <-chan dialResult, n int) {
 	for range n {
 		if o := <-outcomes; o.conn != nil {
 			_ = o.conn.Close()
