@@ -67,7 +67,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	defer next.Stop()
 	started, ended := 0, 0
 	defer func() { go closeRemaining(outcomes, started-ended) }()
-	var first error
+	var firstErr error
 	for ended < len(addresses) {
 		select {
 		case <-next.C:
@@ -85,15 +85,15 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 			if o.err == nil {
 				return o.conn, nil
 			}
-			if first == nil {
-				first = o.err
+			if firstErr == nil {
+				firstErr = o.err
 			}
 			next.Reset(0)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
-	return nil, first
+	return nil, firstErr
 }
 
 func (d *dialer) dialAddress(ctx context.Context, network, address string) (net.Conn, error) {
