@@ -97,9 +97,9 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 }
 
 func (d *dialer) dialAddress(ctx context.Context, network, address string) (net.Conn, error) {
-	attempt, cancel := context.WithTimeout(ctx, d.timeout)
+	attemptCtx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	conn, err := d.dial(attempt, network, address)
+	conn, err := d.dial(attemptCtx, network, address)
 	var timeout interface {
 		error
 		Timeout() bool
