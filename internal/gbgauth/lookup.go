@@ -15,10 +15,10 @@ const (
 	lookupKept = 5 * time.Second
 )
 
-// lookups resolves hosts for tries that may end sooner than a resolver with a dead name
+// resolver resolves hosts for tries that may end sooner than a resolver with a dead name
 // server takes. A lookup goes on when the request that began it has ended, and is there
 // for the next one. It is safe for concurrent use.
-type lookups struct {
+type resolver struct {
 	resolve func(ctx context.Context, host string) ([]string, error)
 
 	mu     sync.Mutex
@@ -32,12 +32,12 @@ type lookup struct {
 	err       error
 }
 
-func newLookups(resolve func(ctx context.Context, host string) ([]string, error)) *lookups {
-	return &lookups{resolve: resolve, byHost: make(map[string]*lookup)}
+func newLookups(resolve func(ctx context.Context, host string) ([]string, error)) *resolver {
+	return &resolver{resolve: resolve, byHost: make(map[string]*lookup)}
 }
 
 // addresses returns those of a host. Those of an IP address are itself.
-func (l *lookups) addresses(ctx context.Context, host string) ([]string, error) {
+func (l *resolver) addresses(ctx context.Context, host string) ([]string, error) {
 	found := l.begin(ctx, host)
 	select {
 	case <-found.done:
@@ -48,7 +48,7 @@ func (l *lookups) addresses(ctx context.Context, host string) ([]string, error) 
 }
 
 // begin returns the lookup of a host, which may have begun before.
-func (l *lookups) begin(ctx context.Context, host string) *lookup {
+func (l *resolver) begin(ctx context.Context, host string) *lookup {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	found := l.byHost[host]
@@ -72,7 +72,7 @@ func (l *lookups) begin(ctx context.Context, host string) *lookup {
 }
 
 // forget makes the next request of a host begin a lookup.
-func (l *lookups) forget(host string) {
+func (l *resolver) forget(host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.byHost, host)
