@@ -19,7 +19,7 @@ const (
 // server takes. A lookup goes on when the request that began it has ended, and is there
 // for the next one. It is safe for concurrent use.
 type resolver struct {
-	resolve func(ctx context.Context, host string) ([]string, error)
+	lookupHost func(ctx context.Context, host string) ([]string, error)
 
 	mu     sync.Mutex
 	byHost map[string]*lookup
@@ -33,7 +33,7 @@ type lookup struct {
 }
 
 func newLookups(resolve func(ctx context.Context, host string) ([]string, error)) *resolver {
-	return &resolver{resolve: resolve, byHost: make(map[string]*lookup)}
+	return &resolver{lookupHost: resolve, byHost: make(map[string]*lookup)}
 }
 
 // addresses returns those of a host. Those of an IP address are itself.
@@ -60,7 +60,7 @@ func (l *resolver) begin(ctx context.Context, host string) *lookup {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
 		defer cancel()
-		found.addresses, found.err = l.resolve(ctx, host)
+		found.addresses, found.err = l.lookupHost(ctx, host)
 		if found.err != nil {
 			l.forget(host)
 		} else {
