@@ -36,8 +36,8 @@ func newLookups(resolve func(ctx context.Context, host string) ([]string, error)
 	return &resolver{lookupHost: resolve, byHost: make(map[string]*lookup)}
 }
 
-// addresses returns those of a host. Those of an IP address are itself.
-func (l *resolver) addresses(ctx context.Context, host string) ([]string, error) {
+// resolve returns those of a host. Those of an IP address are itself.
+func (l *resolver) resolve(ctx context.Context, host string) ([]string, error) {
 	found := l.begin(ctx, host)
 	select {
 	case <-found.done:

@@ -39,7 +39,7 @@ func TestLookupOutlivesATry(t *testing.T) {
 		try := func() ([]string, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			return l.addresses(ctx, "gbg.example")
+			return l.resolve(ctx, "gbg.example")
 		}
 		_, err := try()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -64,13 +64,13 @@ func TestLookupFails(t *testing.T) {
 		server := &nameServer{err: errors.New("no such host")}
 		l := newLookups(server.resolve)
 		for range 2 {
-			_, err := l.addresses(t.Context(), "gbg.example")
+			_, err := l.resolve(t.Context(), "gbg.example")
 			require.Equal(t, server.err, err)
 		}
 		require.Equal(t, 2, server.lookups)
 
 		server.takes = time.Hour
-		_, err := l.addresses(t.Context(), "gbg.example")
+		_, err := l.resolve(t.Context(), "gbg.example")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
