@@ -22,7 +22,7 @@ type resolver struct {
 	lookupHost func(ctx context.Context, host string) ([]string, error)
 
 	mu     sync.Mutex
-	byHost map[string]*lookup
+	lookups map[string]*lookup
 }
 
 // lookup is one of a host. The results may be read when done is closed.
@@ -33,7 +33,7 @@ type lookup struct {
 }
 
 func newLookups(resolve func(ctx context.Context, host string) ([]string, error)) *resolver {
-	return &resolver{lookupHost: resolve, byHost: make(map[string]*lookup)}
+	return &resolver{lookupHost: resolve, lookups: make(map[string]*lookup)}
 }
 
 // resolve returns those of a host. Those of an IP address are itself.
@@ -51,12 +51,12 @@ func (l *resolver) resolve(ctx context.Context, host string) ([]string, error) {
 func (l *resolver) begin(ctx context.Context, host string) *lookup {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	found := l.byHost[host]
+	found := l.lookups[host]
 	if found != nil {
 		return found
 	}
 	found = &lookup{done: make(chan struct{})}
-	l.byHost[host] = found
+	l.lookups[host] = found
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
 		defer cancel()
@@ -75,5 +75,5 @@ func (l *resolver) begin(ctx context.Context, host string) *lookup {
 func (l *resolver) forget(host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.byHost, host)
+	delete(l.lookups, host)
 }
