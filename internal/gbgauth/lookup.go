@@ -38,7 +38,7 @@ func newLookups(resolve func(ctx context.Context, host string) ([]string, error)
 
 // resolve returns those of a host. Those of an IP address are itself.
 func (l *resolver) resolve(ctx context.Context, host string) ([]string, error) {
-	found := l.begin(ctx, host)
+	found := l.start(ctx, host)
 	select {
 	case <-found.done:
 		return found.addresses, found.err
@@ -47,8 +47,8 @@ func (l *resolver) resolve(ctx context.Context, host string) ([]string, error) {
 	}
 }
 
-// begin returns the lookup of a host, which may have begun before.
-func (l *resolver) begin(ctx context.Context, host string) *lookup {
+// start returns the lookup of a host, which may have begun before.
+func (l *resolver) start(ctx context.Context, host string) *lookup {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	found := l.lookups[host]
