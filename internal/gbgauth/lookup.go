@@ -62,17 +62,17 @@ func (l *resolver) start(ctx context.Context, host string) *lookup {
 		defer cancel()
 		found.addresses, found.err = l.lookupHost(ctx, host)
 		if found.err != nil {
-			l.forget(host)
+			l.remove(host)
 		} else {
-			time.AfterFunc(lookupKept, func() { l.forget(host) })
+			time.AfterFunc(lookupKept, func() { l.remove(host) })
 		}
 		close(found.done)
 	}()
 	return found
 }
 
-// forget makes the next request of a host begin a lookup.
-func (l *resolver) forget(host string) {
+// remove makes the next request of a host begin a lookup.
+func (l *resolver) remove(host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.lookups, host)
