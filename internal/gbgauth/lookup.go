@@ -10,9 +10,9 @@ const (
 	// lookupTimeout bounds one lookup. A resolver waits 5 s for each name server before
 	// it asks the next one, and then begins again (resolv.conf(5), timeout and attempts).
 	lookupTimeout = 20 * time.Second
-	// lookupKept is how long the addresses that a lookup has found are used again: at
+	// lookupTTL is how long the addresses that a lookup has found are used again: at
 	// least as long as it takes until the try after the one that did not wait for them.
-	lookupKept = 5 * time.Second
+	lookupTTL = 5 * time.Second
 )
 
 // resolver resolves hosts for tries that may end sooner than a resolver with a dead name
@@ -64,7 +64,7 @@ func (l *resolver) start(ctx context.Context, host string) *lookup {
 		if found.err != nil {
 			l.remove(host)
 		} else {
-			time.AfterFunc(lookupKept, func() { l.remove(host) })
+			time.AfterFunc(lookupTTL, func() { l.remove(host) })
 		}
 		close(found.done)
 	}()

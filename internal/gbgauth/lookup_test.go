@@ -51,7 +51,7 @@ func TestLookupOutlivesATry(t *testing.T) {
 		}
 		require.Equal(t, 1, server.lookups)
 
-		time.Sleep(lookupKept)
+		time.Sleep(lookupTTL)
 		_, err = try()
 		require.ErrorIs(t, err, context.DeadlineExceeded, "what was found before is too old")
 		time.Sleep(lookupTimeout) // until no lookup is under way
