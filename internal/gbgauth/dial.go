@@ -35,7 +35,7 @@ func newDialer(timeout time.Duration, dial func(ctx context.Context, network, ad
 	}
 	return &dialer{
 		timeout: timeout,
-		resolve: newLookups(net.DefaultResolver.LookupHost).resolve,
+		resolve: newResolver(net.DefaultResolver.LookupHost).resolve,
 		dial:    (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
 	}
 }

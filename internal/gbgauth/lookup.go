@@ -32,7 +32,7 @@ type lookup struct {
 	err       error
 }
 
-func newLookups(resolve func(ctx context.Context, host string) ([]string, error)) *resolver {
+func newResolver(resolve func(ctx context.Context, host string) ([]string, error)) *resolver {
 	return &resolver{lookupHost: resolve, lookups: make(map[string]*lookup)}
 }
 

@@ -35,7 +35,7 @@ func (s *nameServer) resolve(ctx context.Context, host string) ([]string, error)
 func TestLookupOutlivesATry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &nameServer{takes: 5100 * time.Millisecond}
-		l := newLookups(server.resolve)
+		l := newResolver(server.resolve)
 		try := func() ([]string, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
@@ -62,7 +62,7 @@ func TestLookupOutlivesATry(t *testing.T) {
 func TestLookupFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &nameServer{err: errors.New("no such host")}
-		l := newLookups(server.resolve)
+		l := newResolver(server.resolve)
 		for range 2 {
 			_, err := l.resolve(t.Context(), "gbg.example")
 			require.Equal(t, server.err, err)
