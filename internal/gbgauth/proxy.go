@@ -24,7 +24,7 @@ type proxy struct {
 // for; httpproxy alone would then go without a proxy.
 func proxyFromEnvironment() proxy {
 	config := httpproxy.FromEnvironment()
-	broken := map[string]string{} // by URL scheme
+	invalid := map[string]string{} // by URL scheme
 	for _, setting := range []struct {
 		scheme, name string
 		value        *string
@@ -33,14 +33,14 @@ func proxyFromEnvironment() proxy {
 			if os.Getenv(setting.name) == "" {
 				setting.name = strings.ToLower(setting.name)
 			}
-			broken[setting.scheme] = setting.name
+			invalid[setting.scheme] = setting.name
 			*setting.value = "http://proxy.invalid" // so that NO_PROXY still has a say
 		}
 	}
 	forURL := config.ProxyFunc()
 	return proxy{forURL: func(u *url.URL) (*url.URL, error) {
 		through, err := forURL(u)
-		if name := broken[u.Scheme]; err == nil && through != nil && name != "" {
+		if name := invalid[u.Scheme]; err == nil && through != nil && name != "" {
 			return nil, proxyError(fmt.Sprintf("the proxy setting %s in the environment of the Vault process is not a usable URL", name))
 		}
 		return through, err
