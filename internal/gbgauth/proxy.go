@@ -39,11 +39,11 @@ func proxyFromEnvironment() proxy {
 	}
 	forURL := config.ProxyFunc()
 	return proxy{forURL: func(u *url.URL) (*url.URL, error) {
-		through, err := forURL(u)
-		if name := invalid[u.Scheme]; err == nil && through != nil && name != "" {
+		proxyURL, err := forURL(u)
+		if name := invalid[u.Scheme]; err == nil && proxyURL != nil && name != "" {
 			return nil, proxyError(fmt.Sprintf("the proxy setting %s in the environment of the Vault process is not a usable URL", name))
 		}
-		return through, err
+		return proxyURL, err
 	}}
 }
 
