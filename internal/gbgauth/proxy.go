@@ -64,12 +64,12 @@ func (e proxyError) Error() string { return string(e) }
 
 // checkConnectResponse turns a proxy's refusal to connect to a host into an error of its
 // own. It is an http.Transport's OnProxyConnectResponse.
-func checkConnectResponse(_ context.Context, through *url.URL, req *http.Request, resp *http.Response) error {
+func checkConnectResponse(_ context.Context, proxyURL *url.URL, req *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
 	return proxyError(fmt.Sprintf("the proxy %s refused to connect to %s: HTTP %d %s",
-		through.Host, req.Host, resp.StatusCode, http.StatusText(resp.StatusCode)))
+		proxyURL.Host, req.Host, resp.StatusCode, http.StatusText(resp.StatusCode)))
 }
 
 // host returns the host of the proxy for a URL; "" if there is none.
