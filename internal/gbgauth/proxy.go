@@ -78,11 +78,11 @@ func (p proxy) host(address string) string {
 	if err != nil {
 		return ""
 	}
-	through, err := p.forURL(u)
-	if err != nil || through == nil {
+	proxyURL, err := p.forURL(u)
+	if err != nil || proxyURL == nil {
 		return ""
 	}
-	return through.Host
+	return proxyURL.Host
 }
 
 // failure returns what the proxy for a URL did wrong, if err is due to it; "" if not.
