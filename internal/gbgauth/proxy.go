@@ -87,9 +87,9 @@ func (p proxy) host(address string) string {
 
 // failure returns what the proxy for a URL did wrong, if err is due to it; "" if not.
 func (p proxy) failure(address string, err error) string {
-	var failed proxyError
-	if errors.As(err, &failed) {
-		return failed.Error()
+	var proxyErr proxyError
+	if errors.As(err, &proxyErr) {
+		return proxyErr.Error()
 	}
 	var connecting *net.OpError
 	if errors.As(err, &connecting) && (connecting.Op == "proxyconnect" || strings.HasPrefix(connecting.Op, "socks ")) {
