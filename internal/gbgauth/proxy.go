@@ -91,9 +91,9 @@ func (p proxy) failure(address string, err error) string {
 	if errors.As(err, &proxyErr) {
 		return proxyErr.Error()
 	}
-	var connecting *net.OpError
-	if errors.As(err, &connecting) && (connecting.Op == "proxyconnect" || strings.HasPrefix(connecting.Op, "socks ")) {
-		return fmt.Sprintf("cannot connect to the proxy %s: %s", p.host(address), connecting.Err)
+	var opErr *net.OpError
+	if errors.As(err, &opErr) && (opErr.Op == "proxyconnect" || strings.HasPrefix(opErr.Op, "socks ")) {
+		return fmt.Sprintf("cannot connect to the proxy %s: %s", p.host(address), opErr.Err)
 	}
 	return ""
 }
