@@ -2,32 +2,32 @@ package gbgauth
 
 import "strings"
 
-// minPiece is the length, in bytes, from which on a piece of a secret is redacted
+// minFragment is the length, in bytes, from which on a piece of a secret is redacted
 // as the whole is: servers cut what they quote, and each part of a JWT is as
 // telling as all of it. Shorter ones tell little, and are words of other texts.
-const minPiece = 16
+const minFragment = 16
 
 // redact puts "[redacted]" wherever a secret stands in a text, in any of its forms,
 // and wherever minPiece bytes of one do. Of secrets that overlap nothing is left. The
 // table of pieces is as large as the text, not as the secrets.
 func redact(text string, secrets ...Secret) string {
 	pieces, short := map[string]bool{}, []string{} // of the text, if true of a secret
-	for i := 0; i+minPiece <= len(text); i++ {
-		pieces[text[i:i+minPiece]] = false
+	for i := 0; i+minFragment <= len(text); i++ {
+		pieces[text[i:i+minFragment]] = false
 	}
 	found := false
 	for _, s := range secrets {
-		if beginning := s.Reveal(); len(text) < minPiece && len(oneLine(beginning[:min(len(beginning), 64)])) >= minPiece {
+		if beginning := s.Reveal(); len(text) < minFragment && len(oneLine(beginning[:min(len(beginning), 64)])) >= minFragment {
 			continue // no piece of it fits into the text
 		}
 		for _, form := range forms(s.Reveal()) {
-			if len(form) < minPiece {
+			if len(form) < minFragment {
 				short = append(short, form)
 				continue
 			}
-			for i := 0; i+minPiece <= len(form); i++ {
-				if marked, ok := pieces[form[i:i+minPiece]]; ok && !marked {
-					pieces[form[i:i+minPiece]], found = true, true
+			for i := 0; i+minFragment <= len(form); i++ {
+				if marked, ok := pieces[form[i:i+minFragment]]; ok && !marked {
+					pieces[form[i:i+minFragment]], found = true, true
 				}
 			}
 		}
@@ -42,8 +42,8 @@ func redact(text string, secrets ...Secret) string {
 				n = max(n, len(form))
 			}
 		}
-		if len(text) >= minPiece && pieces[text[:minPiece]] {
-			n = minPiece
+		if len(text) >= minFragment && pieces[text[:minFragment]] {
+			n = minFragment
 		}
 		return n
 	}

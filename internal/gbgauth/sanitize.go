@@ -27,7 +27,7 @@ func sanitize(text string, secrets ...Secret) string {
 	text = printable(text, secrets...)
 	if cut {
 		// It may end in the beginning of a secret, too short to be known as one.
-		text = strings.ToValidUTF8(text[:max(len(text)-minPiece, 0)], "")
+		text = strings.ToValidUTF8(text[:max(len(text)-minFragment, 0)], "")
 	}
 	shown, whole := cutRunes(text, maxForeignText)
 	if !whole || cut {

@@ -53,7 +53,7 @@ func (r *request) token() (*Token, error) {
 	if accessToken == "" {
 		return nil, r.invalidResponse("the answer has no usable access_token")
 	}
-	if len(accessToken) >= minPiece {
+	if len(accessToken) >= minFragment {
 		r.secrets = append(r.secrets, NewSecret(accessToken))
 	}
 	switch string(r.fields["error"]) {
@@ -72,7 +72,7 @@ func (r *request) token() (*Token, error) {
 	}
 	// Short secrets are not redacted: a scope that happens to contain one would be
 	// changed to another scope.
-	secrets := slices.DeleteFunc(r.secrets, func(s Secret) bool { return len(s.Reveal()) < minPiece })
+	secrets := slices.DeleteFunc(r.secrets, func(s Secret) bool { return len(s.Reveal()) < minFragment })
 	typ := sanitize(r.text("token_type"), secrets...)
 	if typ == "" {
 		typ = "Bearer"
