@@ -11,9 +11,9 @@ const minFragment = 16
 // and wherever minPiece bytes of one do. Of secrets that overlap nothing is left. The
 // table of pieces is as large as the text, not as the secrets.
 func redact(text string, secrets ...Secret) string {
-	pieces, short := map[string]bool{}, []string{} // of the text, if true of a secret
+	fragments, short := map[string]bool{}, []string{} // of the text, if true of a secret
 	for i := 0; i+minFragment <= len(text); i++ {
-		pieces[text[i:i+minFragment]] = false
+		fragments[text[i:i+minFragment]] = false
 	}
 	found := false
 	for _, s := range secrets {
@@ -26,8 +26,8 @@ func redact(text string, secrets ...Secret) string {
 				continue
 			}
 			for i := 0; i+minFragment <= len(form); i++ {
-				if marked, ok := pieces[form[i:i+minFragment]]; ok && !marked {
-					pieces[form[i:i+minFragment]], found = true, true
+				if marked, ok := fragments[form[i:i+minFragment]]; ok && !marked {
+					fragments[form[i:i+minFragment]], found = true, true
 				}
 			}
 		}
@@ -42,7 +42,7 @@ func redact(text string, secrets ...Secret) string {
 				n = max(n, len(form))
 			}
 		}
-		if len(text) >= minFragment && pieces[text[:minFragment]] {
+		if len(text) >= minFragment && fragments[text[:minFragment]] {
 			n = minFragment
 		}
 		return n
