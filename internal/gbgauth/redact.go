@@ -35,8 +35,8 @@ func redact(text string, secrets ...Secret) string {
 	if !found && len(short) == 0 {
 		return text
 	}
-	// secretAt is how long the secret is that begins a text; 0 if none does.
-	secretAt := func(text string) (n int) {
+	// matchLen is how long the secret is that begins a text; 0 if none does.
+	matchLen := func(text string) (n int) {
 		for _, form := range short {
 			if strings.HasPrefix(text, form) {
 				n = max(n, len(form))
@@ -49,14 +49,14 @@ func redact(text string, secrets ...Secret) string {
 	}
 	var b strings.Builder
 	for i := 0; i < len(text); {
-		end := i + secretAt(text[i:])
+		end := i + matchLen(text[i:])
 		if end == i {
 			b.WriteByte(text[i])
 			i++
 			continue
 		}
 		for j := i + 1; j < end; j++ {
-			end = max(end, j+secretAt(text[j:]))
+			end = max(end, j+matchLen(text[j:]))
 		}
 		b.WriteString(redacted)
 		i = end
