@@ -10,9 +10,9 @@ import (
 	"unicode"
 )
 
-// maxForeignText is how much of somebody else's text, in runes, goes into an
+// maxSanitizedRunes is how much of somebody else's text, in runes, goes into an
 // error: enough for a sentence, too little to flood a log.
-const maxForeignText = 300
+const maxSanitizedRunes = 300
 
 // maxRawText is how much of somebody else's text, in bytes, is looked at for that.
 const maxRawText = 16 << 10
@@ -29,7 +29,7 @@ func sanitize(text string, secrets ...Secret) string {
 		// It may end in the beginning of a secret, too short to be known as one.
 		text = strings.ToValidUTF8(text[:max(len(text)-minFragment, 0)], "")
 	}
-	shown, whole := cutRunes(text, maxForeignText)
+	shown, whole := cutRunes(text, maxSanitizedRunes)
 	if !whole || cut {
 		shown += "…"
 	}
