@@ -14,15 +14,15 @@ import (
 // error: enough for a sentence, too little to flood a log.
 const maxSanitizedRunes = 300
 
-// maxRawText is how much of somebody else's text, in bytes, is looked at for that.
-const maxRawText = 16 << 10
+// maxSanitizeInput is how much of somebody else's text, in bytes, is looked at for that.
+const maxSanitizeInput = 16 << 10
 
 // sanitize returns text that another party wrote as it may be shown: printable, and
 // cut to maxForeignText.
 func sanitize(text string, secrets ...Secret) string {
-	cut := len(text) > maxRawText
+	cut := len(text) > maxSanitizeInput
 	if cut {
-		text = text[:maxRawText]
+		text = text[:maxSanitizeInput]
 	}
 	text = printable(text, secrets...)
 	if cut {
