@@ -29,15 +29,15 @@ func sanitize(text string, secrets ...Secret) string {
 		// It may end in the beginning of a secret, too short to be known as one.
 		text = strings.ToValidUTF8(text[:max(len(text)-minFragment, 0)], "")
 	}
-	shown, whole := cutRunes(text, maxSanitizedRunes)
+	shown, whole := truncate(text, maxSanitizedRunes)
 	if !whole || cut {
 		shown += "…"
 	}
 	return shown
 }
 
-// cutRunes returns the first n characters of a text, and whether that is all of it.
-func cutRunes(text string, n int) (_ string, all bool) {
+// truncate returns the first n characters of a text, and whether that is all of it.
+func truncate(text string, n int) (_ string, all bool) {
 	for i := range text {
 		if n == 0 {
 			return text[:i], false
