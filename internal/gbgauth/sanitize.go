@@ -29,8 +29,8 @@ func sanitize(text string, secrets ...Secret) string {
 		// It may end in the beginning of a secret, too short to be known as one.
 		text = strings.ToValidUTF8(text[:max(len(text)-minFragment, 0)], "")
 	}
-	shown, whole := truncate(text, maxSanitizedRunes)
-	if !whole || cut {
+	shown, complete := truncate(text, maxSanitizedRunes)
+	if !complete || cut {
 		shown += "…"
 	}
 	return shown
