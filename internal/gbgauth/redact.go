@@ -20,7 +20,7 @@ func redact(text string, secrets ...Secret) string {
 		if beginning := s.Reveal(); len(text) < minFragment && len(oneLine(beginning[:min(len(beginning), 64)])) >= minFragment {
 			continue // no piece of it fits into the text
 		}
-		for _, form := range forms(s.Reveal()) {
+		for _, form := range encodings(s.Reveal()) {
 			if len(form) < minFragment {
 				short = append(short, form)
 				continue

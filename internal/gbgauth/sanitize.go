@@ -67,10 +67,10 @@ func oneLine(text string) string {
 // unreserved are the characters that no encoding changes, those of a JWT among them.
 const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
-// forms returns the ways a secret comes back in one line: as it is, URL- or
+// encodings returns the ways a secret comes back in one line: as it is, URL- or
 // HTML-encoded, or with the escapes of JSON or Go, whose net/http quotes what it
 // cannot read.
-func forms(secret string) []string {
+func encodings(secret string) []string {
 	if strings.Trim(secret, unreserved) == "" {
 		return slices.DeleteFunc([]string{secret}, func(form string) bool { return form == "" })
 	}
