@@ -81,7 +81,7 @@ func encodings(secret string) []string {
 		query, lowerEscapes(query),
 		path, lowerEscapes(path),
 		oneLine(html.EscapeString(secret)),
-		unquoted(string(asJSON)), unquoted(strconv.Quote(secret)),
+		trimQuotes(string(asJSON)), trimQuotes(strconv.Quote(secret)),
 	}
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(form string) bool { return form == "" })
@@ -103,5 +103,5 @@ func lowerEscapes(encoded string) string {
 	return string(text)
 }
 
-// unquoted returns a text without the quotes around it, its escapes left as they are.
-func unquoted(quoted string) string { return oneLine(quoted[1 : len(quoted)-1]) }
+// trimQuotes returns a text without the quotes around it, its escapes left as they are.
+func trimQuotes(quoted string) string { return oneLine(quoted[1 : len(quoted)-1]) }
