@@ -76,15 +76,15 @@ func encodings(secret string) []string {
 	}
 	query, path := url.QueryEscape(secret), url.PathEscape(secret)
 	asJSON, _ := json.Marshal(secret) // no text fails
-	all := []string{
+	encoded := []string{
 		oneLine(secret),
 		query, lowerEscapes(query),
 		path, lowerEscapes(path),
 		oneLine(html.EscapeString(secret)),
 		trimQuotes(string(asJSON)), trimQuotes(strconv.Quote(secret)),
 	}
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(form string) bool { return form == "" })
+	slices.Sort(encoded)
+	return slices.DeleteFunc(slices.Compact(encoded), func(form string) bool { return form == "" })
 }
 
 // lowerEscapes returns a URL-encoded text with %2F as %2f.
