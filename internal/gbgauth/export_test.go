@@ -2,9 +2,9 @@ package gbgauth
 
 import "net/http"
 
-// NewClientThrough returns a client whose requests go through a transport of the
+// NewClientWithTransport returns a client whose requests go through a transport of the
 // test's.
-func NewClientThrough(through http.RoundTripper) *Client {
+func NewClientWithTransport(through http.RoundTripper) *Client {
 	c, err := NewClient(ClientOptions{})
 	if err != nil {
 		panic(err) // there are no roots that could be refused

@@ -22,7 +22,7 @@ func answering(status int, header string, content []byte) (*gbgauth.Client, *can
 		contentType: header,
 		body:        &body{Reader: bytes.NewReader(content)},
 	}
-	return gbgauth.NewClientThrough(transport), transport
+	return gbgauth.NewClientWithTransport(transport), transport
 }
 
 // FuzzExchangeAnswer does as FuzzAnswer for GBG Identity Solution's endpoint.

@@ -89,7 +89,7 @@ func FuzzAnswer(f *testing.F) {
 			contentType: contentType,
 			body:        &body{Reader: bytes.NewReader(content)},
 		}
-		got, err := request.Fetch(t.Context(), gbgauth.NewClientThrough(transport))
+		got, err := request.Fetch(t.Context(), gbgauth.NewClientWithTransport(transport))
 
 		require.Equal(t, 1, transport.requests)
 		require.True(t, transport.body.closed)
