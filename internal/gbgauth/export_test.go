@@ -9,11 +9,11 @@ func NewClientWithTransport(through http.RoundTripper) *Client {
 	if err != nil {
 		panic(err) // there are no roots that could be refused
 	}
-	c.transports.newTransport = func() transport { return connections{through} }
+	c.transports.newTransport = func() transport { return roundTripper{through} }
 	return c
 }
 
-// connections is a transport without connections of its own.
-type connections struct{ http.RoundTripper }
+// roundTripper is a transport without roundTripper of its own.
+type roundTripper struct{ http.RoundTripper }
 
-func (connections) CloseIdleConnections() {}
+func (roundTripper) CloseIdleConnections() {}
