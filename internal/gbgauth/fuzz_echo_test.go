@@ -112,7 +112,7 @@ func FuzzEcho(f *testing.F) {
 		if strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			t.Skip("config refuses it")
 		}
-		request := ask("https://fake.example/as/token.oauth2")
+		request := clientCredentials("https://fake.example/as/token.oauth2")
 		request.ClientSecret = gbgauth.NewSecret(secret)
 		quoted, err := json.Marshal(secret)
 		require.NoError(t, err)

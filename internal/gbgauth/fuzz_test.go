@@ -79,7 +79,7 @@ func FuzzAnswer(f *testing.F) {
 	} {
 		f.Add(seed.status, seed.contentType, []byte(seed.body))
 	}
-	request := ask("https://fake.example/as/token.oauth2")
+	request := clientCredentials("https://fake.example/as/token.oauth2")
 	request.ClientSecret = gbgauth.NewSecret(secret)
 
 	f.Fuzz(func(t *testing.T, status uint16, contentType string, content []byte) {

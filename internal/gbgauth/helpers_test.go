@@ -63,8 +63,8 @@ func newClient(t *testing.T, roots string) *gbgauth.Client {
 	return client
 }
 
-// ask is a request as GBG GO documents it.
-func ask(tokenURL string) gbgauth.ClientCredentials {
+// clientCredentials is a request as GBG GO documents it.
+func clientCredentials(tokenURL string) gbgauth.ClientCredentials {
 	return gbgauth.ClientCredentials{
 		TokenURL:     tokenURL,
 		ClientID:     fakeID,

@@ -28,7 +28,7 @@ func TestPieceOfASecretIsHidden(t *testing.T) {
 		"é" + longSecret + "é":                      "é[redacted]é",
 		url.QueryEscape(longSecret)[5:]:             "[redacted]",
 	} {
-		request := ask(serve(t, reply(http.StatusBadRequest, "application/json",
+		request := clientCredentials(serve(t, reply(http.StatusBadRequest, "application/json",
 			`{"error":"invalid_request","error_description":`+strconv.Quote(text)+`}`)))
 		request.ClientSecret = gbgauth.NewSecret(longSecret)
 		require.Equal(t, want, fetchError(t, request).Description)
@@ -49,7 +49,7 @@ func TestOverlappingSecretsAreHidden(t *testing.T) {
 // A secret of little more than space is shorter in one line than as it is.
 func TestSecretThatShrinksIsHidden(t *testing.T) {
 	t.Parallel()
-	request := ask(serve(t, reply(http.StatusBadRequest, "application/json",
+	request := clientCredentials(serve(t, reply(http.StatusBadRequest, "application/json",
 		`{"error":"invalid_request","error_description":"fake pw"}`)))
 	request.ClientSecret = gbgauth.NewSecret("fake" + strings.Repeat(" ", 20) + "pw")
 	require.Equal(t, "[redacted]", fetchError(t, request).Description)
@@ -59,7 +59,7 @@ func TestSecretThatShrinksIsHidden(t *testing.T) {
 func TestTokenShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	token := strings.Repeat("fake-token-", 3)
-	request := ask(serve(t, reply(http.StatusOK, "application/json", fmt.Sprintf(
+	request := clientCredentials(serve(t, reply(http.StatusOK, "application/json", fmt.Sprintf(
 		`{"access_token":%q,"token_type":%q,"scope":%q}`, token, longSecret, "gbg.token "+token+" "+longSecret))))
 	request.ClientSecret = gbgauth.NewSecret(longSecret)
 	got, err := fetch(t, request)
@@ -85,7 +85,7 @@ func TestAnswerThatIsNoHTTP(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nContent-Length: " + longSecret + "\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + longSecret + "\r\n\r\n",
 	} {
-		request := ask(serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		request := clientCredentials(serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			conn, buffered, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				return
@@ -112,7 +112,7 @@ func BenchmarkRedactLargeToken(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					client := gbgauth.NewClientWithTransport(&canned{status: http.StatusOK, body: &body{Reader: strings.NewReader(content)}})
-					if _, err := ask("https://fake.example/token").Fetch(b.Context(), client); err != nil {
+					if _, err := clientCredentials("https://fake.example/token").Fetch(b.Context(), client); err != nil {
 						b.Fatal(err)
 					}
 				}

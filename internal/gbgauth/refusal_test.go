@@ -320,7 +320,7 @@ func TestRefusal(t *testing.T) {
 				reply(c.status, contentType, c.body)(w, r)
 			})
 
-			got := fetchError(t, ask(url))
+			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, gbgauth.Error{
 				Kind: c.kind, URL: url, Status: c.status,
 				Code: c.code, Description: c.description, RequestID: c.requestID,
@@ -361,7 +361,7 @@ func TestClientRefusedByAnIdentityProvider(t *testing.T) {
 	t.Parallel()
 	const auth0 = `{"error":"access_denied","error_description":"Unauthorized"}`
 	for status, want := range map[int]gbgauth.Kind{401: gbgauth.RefusedClient, 403: gbgauth.RefusedRequest, 503: gbgauth.ServerError} {
-		request := ask(serve(t, reply(status, "application/json", auth0)))
+		request := clientCredentials(serve(t, reply(status, "application/json", auth0)))
 		request.IdentityProvider = true
 		require.Equal(t, want, fetchError(t, request).Kind, status)
 	}

@@ -36,23 +36,23 @@ func TestSecretHidesFromVerbsThatBypassFormat(t *testing.T) {
 
 func TestLongScopeIsKeptWhole(t *testing.T) {
 	scope := strings.TrimSpace(strings.Repeat("fake.scope ", 60))
-	got, err := fetch(t, ask(serve(t, reply(200, "application/json", `{"access_token":"fake","scope":"`+scope+`"}`))))
+	got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", `{"access_token":"fake","scope":"`+scope+`"}`))))
 	require.NoError(t, err)
 	require.Equal(t, scope, got.Scope)
 }
 
 func TestRefusalWithOddFieldsKeepsItsCode(t *testing.T) {
 	for _, rest := range []string{`"expires_in":0.5`, `"error_description":["no"]`, `"error_uri":{}`, `"token_type":1`} {
-		got := fetchError(t, ask(serve(t, reply(401, "application/json", `{"error":"invalid_client",`+rest+`}`))))
+		got := fetchError(t, clientCredentials(serve(t, reply(401, "application/json", `{"error":"invalid_client",`+rest+`}`))))
 		require.Equal(t, gbgauth.RefusedClient, got.Kind, rest)
 	}
-	got := fetchError(t, ask(serve(t, reply(400, "application/json", `{"error_description":"why"}`))))
+	got := fetchError(t, clientCredentials(serve(t, reply(400, "application/json", `{"error_description":"why"}`))))
 	require.Equal(t, "why", got.Description)
 }
 
 func TestExpiresInThatOnlyLooksLikeANumber(t *testing.T) {
 	for _, v := range []string{"inf", "Infinity", "+Inf", "0x1p10"} {
-		got := fetchError(t, ask(serve(t, reply(200, "application/json", `{"access_token":"fake","expires_in":"`+v+`"}`))))
+		got := fetchError(t, clientCredentials(serve(t, reply(200, "application/json", `{"access_token":"fake","expires_in":"`+v+`"}`))))
 		require.Equal(t, "expires_in is not a number", got.Description, v)
 	}
 }
@@ -70,7 +70,7 @@ func TestMalformedPEMIsRefused(t *testing.T) {
 }
 
 func TestURLWithNewlineIsOneLine(t *testing.T) {
-	fetchError(t, ask("https://127.0.0.1/\nforged"))
+	fetchError(t, clientCredentials("https://127.0.0.1/\nforged"))
 }
 
 func TestSecretInEveryFormIsRedacted(t *testing.T) {
@@ -81,7 +81,7 @@ func TestSecretInEveryFormIsRedacted(t *testing.T) {
 		"fake&secret":  "fake&amp;secret",
 		"act":          "act",
 	} {
-		request := ask(serve(t, reply(400, "application/json", `{"error":"e","error_description":"`+echo+`"}`)))
+		request := clientCredentials(serve(t, reply(400, "application/json", `{"error":"e","error_description":"`+echo+`"}`)))
 		request.ClientSecret = gbgauth.NewSecret(secret)
 		require.Equal(t, "[redacted]", fetchError(t, request).Description, secret)
 	}
@@ -89,7 +89,7 @@ func TestSecretInEveryFormIsRedacted(t *testing.T) {
 
 func TestLargeTokenWithAngleBrackets(t *testing.T) {
 	token := strings.Repeat("<", 200_000)
-	got, err := fetch(t, ask(serve(t, reply(200, "application/json", `{"access_token":"`+token+`"}`))))
+	got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", `{"access_token":"`+token+`"}`))))
 	require.NoError(t, err)
 	require.Equal(t, token, got.AccessToken.Reveal())
 }
@@ -97,7 +97,7 @@ func TestLargeTokenWithAngleBrackets(t *testing.T) {
 func TestHintAtCAOnlyForUnknownCA(t *testing.T) {
 	cert := selfSigned(t, func(c *x509.Certificate) { c.IPAddresses = nil; c.DNSNames = []string{"gbg.example"} })
 	server, _ := serveTLS(t, tlsConfig(cert), false)
-	_, err := ask(server.URL).Fetch(t.Context(), newClient(t, certPEM(cert.Certificate[0])))
+	_, err := clientCredentials(server.URL).Fetch(t.Context(), newClient(t, certPEM(cert.Certificate[0])))
 	require.NotContains(t, asError(t, err).Error(), "ca_pem")
 }
 

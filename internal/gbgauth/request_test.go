@@ -106,14 +106,14 @@ func TestRequestKeepsPathAndQueryOfTheURL(t *testing.T) {
 	server.Start()
 
 	const uri = "/realms/fake%20realm/protocol/openid-connect/token?tenant=fake"
-	_, err := fetch(t, ask(server.URL+uri))
+	_, err := fetch(t, clientCredentials(server.URL+uri))
 	require.NoError(t, err)
 	require.Equal(t, uri, (<-requests).uri)
 }
 
 func TestRequestsThatAskTheSameAreEqual(t *testing.T) {
 	t.Parallel()
-	one, other := ask("https://fake.example/token"), ask("https://fake.example/token")
+	one, other := clientCredentials("https://fake.example/token"), clientCredentials("https://fake.example/token")
 	require.True(t, one == other)
 
 	other.ClientSecret = gbgauth.NewSecret("fake-secret-0002")
@@ -132,7 +132,7 @@ func TestRequestIsSentOnce(t *testing.T) {
 			t.Parallel()
 			requests := make(chan sent, 10)
 			keep := record(requests)
-			fetchError(t, ask(serve(t, func(w http.ResponseWriter, r *http.Request) {
+			fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(status)
 				keep(w, r)
 			})))

@@ -33,7 +33,7 @@ func TestRetryAfter(t *testing.T) {
 		at(-time.Hour):               0,
 		at(48 * time.Hour):           time.Hour,
 	} {
-		failed := fetchError(t, ask(serve(t, func(w http.ResponseWriter, r *http.Request) {
+		failed := fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Date", date.Format(http.TimeFormat))
 			w.Header().Set("Retry-After", value)
 			reply(http.StatusServiceUnavailable, "text/plain", "")(w, r)
@@ -45,7 +45,7 @@ func TestRetryAfter(t *testing.T) {
 // A date without another one beside it counts from now.
 func TestRetryAfterWithoutADate(t *testing.T) {
 	t.Parallel()
-	failed := fetchError(t, ask(serve(t, func(w http.ResponseWriter, r *http.Request) {
+	failed := fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = nil
 		w.Header().Set("Retry-After", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
 		reply(http.StatusServiceUnavailable, "text/plain", "")(w, r)

@@ -104,7 +104,7 @@ func TestCertificateIsVerified(t *testing.T) {
 			t.Parallel()
 			server, requests := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{c.server}}, false)
 
-			_, err := ask(server.URL).Fetch(t.Context(), newClient(t, c.roots))
+			_, err := clientCredentials(server.URL).Fetch(t.Context(), newClient(t, c.roots))
 			got := asError(t, err)
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
 			require.Zero(t, got.Status)
@@ -135,7 +135,7 @@ func TestPrivateRootIsTrusted(t *testing.T) {
 			server, _ := serveTLS(t, nil, c.http2)
 			roots := c.before + certPEM(server.Certificate().Raw) + c.after
 
-			got, err := ask(server.URL).Fetch(t.Context(), newClient(t, roots))
+			got, err := clientCredentials(server.URL).Fetch(t.Context(), newClient(t, roots))
 			require.NoError(t, err)
 			require.Equal(t, c.want, got.AccessToken.Reveal())
 		})
@@ -152,7 +152,7 @@ func TestTLSVersion(t *testing.T) {
 			t.Parallel()
 			server, requests := serveTLS(t, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: version}, false)
 
-			_, err := ask(server.URL).Fetch(t.Context(), newClient(t, certPEM(server.Certificate().Raw)))
+			_, err := clientCredentials(server.URL).Fetch(t.Context(), newClient(t, certPEM(server.Certificate().Raw)))
 			if ok {
 				require.NoError(t, err)
 

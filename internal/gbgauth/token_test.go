@@ -131,7 +131,7 @@ func TestToken(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := fetch(t, ask(serve(t, reply(c.status, c.contentType, c.body))))
+			got, err := fetch(t, clientCredentials(serve(t, reply(c.status, c.contentType, c.body))))
 			require.NoError(t, err)
 			require.Equal(t, c.want, *got)
 		})
@@ -150,7 +150,7 @@ func TestTokenIsKeptByteForByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value)
-			got, err := fetch(t, ask(serve(t, reply(200, "application/json", `{"access_token":"`+quoted+`"}`))))
+			got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", `{"access_token":"`+quoted+`"}`))))
 			require.NoError(t, err)
 			require.Equal(t, value, got.AccessToken.Reveal())
 		})
@@ -191,7 +191,7 @@ func TestTokenLifetime(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			body := `{"access_token":"` + fakeToken + `"` + c.field + `}`
-			got, err := fetch(t, ask(serve(t, reply(200, "application/json", body))))
+			got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", body))))
 			require.NoError(t, err)
 			require.Equal(t, c.want, got.Lifetime)
 			require.Equal(t, c.assumed, got.LifetimeAssumed)
@@ -273,7 +273,7 @@ func TestNotAToken(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			url := serve(t, reply(200, "application/json", c.body))
-			got := fetchError(t, ask(url))
+			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, gbgauth.NotAToken, got.Kind)
 			require.Equal(t, c.want+" (HTTP 200 from "+url+")", got.Error())
 			require.Equal(t, 200, got.Status)
@@ -288,7 +288,7 @@ func TestNotAToken(t *testing.T) {
 func TestNotATokenNoContent(t *testing.T) {
 	t.Parallel()
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	got := fetchError(t, ask(url))
+	got := fetchError(t, clientCredentials(url))
 	require.Equal(t, gbgauth.NotAToken, got.Kind)
 	require.Equal(t, "the answer is not a JSON object (HTTP 204 from "+url+")", got.Error())
 }
@@ -319,7 +319,7 @@ func TestErrorWithStatus200(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			url := serve(t, reply(200, "application/json", c.body))
-			got := fetchError(t, ask(url))
+			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, c.kind, got.Kind)
 			require.Equal(t, c.want+" (HTTP 200 from "+url+")", got.Error())
 		})
@@ -333,7 +333,7 @@ func TestAnswerSize(t *testing.T) {
 
 	t.Run("exactly 1 MiB is read", func(t *testing.T) {
 		t.Parallel()
-		got, err := fetch(t, ask(serve(t, reply(200, "application/json", padded))))
+		got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", padded))))
 		require.NoError(t, err)
 		require.Equal(t, fakeToken, got.AccessToken.Reveal())
 	})
@@ -357,7 +357,7 @@ func TestAnswerSize(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := fetchError(t, ask(serve(t, handler)))
+			got := fetchError(t, clientCredentials(serve(t, handler)))
 			require.Equal(t, gbgauth.NotAToken, got.Kind)
 			require.Equal(t, "the answer is larger than 1 MiB", got.Description)
 			require.NotZero(t, got.Status)
@@ -380,7 +380,7 @@ func TestTokenCompressed(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, zip.Close())
 
-	got, err := fetch(t, ask(serve(t, compressed(body.Bytes()))))
+	got, err := fetch(t, clientCredentials(serve(t, compressed(body.Bytes()))))
 	require.NoError(t, err)
 	require.Equal(t, fakeToken, got.AccessToken.Reveal())
 }
@@ -400,7 +400,7 @@ func TestTruncatedBody(t *testing.T) {
 				w.Header().Set("Content-Length", "1000")
 				reply(status, "application/json", body)(w, r)
 			})
-			got := fetchError(t, ask(url))
+			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
 			require.Equal(t, fmt.Sprintf("the answer ended early: unexpected EOF (HTTP %d from %s)", status, url),
 				got.Error())
@@ -418,7 +418,7 @@ func TestFetchConcurrently(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 16 {
 		all.Go(func() {
-			request := ask(url)
+			request := clientCredentials(url)
 			request.ClientID = fmt.Sprintf("fake-%d", i)
 			got, err := request.Fetch(t.Context(), client)
 			if assert.NoError(t, err) {

@@ -43,7 +43,7 @@ func TestRedirectIsNeverFollowed(t *testing.T) {
 					w.WriteHeader(status)
 				})
 
-				got := fetchError(t, ask(url))
+				got := fetchError(t, clientCredentials(url))
 				require.Equal(t, gbgauth.NotAToken, got.Kind)
 				require.Equal(t, status, got.Status)
 				require.Equal(t, "the endpoint answered with a redirect, which is never followed (HTTP "+
@@ -76,7 +76,7 @@ func TestConnectionRefused(t *testing.T) {
 	url := "http://" + listener.Addr().String() + tokenPath
 	require.NoError(t, listener.Close())
 
-	got := fetchError(t, ask(url))
+	got := fetchError(t, clientCredentials(url))
 	require.Equal(t, gbgauth.Unreachable, got.Kind)
 	require.Zero(t, got.Status)
 	require.Equal(t, "dial tcp "+listener.Addr().String()+": connect: connection refused ("+url+")", got.Error())
@@ -112,7 +112,7 @@ func TestConnectionBroken(t *testing.T) {
 				}
 			})
 
-			got := fetchError(t, ask(url))
+			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
 			require.Zero(t, got.Status)
 			require.NotEmpty(t, got.Description)
@@ -139,11 +139,11 @@ func TestHeaderSize(t *testing.T) {
 			client := newClient(t, certPEM(server.Certificate().Raw))
 
 			kib.Store(60)
-			_, err := ask(server.URL).Fetch(t.Context(), client)
+			_, err := clientCredentials(server.URL).Fetch(t.Context(), client)
 			require.NoError(t, err)
 
 			kib.Store(65)
-			_, err = ask(server.URL).Fetch(t.Context(), client)
+			_, err = clientCredentials(server.URL).Fetch(t.Context(), client)
 			got := asError(t, err)
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
 			require.Zero(t, got.Status)
@@ -184,7 +184,7 @@ func TestDeadline(t *testing.T) {
 
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			_, err := ask(url).Fetch(ctx, newClient(t, ""))
+			_, err := clientCredentials(url).Fetch(ctx, newClient(t, ""))
 			got := asError(t, err)
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
 			require.Equal(t, "no answer in the time allowed", got.Description)
@@ -201,7 +201,7 @@ func TestDeadlineAlreadyPassed(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
 
-	_, err := ask(url).Fetch(ctx, newClient(t, ""))
+	_, err := clientCredentials(url).Fetch(ctx, newClient(t, ""))
 	got := asError(t, err)
 	require.Equal(t, gbgauth.Unreachable, got.Kind)
 	require.Equal(t, "no answer in the time allowed ("+url+")", got.Error())
@@ -232,7 +232,7 @@ func TestCancellationIsTheContextsOwn(t *testing.T) {
 				<-arrived
 				cancel()
 			}()
-			token, err := ask(url).Fetch(ctx, newClient(t, ""))
+			token, err := clientCredentials(url).Fetch(ctx, newClient(t, ""))
 			require.Nil(t, token)
 			require.Equal(t, context.Canceled, err)
 			require.False(t, isError(err))
@@ -243,7 +243,7 @@ func TestCancellationIsTheContextsOwn(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := ask("http://127.0.0.1:1/").Fetch(ctx, newClient(t, ""))
+		_, err := clientCredentials("http://127.0.0.1:1/").Fetch(ctx, newClient(t, ""))
 		require.Equal(t, context.Canceled, err)
 	})
 }
@@ -259,7 +259,7 @@ func TestURLThatCannotBeAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := fetchError(t, ask(c.url))
+			got := fetchError(t, clientCredentials(c.url))
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
 			require.Zero(t, got.Status)
 			require.Contains(t, got.Error(), c.want)

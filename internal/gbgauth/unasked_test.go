@@ -29,7 +29,7 @@ func TestSecretOfAnotherRequestIsNotShown(t *testing.T) {
 			_, _ = conn.Read(make([]byte, 4096))
 			_, _ = io.WriteString(conn, garbage+"\r\n")
 		}()
-		_, err = ask(fmt.Sprintf("http://%s/token", listener.Addr())).Fetch(t.Context(), newClient(t, ""))
+		_, err = clientCredentials(fmt.Sprintf("http://%s/token", listener.Addr())).Fetch(t.Context(), newClient(t, ""))
 		require.NoError(t, listener.Close())
 		failed := asError(t, err)
 		require.Equal(t, gbgauth.Unreachable, failed.Kind, http.StatusText(failed.Status))
