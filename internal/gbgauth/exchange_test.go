@@ -76,7 +76,7 @@ func TestExchangeForNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := exchange(serve(t, reply(http.StatusOK, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
+			_, err := exchange(serve(t, respond(http.StatusOK, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
 			failed := asError(t, err)
 			require.Equal(t, gbgauth.NotAToken, failed.Kind)
 		})
@@ -89,7 +89,7 @@ func TestExchangeShowsNoToken(t *testing.T) {
 	parts := strings.Split(fakeJWT, ".")
 	for _, quoted := range append([]string{fakeJWT, url.QueryEscape(fakeJWT)}, parts[1:]...) {
 		body := fmt.Sprintf(`{"error":"invalid_grant","error_description":"The token %s has expired."}`, quoted)
-		_, err := exchange(serve(t, reply(http.StatusBadRequest, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
+		_, err := exchange(serve(t, respond(http.StatusBadRequest, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
 		failed := asError(t, err)
 		require.Equal(t, gbgauth.RefusedRequest, failed.Kind)
 		require.Equal(t, "invalid_grant", failed.Code)
@@ -105,7 +105,7 @@ func TestExchangeSecretInAnError(t *testing.T) {
 		gbgauth.DefaultExchangeClientSecret: "Wrong secret.",
 		"fake-exchange-secret":              "Wrong [redacted].",
 	} {
-		request := exchange(serve(t, reply(http.StatusUnauthorized, "application/json",
+		request := exchange(serve(t, respond(http.StatusUnauthorized, "application/json",
 			`{"error":"invalid_client","error_description":"Wrong `+secret+`."}`)))
 		request.ClientSecret = gbgauth.NewSecret(secret)
 		_, err := request.Fetch(t.Context(), newClient(t, ""))

@@ -45,8 +45,8 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	return server.URL + tokenPath
 }
 
-// reply answers every request the same.
-func reply(status int, contentType, body string) http.HandlerFunc {
+// respond answers every request the same.
+func respond(status int, contentType, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(status)

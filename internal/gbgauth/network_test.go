@@ -67,7 +67,7 @@ func (e *endpoint) fetch(t *testing.T, limit time.Duration) error {
 var protocols = map[string]bool{"HTTP1.1": false, "HTTP2": true}
 
 func good(w http.ResponseWriter, r *http.Request) {
-	reply(http.StatusOK, "application/json", goodAnswer)(w, r)
+	respond(http.StatusOK, "application/json", goodAnswer)(w, r)
 }
 
 // A connection that has gone silent is left after one try.
@@ -272,7 +272,7 @@ func TestProxyRefuses(t *testing.T) {
 				var agent string
 				listenAsProxy(t, e.network, func(w http.ResponseWriter, r *http.Request) {
 					agent = r.UserAgent()
-					reply(status, "application/json", `{"error":"invalid_client"}`)(w, r)
+					respond(status, "application/json", `{"error":"invalid_client"}`)(w, r)
 				})
 				failed := asError(t, e.fetch(t, patience))
 				require.Equal(t, gbgauth.ProxyError, failed.Kind)
@@ -309,7 +309,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEndpoint(t, true, good)
-				listenAsProxy(t, e.network, reply(c.status, "text/html", c.body))
+				listenAsProxy(t, e.network, respond(c.status, "text/html", c.body))
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				_, err := clientCredentials("http://example.com/token").Fetch(ctx, e.client)

@@ -28,7 +28,7 @@ func TestPieceOfASecretIsHidden(t *testing.T) {
 		"é" + longSecret + "é":                      "é[redacted]é",
 		url.QueryEscape(longSecret)[5:]:             "[redacted]",
 	} {
-		request := clientCredentials(serve(t, reply(http.StatusBadRequest, "application/json",
+		request := clientCredentials(serve(t, respond(http.StatusBadRequest, "application/json",
 			`{"error":"invalid_request","error_description":`+strconv.Quote(text)+`}`)))
 		request.ClientSecret = gbgauth.NewSecret(longSecret)
 		require.Equal(t, want, fetchError(t, request).Description)
@@ -38,7 +38,7 @@ func TestPieceOfASecretIsHidden(t *testing.T) {
 // What is left of two secrets that overlap would be a piece of one.
 func TestOverlappingSecretsAreHidden(t *testing.T) {
 	t.Parallel()
-	request := exchange(serve(t, reply(http.StatusBadRequest, "application/json",
+	request := exchange(serve(t, respond(http.StatusBadRequest, "application/json",
 		`{"error":"invalid_request","error_description":"fake-exchange-secret-and-a-token"}`)))
 	request.ClientSecret = gbgauth.NewSecret("fake-exchange-secret")
 	request.IDToken = gbgauth.NewSecret("secret-and-a-token")
@@ -49,7 +49,7 @@ func TestOverlappingSecretsAreHidden(t *testing.T) {
 // A secret of little more than space is shorter in one line than as it is.
 func TestSecretThatShrinksIsHidden(t *testing.T) {
 	t.Parallel()
-	request := clientCredentials(serve(t, reply(http.StatusBadRequest, "application/json",
+	request := clientCredentials(serve(t, respond(http.StatusBadRequest, "application/json",
 		`{"error":"invalid_request","error_description":"fake pw"}`)))
 	request.ClientSecret = gbgauth.NewSecret("fake" + strings.Repeat(" ", 20) + "pw")
 	require.Equal(t, "[redacted]", fetchError(t, request).Description)
@@ -59,7 +59,7 @@ func TestSecretThatShrinksIsHidden(t *testing.T) {
 func TestTokenShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	token := strings.Repeat("fake-token-", 3)
-	request := clientCredentials(serve(t, reply(http.StatusOK, "application/json", fmt.Sprintf(
+	request := clientCredentials(serve(t, respond(http.StatusOK, "application/json", fmt.Sprintf(
 		`{"access_token":%q,"token_type":%q,"scope":%q}`, token, longSecret, "gbg.token "+token+" "+longSecret))))
 	request.ClientSecret = gbgauth.NewSecret(longSecret)
 	got, err := fetch(t, request)
@@ -69,7 +69,7 @@ func TestTokenShowsNoSecret(t *testing.T) {
 	require.Equal(t, "gbg.token [redacted] [redacted]", got.Scope)
 
 	request.ClientSecret = gbgauth.NewSecret("gbg")
-	request.TokenURL = serve(t, reply(http.StatusOK, "application/json", `{"access_token":"token","scope":"gbg.token"}`))
+	request.TokenURL = serve(t, respond(http.StatusOK, "application/json", `{"access_token":"token","scope":"gbg.token"}`))
 	got, err = fetch(t, request)
 	require.NoError(t, err)
 	require.Equal(t, "gbg.token", got.Scope, "a short secret may be a word of a scope")

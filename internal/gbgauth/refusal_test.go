@@ -317,7 +317,7 @@ func TestRefusal(t *testing.T) {
 				if c.requestID != "" {
 					w.Header().Set("X-Request-ID", c.requestID)
 				}
-				reply(c.status, contentType, c.body)(w, r)
+				respond(c.status, contentType, c.body)(w, r)
 			})
 
 			got := fetchError(t, clientCredentials(url))
@@ -361,7 +361,7 @@ func TestClientRefusedByAnIdentityProvider(t *testing.T) {
 	t.Parallel()
 	const auth0 = `{"error":"access_denied","error_description":"Unauthorized"}`
 	for status, want := range map[int]gbgauth.Kind{401: gbgauth.RefusedClient, 403: gbgauth.RefusedRequest, 503: gbgauth.ServerError} {
-		request := clientCredentials(serve(t, reply(status, "application/json", auth0)))
+		request := clientCredentials(serve(t, respond(status, "application/json", auth0)))
 		request.IdentityProvider = true
 		require.Equal(t, want, fetchError(t, request).Kind, status)
 	}

@@ -36,23 +36,23 @@ func TestSecretHidesFromVerbsThatBypassFormat(t *testing.T) {
 
 func TestLongScopeIsKeptWhole(t *testing.T) {
 	scope := strings.TrimSpace(strings.Repeat("fake.scope ", 60))
-	got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", `{"access_token":"fake","scope":"`+scope+`"}`))))
+	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"fake","scope":"`+scope+`"}`))))
 	require.NoError(t, err)
 	require.Equal(t, scope, got.Scope)
 }
 
 func TestRefusalWithOddFieldsKeepsItsCode(t *testing.T) {
 	for _, rest := range []string{`"expires_in":0.5`, `"error_description":["no"]`, `"error_uri":{}`, `"token_type":1`} {
-		got := fetchError(t, clientCredentials(serve(t, reply(401, "application/json", `{"error":"invalid_client",`+rest+`}`))))
+		got := fetchError(t, clientCredentials(serve(t, respond(401, "application/json", `{"error":"invalid_client",`+rest+`}`))))
 		require.Equal(t, gbgauth.RefusedClient, got.Kind, rest)
 	}
-	got := fetchError(t, clientCredentials(serve(t, reply(400, "application/json", `{"error_description":"why"}`))))
+	got := fetchError(t, clientCredentials(serve(t, respond(400, "application/json", `{"error_description":"why"}`))))
 	require.Equal(t, "why", got.Description)
 }
 
 func TestExpiresInThatOnlyLooksLikeANumber(t *testing.T) {
 	for _, v := range []string{"inf", "Infinity", "+Inf", "0x1p10"} {
-		got := fetchError(t, clientCredentials(serve(t, reply(200, "application/json", `{"access_token":"fake","expires_in":"`+v+`"}`))))
+		got := fetchError(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"fake","expires_in":"`+v+`"}`))))
 		require.Equal(t, "expires_in is not a number", got.Description, v)
 	}
 }
@@ -81,7 +81,7 @@ func TestSecretInEveryFormIsRedacted(t *testing.T) {
 		"fake&secret":  "fake&amp;secret",
 		"act":          "act",
 	} {
-		request := clientCredentials(serve(t, reply(400, "application/json", `{"error":"e","error_description":"`+echo+`"}`)))
+		request := clientCredentials(serve(t, respond(400, "application/json", `{"error":"e","error_description":"`+echo+`"}`)))
 		request.ClientSecret = gbgauth.NewSecret(secret)
 		require.Equal(t, "[redacted]", fetchError(t, request).Description, secret)
 	}
@@ -89,7 +89,7 @@ func TestSecretInEveryFormIsRedacted(t *testing.T) {
 
 func TestLargeTokenWithAngleBrackets(t *testing.T) {
 	token := strings.Repeat("<", 200_000)
-	got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", `{"access_token":"`+token+`"}`))))
+	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"`+token+`"}`))))
 	require.NoError(t, err)
 	require.Equal(t, token, got.AccessToken.Reveal())
 }

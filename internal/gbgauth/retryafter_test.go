@@ -36,7 +36,7 @@ func TestRetryAfter(t *testing.T) {
 		failed := fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Date", date.Format(http.TimeFormat))
 			w.Header().Set("Retry-After", value)
-			reply(http.StatusServiceUnavailable, "text/plain", "")(w, r)
+			respond(http.StatusServiceUnavailable, "text/plain", "")(w, r)
 		})))
 		require.Equal(t, want, failed.RetryAfter, "%q", value)
 	}
@@ -48,7 +48,7 @@ func TestRetryAfterWithoutADate(t *testing.T) {
 	failed := fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = nil
 		w.Header().Set("Retry-After", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
-		reply(http.StatusServiceUnavailable, "text/plain", "")(w, r)
+		respond(http.StatusServiceUnavailable, "text/plain", "")(w, r)
 	})))
 	require.InDelta(t, 10*time.Minute, failed.RetryAfter, float64(time.Minute))
 }

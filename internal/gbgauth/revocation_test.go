@@ -57,7 +57,7 @@ func TestRevocationRefused(t *testing.T) {
 	} {
 		at := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "/elsewhere")
-			reply(c.status, "application/json", c.body)(w, r)
+			respond(c.status, "application/json", c.body)(w, r)
 		})
 		failed := asError(t, revocation(at).Send(t.Context(), newClient(t, "")))
 		require.Equal(t, c.kind, failed.Kind)

@@ -67,7 +67,7 @@ func TestForeignTextIsCleaned(t *testing.T) {
 				body, err := json.Marshal(form(c.text))
 				require.NoError(t, err)
 
-				got := fetchError(t, clientCredentials(serve(t, reply(400, "application/json", string(body)))))
+				got := fetchError(t, clientCredentials(serve(t, respond(400, "application/json", string(body)))))
 				require.Contains(t, []string{got.Code, got.Description}, c.want)
 				require.Contains(t, got.Error(), c.want)
 			})
@@ -91,7 +91,7 @@ func TestInvalidUTF8IsCleaned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			body := `{"error":"invalid_request","error_description":"` + c.raw + `"}`
-			got := fetchError(t, clientCredentials(serve(t, reply(400, "application/json", body))))
+			got := fetchError(t, clientCredentials(serve(t, respond(400, "application/json", body))))
 			require.Equal(t, c.want, got.Description)
 		})
 	}
@@ -118,7 +118,7 @@ func TestRequestIDIsCleaned(t *testing.T) {
 				}
 				endpoint := serve(t, func(w http.ResponseWriter, r *http.Request) {
 					w.Header().Set("X-Request-ID", c.id)
-					reply(status, "application/json", body)(w, r)
+					respond(status, "application/json", body)(w, r)
 				})
 				got := fetchError(t, clientCredentials(endpoint))
 				require.Equal(t, c.want, got.RequestID)
@@ -151,7 +151,7 @@ func TestSecretIsRemovedInBothForms(t *testing.T) {
 				"error_description": "sent " + secret + " as client_secret=" + encoded + "&x=" + secret,
 			})
 			require.NoError(t, err)
-			endpoint := serve(t, reply(400, "application/json", string(body)))
+			endpoint := serve(t, respond(400, "application/json", string(body)))
 			request := clientCredentials(endpoint)
 			request.ClientSecret = gbgauth.NewSecret(secret)
 
@@ -164,14 +164,14 @@ func TestSecretIsRemovedInBothForms(t *testing.T) {
 
 func TestWithoutASecretNothingIsRemoved(t *testing.T) {
 	t.Parallel()
-	request := clientCredentials(serve(t, reply(400, "application/json", `{"error":"invalid_request","error_description":"a b"}`)))
+	request := clientCredentials(serve(t, respond(400, "application/json", `{"error":"invalid_request","error_description":"a b"}`)))
 	request.ClientSecret = gbgauth.Secret{}
 	require.Equal(t, "a b", fetchError(t, request).Description)
 }
 
 func TestTokenTypeAndScopeAreCleaned(t *testing.T) {
 	t.Parallel()
-	got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json",
+	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json",
 		`{"access_token":"fake-token-0001","token_type":"Bea\u0000rer\n","scope":" one\n\u202etwo\u001b[2J "}`))))
 	require.NoError(t, err)
 	require.Equal(t, "Bea rer", got.Type)

@@ -131,7 +131,7 @@ func TestToken(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := fetch(t, clientCredentials(serve(t, reply(c.status, c.contentType, c.body))))
+			got, err := fetch(t, clientCredentials(serve(t, respond(c.status, c.contentType, c.body))))
 			require.NoError(t, err)
 			require.Equal(t, c.want, *got)
 		})
@@ -150,7 +150,7 @@ func TestTokenIsKeptByteForByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value)
-			got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", `{"access_token":"`+quoted+`"}`))))
+			got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"`+quoted+`"}`))))
 			require.NoError(t, err)
 			require.Equal(t, value, got.AccessToken.Reveal())
 		})
@@ -191,7 +191,7 @@ func TestTokenLifetime(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			body := `{"access_token":"` + fakeToken + `"` + c.field + `}`
-			got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", body))))
+			got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", body))))
 			require.NoError(t, err)
 			require.Equal(t, c.want, got.Lifetime)
 			require.Equal(t, c.assumed, got.LifetimeAssumed)
@@ -272,7 +272,7 @@ func TestNotAToken(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			url := serve(t, reply(200, "application/json", c.body))
+			url := serve(t, respond(200, "application/json", c.body))
 			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, gbgauth.NotAToken, got.Kind)
 			require.Equal(t, c.want+" (HTTP 200 from "+url+")", got.Error())
@@ -318,7 +318,7 @@ func TestErrorWithStatus200(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			url := serve(t, reply(200, "application/json", c.body))
+			url := serve(t, respond(200, "application/json", c.body))
 			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, c.kind, got.Kind)
 			require.Equal(t, c.want+" (HTTP 200 from "+url+")", got.Error())
@@ -333,7 +333,7 @@ func TestAnswerSize(t *testing.T) {
 
 	t.Run("exactly 1 MiB is read", func(t *testing.T) {
 		t.Parallel()
-		got, err := fetch(t, clientCredentials(serve(t, reply(200, "application/json", padded))))
+		got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", padded))))
 		require.NoError(t, err)
 		require.Equal(t, fakeToken, got.AccessToken.Reveal())
 	})
@@ -344,8 +344,8 @@ func TestAnswerSize(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, zip.Close())
 	for name, handler := range map[string]http.HandlerFunc{
-		"a byte more":          reply(200, "application/json", padded+" "),
-		"an error page":        reply(401, "text/html", strings.Repeat("a", limit+1)),
+		"a byte more":          respond(200, "application/json", padded+" "),
+		"an error page":        respond(401, "text/html", strings.Repeat("a", limit+1)),
 		"compressed very well": compressed(bomb.Bytes()),
 		"without end": func(w http.ResponseWriter, _ *http.Request) {
 			for chunk := []byte(padded); ; {
@@ -398,7 +398,7 @@ func TestTruncatedBody(t *testing.T) {
 			t.Parallel()
 			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Length", "1000")
-				reply(status, "application/json", body)(w, r)
+				respond(status, "application/json", body)(w, r)
 			})
 			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
@@ -411,7 +411,7 @@ func TestTruncatedBody(t *testing.T) {
 func TestFetchConcurrently(t *testing.T) {
 	t.Parallel()
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		reply(200, "application/json", `{"access_token":"token-of-`+r.FormValue("client_id")+`"}`)(w, r)
+		respond(200, "application/json", `{"access_token":"token-of-`+r.FormValue("client_id")+`"}`)(w, r)
 	})
 	client := newClient(t, "")
 
