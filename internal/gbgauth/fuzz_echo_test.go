@@ -33,7 +33,7 @@ func FuzzExchangeAnswer(f *testing.F) {
 		header string
 		body   string
 	}{
-		{200, "", goodAnswer},
+		{200, "", tokenResponse},
 		{200, fakeJWT, `{"access_token":"` + fakeToken + `","token_type":"` + fakeJWT + `","scope":"` + parts[1] + `"}`},
 		{200, "", `{"access_token":null,"expires_in":null,"token_type":null}`},
 		{400, parts[2], `{"error":"invalid_grant","error_description":"The token ` + fakeJWT + ` has expired."}`},

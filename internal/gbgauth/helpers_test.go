@@ -22,7 +22,7 @@ const (
 	fakeToken  = "fake-token-0001"
 	tokenPath  = "/as/token.oauth2"
 
-	goodAnswer = `{"access_token":"` + fakeToken + `","token_type":"Bearer","expires_in":3600}`
+	tokenResponse = `{"access_token":"` + fakeToken + `","token_type":"Bearer","expires_in":3600}`
 )
 
 // newServer is a server, not started, that lasts until the test ends and does

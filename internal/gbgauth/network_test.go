@@ -67,7 +67,7 @@ func (e *endpoint) fetch(t *testing.T, limit time.Duration) error {
 var protocols = map[string]bool{"HTTP1.1": false, "HTTP2": true}
 
 func good(w http.ResponseWriter, r *http.Request) {
-	respond(http.StatusOK, "application/json", goodAnswer)(w, r)
+	respond(http.StatusOK, "application/json", tokenResponse)(w, r)
 }
 
 // A connection that has gone silent is left after one try.
@@ -111,7 +111,7 @@ func TestSilenceInAnAnswer(t *testing.T) {
 						good(w, r)
 						return
 					}
-					_, _ = io.WriteString(w, goodAnswer[:10])
+					_, _ = io.WriteString(w, tokenResponse[:10])
 					w.(http.Flusher).Flush()
 					<-r.Context().Done()
 				})

@@ -248,7 +248,7 @@ func TestRefusal(t *testing.T) {
 		},
 		{
 			name: "a token with a 4xx is no token", status: 400,
-			body: goodAnswer,
+			body: tokenResponse,
 			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
 			text: foreign("application/json"),
 		},

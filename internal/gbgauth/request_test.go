@@ -26,7 +26,7 @@ func record(requests chan<- sent) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		requests <- sent{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(body), err: err}
-		respond(http.StatusOK, "application/json", goodAnswer)(w, r)
+		respond(http.StatusOK, "application/json", tokenResponse)(w, r)
 	}
 }
 

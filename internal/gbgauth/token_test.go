@@ -100,27 +100,27 @@ func TestToken(t *testing.T) {
 		},
 		{
 			name: "text/html but JSON", status: 200, contentType: "text/html",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "text/plain but JSON", status: 200, contentType: "text/plain; charset=utf-8",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "form content type but JSON", status: 200, contentType: "application/x-www-form-urlencoded",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "content type that cannot be read", status: 200, contentType: ";;;",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "201", status: 201, contentType: "application/json",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "space around it", status: 200, contentType: "application/json",
-			body: "\r\n\t " + goodAnswer + "\n", want: token("Bearer", "", time.Hour),
+			body: "\r\n\t " + tokenResponse + "\n", want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "an empty error is none", status: 200, contentType: "application/json",
@@ -258,14 +258,14 @@ func TestNotAToken(t *testing.T) {
 
 		{"empty body", ``, notJSON},
 		{"only space", " \n", notJSON},
-		{"a JSON list", `[` + goodAnswer + `]`, notJSON},
+		{"a JSON list", `[` + tokenResponse + `]`, notJSON},
 		{"JSON null", `null`, notJSON},
 		{"a JSON string", `"fake-token-0001"`, notJSON},
 		{"a JSON number", `3600`, notJSON},
 		{"a form", `access_token=fake-token-0001&token_type=Bearer&expires_in=3600`, notJSON},
 		{"HTML", `<!DOCTYPE html><title>Log on</title>`, notJSON},
-		{"half of it", goodAnswer[:len(goodAnswer)/2], notJSON},
-		{"two of it", goodAnswer + goodAnswer, notJSON},
+		{"half of it", tokenResponse[:len(tokenResponse)/2], notJSON},
+		{"two of it", tokenResponse + tokenResponse, notJSON},
 		{"not even text", "\x00\xff\xfe\x1b[2J", notJSON},
 		{"nested without end", strings.Repeat(`{"a":`, 100_000), notJSON},
 	}
@@ -329,7 +329,7 @@ func TestErrorWithStatus200(t *testing.T) {
 func TestAnswerSize(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
-	padded := goodAnswer + strings.Repeat(" ", limit-len(goodAnswer))
+	padded := tokenResponse + strings.Repeat(" ", limit-len(tokenResponse))
 
 	t.Run("exactly 1 MiB is read", func(t *testing.T) {
 		t.Parallel()
@@ -376,7 +376,7 @@ func TestTokenCompressed(t *testing.T) {
 	t.Parallel()
 	var body bytes.Buffer
 	zip := gzip.NewWriter(&body)
-	_, err := zip.Write([]byte(goodAnswer))
+	_, err := zip.Write([]byte(tokenResponse))
 	require.NoError(t, err)
 	require.NoError(t, zip.Close())
 
@@ -390,7 +390,7 @@ func TestTruncatedBody(t *testing.T) {
 	t.Parallel()
 
 	for status, body := range map[int]string{
-		200: goodAnswer,
+		200: tokenResponse,
 		401: `{"error":"invalid_client"}`,
 		503: `{"error":"temporarily_unavailable"}`,
 	} {

@@ -30,7 +30,7 @@ func TestRedirectIsNeverFollowed(t *testing.T) {
 				var here, there atomic.Int32
 				other := serve(t, func(w http.ResponseWriter, r *http.Request) {
 					there.Add(1)
-					respond(200, "application/json", goodAnswer)(w, r)
+					respond(200, "application/json", tokenResponse)(w, r)
 				})
 				url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 					here.Add(1)
@@ -132,7 +132,7 @@ func TestHeaderSize(t *testing.T) {
 				for i := range kib.Load() {
 					w.Header().Set("X-Flood-"+strconv.FormatInt(i, 10), strings.Repeat("a", 1<<10))
 				}
-				respond(200, "application/json", goodAnswer)(w, r)
+				respond(200, "application/json", tokenResponse)(w, r)
 			}))
 			server.EnableHTTP2 = http2
 			server.StartTLS()
@@ -162,7 +162,7 @@ func TestDeadline(t *testing.T) {
 			return http.NewResponseController(w).Flush()
 		},
 		"within the body": func(w http.ResponseWriter) error {
-			_, err := w.Write([]byte(goodAnswer[:10]))
+			_, err := w.Write([]byte(tokenResponse[:10]))
 
 			return errors.Join(err, http.NewResponseController(w).Flush())
 		},
