@@ -15,8 +15,8 @@ import (
 // fakeJWT has the form of a JWT and says nothing.
 var fakeJWT = strings.Join([]string{"ZmFrZS1oZWFkZXI", strings.Repeat("ZmFrZS1jbGFpbXMt", 4), strings.Repeat("ZmFrZS1zaWduYXR1cmUt", 2)}, ".")
 
-// exchange is a request as GBG Identity Solution documents it.
-func exchange(tokenURL string) gbgauth.Exchange {
+// exchangeRequest is a request as GBG Identity Solution documents it.
+func exchangeRequest(tokenURL string) gbgauth.Exchange {
 	return gbgauth.Exchange{
 		TokenURL:     tokenURL,
 		ClientID:     gbgauth.DefaultExchangeClientID,
@@ -47,7 +47,7 @@ func TestExchangeOnTheWire(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			requests := make(chan sent, 10)
-			request := exchange(serve(t, record(requests)))
+			request := exchangeRequest(serve(t, record(requests)))
 			request.Scope = c.scope
 			token, err := request.Fetch(t.Context(), newClient(t, ""))
 			require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestExchangeForNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := exchange(serve(t, respond(http.StatusOK, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
+			_, err := exchangeRequest(serve(t, respond(http.StatusOK, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
 			failed := asError(t, err)
 			require.Equal(t, gbgauth.NotAToken, failed.Kind)
 		})
@@ -89,7 +89,7 @@ func TestExchangeShowsNoToken(t *testing.T) {
 	parts := strings.Split(fakeJWT, ".")
 	for _, quoted := range append([]string{fakeJWT, url.QueryEscape(fakeJWT)}, parts[1:]...) {
 		body := fmt.Sprintf(`{"error":"invalid_grant","error_description":"The token %s has expired."}`, quoted)
-		_, err := exchange(serve(t, respond(http.StatusBadRequest, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
+		_, err := exchangeRequest(serve(t, respond(http.StatusBadRequest, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
 		failed := asError(t, err)
 		require.Equal(t, gbgauth.RefusedRequest, failed.Kind)
 		require.Equal(t, "invalid_grant", failed.Code)
@@ -105,7 +105,7 @@ func TestExchangeSecretInAnError(t *testing.T) {
 		gbgauth.DefaultExchangeClientSecret: "Wrong secret.",
 		"fake-exchange-secret":              "Wrong [redacted].",
 	} {
-		request := exchange(serve(t, respond(http.StatusUnauthorized, "application/json",
+		request := exchangeRequest(serve(t, respond(http.StatusUnauthorized, "application/json",
 			`{"error":"invalid_client","error_description":"Wrong `+secret+`."}`)))
 		request.ClientSecret = gbgauth.NewSecret(secret)
 		_, err := request.Fetch(t.Context(), newClient(t, ""))

@@ -42,7 +42,7 @@ func FuzzExchangeAnswer(f *testing.F) {
 	} {
 		f.Add(seed.status, seed.header, []byte(seed.body))
 	}
-	request := exchange("https://fake.example/authenticate/v1/connect/token")
+	request := exchangeRequest("https://fake.example/authenticate/v1/connect/token")
 	request.ClientSecret = gbgauth.NewSecret(fakeSecret)
 
 	f.Fuzz(func(t *testing.T, status uint16, header string, content []byte) {

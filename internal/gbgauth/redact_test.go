@@ -38,7 +38,7 @@ func TestPieceOfASecretIsHidden(t *testing.T) {
 // What is left of two secrets that overlap would be a piece of one.
 func TestOverlappingSecretsAreHidden(t *testing.T) {
 	t.Parallel()
-	request := exchange(serve(t, respond(http.StatusBadRequest, "application/json",
+	request := exchangeRequest(serve(t, respond(http.StatusBadRequest, "application/json",
 		`{"error":"invalid_request","error_description":"fake-exchange-secret-and-a-token"}`)))
 	request.ClientSecret = gbgauth.NewSecret("fake-exchange-secret")
 	request.IDToken = gbgauth.NewSecret("secret-and-a-token")
