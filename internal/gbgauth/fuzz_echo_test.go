@@ -77,7 +77,7 @@ func FuzzRevocationAnswer(f *testing.F) {
 	} {
 		f.Add(seed.status, seed.header, []byte(seed.body))
 	}
-	request := revocation("https://fake.example/as/revoke_token.oauth2")
+	request := revocationRequest("https://fake.example/as/revoke_token.oauth2")
 
 	f.Fuzz(func(t *testing.T, status uint16, header string, content []byte) {
 		client, transport := answering(int(status), header, content)

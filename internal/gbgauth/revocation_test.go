@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-func revocation(at string) gbgauth.Revocation {
+func revocationRequest(at string) gbgauth.Revocation {
 	return gbgauth.Revocation{
 		URL: at, ClientID: fakeID, ClientSecret: gbgauth.NewSecret(fakeSecret), Token: gbgauth.NewSecret(fakeToken),
 	}
@@ -22,7 +22,7 @@ func TestRevocationOnTheWire(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", "{}", "ok", "<html>"} {
 		requests := make(chan sent, 10)
-		err := revocation(serve(t, func(w http.ResponseWriter, r *http.Request) {
+		err := revocationRequest(serve(t, func(w http.ResponseWriter, r *http.Request) {
 			got, err := io.ReadAll(r.Body)
 			requests <- sent{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(got), err: err}
 			_, _ = io.WriteString(w, body)
@@ -59,13 +59,13 @@ func TestRevocationRefused(t *testing.T) {
 			w.Header().Set("Location", "/elsewhere")
 			respond(c.status, "application/json", c.body)(w, r)
 		})
-		failed := asError(t, revocation(at).Send(t.Context(), newClient(t, "")))
+		failed := asError(t, revocationRequest(at).Send(t.Context(), newClient(t, "")))
 		require.Equal(t, c.kind, failed.Kind)
 		require.Contains(t, failed.Error(), c.want)
 		requireSafe(t, failed.Error(), fakeSecret, fakeToken)
 	}
-	failed := asError(t, revocation("http://127.0.0.1:1/revoke").Send(t.Context(), newClient(t, "")))
+	failed := asError(t, revocationRequest("http://127.0.0.1:1/revoke").Send(t.Context(), newClient(t, "")))
 	require.Equal(t, gbgauth.Unreachable, failed.Kind)
-	failed = asError(t, revocation("http://127.0.0.1:-1/\x00").Send(t.Context(), newClient(t, "")))
+	failed = asError(t, revocationRequest("http://127.0.0.1:-1/\x00").Send(t.Context(), newClient(t, "")))
 	require.Equal(t, gbgauth.Unreachable, failed.Kind)
 }
