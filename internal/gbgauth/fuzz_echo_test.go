@@ -16,8 +16,8 @@ import (
 )
 
 // answering is a client whose every request gets the same answer.
-func answering(status int, header string, content []byte) (*gbgauth.Client, *canned) {
-	transport := &canned{
+func answering(status int, header string, content []byte) (*gbgauth.Client, *fakeTransport) {
+	transport := &fakeTransport{
 		status:      status % 1000, // what net/http takes for a status: three digits
 		contentType: header,
 		body:        &body{Reader: bytes.NewReader(content)},

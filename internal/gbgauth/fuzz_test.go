@@ -14,8 +14,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// canned is a transport that answers without a network.
-type canned struct {
+// fakeTransport is a transport that answers without a network.
+type fakeTransport struct {
 	status      int
 	contentType string
 	body        *body
@@ -29,7 +29,7 @@ type body struct {
 
 func (b *body) Close() error { b.closed = true; return nil }
 
-func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
+func (c *fakeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.requests++
 
 	return &http.Response{
@@ -84,7 +84,7 @@ func FuzzAnswer(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, status uint16, contentType string, content []byte) {
 		// What net/http takes for a status: three digits.
-		transport := &canned{
+		transport := &fakeTransport{
 			status:      int(status % 1000),
 			contentType: contentType,
 			body:        &body{Reader: bytes.NewReader(content)},

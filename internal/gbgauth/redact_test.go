@@ -111,7 +111,7 @@ func BenchmarkRedactLargeToken(b *testing.B) {
 				content := `{"access_token":"` + strings.Repeat(token, 60_000) + `","scope":"` + scope + `","expires_in":60}`
 				b.ReportAllocs()
 				for b.Loop() {
-					client := gbgauth.NewClientWithTransport(&canned{status: http.StatusOK, body: &body{Reader: strings.NewReader(content)}})
+					client := gbgauth.NewClientWithTransport(&fakeTransport{status: http.StatusOK, body: &body{Reader: strings.NewReader(content)}})
 					if _, err := clientCredentials("https://fake.example/token").Fetch(b.Context(), client); err != nil {
 						b.Fatal(err)
 					}
