@@ -15,8 +15,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// answering is a client whose every request gets the same answer.
-func answering(status int, header string, content []byte) (*gbgauth.Client, *fakeTransport) {
+// newFakeClient is a client whose every request gets the same answer.
+func newFakeClient(status int, header string, content []byte) (*gbgauth.Client, *fakeTransport) {
 	transport := &fakeTransport{
 		status:      status % 1000, // what net/http takes for a status: three digits
 		contentType: header,
@@ -46,7 +46,7 @@ func FuzzExchangeAnswer(f *testing.F) {
 	request.ClientSecret = gbgauth.NewSecret(fakeSecret)
 
 	f.Fuzz(func(t *testing.T, status uint16, header string, content []byte) {
-		client, transport := answering(int(status), header, content)
+		client, transport := newFakeClient(int(status), header, content)
 		got, err := request.Fetch(t.Context(), client)
 		require.Equal(t, 1, transport.requests)
 		require.True(t, transport.body.closed)
@@ -80,7 +80,7 @@ func FuzzRevocationAnswer(f *testing.F) {
 	request := revocationRequest("https://fake.example/as/revoke_token.oauth2")
 
 	f.Fuzz(func(t *testing.T, status uint16, header string, content []byte) {
-		client, transport := answering(int(status), header, content)
+		client, transport := newFakeClient(int(status), header, content)
 		err := request.Send(t.Context(), client)
 		require.Equal(t, 1, transport.requests)
 		require.True(t, transport.body.closed)
@@ -129,7 +129,7 @@ func FuzzEcho(f *testing.F) {
 				} {
 					encoded, err := json.Marshal(content)
 					require.NoError(t, err)
-					client, _ := answering(status, text, encoded)
+					client, _ := newFakeClient(status, text, encoded)
 					var said string
 					if got, err := request.Fetch(t.Context(), client); err != nil {
 						said = asError(t, err).Error()
