@@ -51,7 +51,7 @@ func FuzzExchangeAnswer(f *testing.F) {
 		require.Equal(t, 1, transport.requests)
 		require.True(t, transport.body.closed)
 		if err == nil {
-			requireUsable(t, transport.status, got)
+			requireValidToken(t, transport.status, got)
 			requireSafe(t, "type "+got.Type+", scope "+got.Scope, fakeSecret, parts[1], parts[2])
 			return
 		}

@@ -94,7 +94,7 @@ func FuzzAnswer(f *testing.F) {
 		require.Equal(t, 1, transport.requests)
 		require.True(t, transport.body.closed)
 		if err == nil {
-			requireUsable(t, transport.status, got)
+			requireValidToken(t, transport.status, got)
 			requireSafe(t, "type "+got.Type+", scope "+got.Scope, secret, url.QueryEscape(secret))
 
 			return
@@ -112,7 +112,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-func requireUsable(t *testing.T, status int, token *gbgauth.Token) {
+func requireValidToken(t *testing.T, status int, token *gbgauth.Token) {
 	t.Helper()
 	require.Equal(t, 2, status/100)
 	require.NotNil(t, token)
