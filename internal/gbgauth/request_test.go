@@ -13,8 +13,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// sent is what arrived at the endpoint.
-type sent struct {
+// receivedRequest is what arrived at the endpoint.
+type receivedRequest struct {
 	method, uri string
 	header      http.Header
 	body        string
@@ -22,10 +22,10 @@ type sent struct {
 }
 
 // record answers with a token and keeps every request.
-func record(requests chan<- sent) http.HandlerFunc {
+func record(requests chan<- receivedRequest) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		requests <- sent{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(body), err: err}
+		requests <- receivedRequest{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(body), err: err}
 		respond(http.StatusOK, "application/json", tokenResponse)(w, r)
 	}
 }
@@ -70,7 +70,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			requests := make(chan sent, 10)
+			requests := make(chan receivedRequest, 10)
 			_, err := fetch(t, gbgauth.ClientCredentials{
 				TokenURL:     serve(t, record(requests)),
 				ClientID:     c.id,
@@ -101,7 +101,7 @@ func TestRequestOnTheWire(t *testing.T) {
 
 func TestRequestKeepsPathAndQueryOfTheURL(t *testing.T) {
 	t.Parallel()
-	requests := make(chan sent, 10)
+	requests := make(chan receivedRequest, 10)
 	server := newServer(t, record(requests))
 	server.Start()
 
@@ -130,7 +130,7 @@ func TestRequestIsSentOnce(t *testing.T) {
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
-			requests := make(chan sent, 10)
+			requests := make(chan receivedRequest, 10)
 			keep := record(requests)
 			fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(status)

@@ -21,10 +21,10 @@ func revocationRequest(at string) gbgauth.Revocation {
 func TestRevocationOnTheWire(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", "{}", "ok", "<html>"} {
-		requests := make(chan sent, 10)
+		requests := make(chan receivedRequest, 10)
 		err := revocationRequest(serve(t, func(w http.ResponseWriter, r *http.Request) {
 			got, err := io.ReadAll(r.Body)
-			requests <- sent{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(got), err: err}
+			requests <- receivedRequest{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(got), err: err}
 			_, _ = io.WriteString(w, body)
 		})).Send(t.Context(), newClient(t, ""))
 		require.NoError(t, err)
