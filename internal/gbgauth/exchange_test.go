@@ -47,7 +47,7 @@ func TestExchangeOnTheWire(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			requests := make(chan receivedRequest, 10)
-			request := exchangeRequest(serve(t, record(requests)))
+			request := exchangeRequest(serve(t, recordRequests(requests)))
 			request.Scope = c.scope
 			token, err := request.Fetch(t.Context(), newClient(t, ""))
 			require.NoError(t, err)

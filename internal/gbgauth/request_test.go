@@ -21,8 +21,8 @@ type receivedRequest struct {
 	err         error
 }
 
-// record answers with a token and keeps every request.
-func record(requests chan<- receivedRequest) http.HandlerFunc {
+// recordRequests answers with a token and keeps every request.
+func recordRequests(requests chan<- receivedRequest) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		requests <- receivedRequest{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(body), err: err}
@@ -72,7 +72,7 @@ func TestRequestOnTheWire(t *testing.T) {
 			t.Parallel()
 			requests := make(chan receivedRequest, 10)
 			_, err := fetch(t, gbgauth.ClientCredentials{
-				TokenURL:     serve(t, record(requests)),
+				TokenURL:     serve(t, recordRequests(requests)),
 				ClientID:     c.id,
 				ClientSecret: gbgauth.NewSecret(c.secret),
 				Scope:        c.scope,
@@ -102,7 +102,7 @@ func TestRequestOnTheWire(t *testing.T) {
 func TestRequestKeepsPathAndQueryOfTheURL(t *testing.T) {
 	t.Parallel()
 	requests := make(chan receivedRequest, 10)
-	server := newServer(t, record(requests))
+	server := newServer(t, recordRequests(requests))
 	server.Start()
 
 	const uri = "/realms/fake%20realm/protocol/openid-connect/token?tenant=fake"
@@ -131,7 +131,7 @@ func TestRequestIsSentOnce(t *testing.T) {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
 			requests := make(chan receivedRequest, 10)
-			keep := record(requests)
+			keep := recordRequests(requests)
 			fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(status)
 				keep(w, r)
