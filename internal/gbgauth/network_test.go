@@ -66,7 +66,7 @@ func (e *endpoint) fetch(t *testing.T, limit time.Duration) error {
 // protocols are whether a server speaks HTTP/2, by name.
 var protocols = map[string]bool{"HTTP1.1": false, "HTTP2": true}
 
-func good(w http.ResponseWriter, r *http.Request) {
+func serveToken(w http.ResponseWriter, r *http.Request) {
 	respond(http.StatusOK, "application/json", tokenResponse)(w, r)
 }
 
@@ -78,7 +78,7 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 				var protocol atomic.Int32
 				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
 					protocol.Store(int32(r.ProtoMajor))
-					good(w, r)
+					serveToken(w, r)
 				})
 				require.NoError(t, e.fetch(t, patience))
 				require.NoError(t, e.fetch(t, patience))
@@ -108,7 +108,7 @@ func TestSilenceInAnAnswer(t *testing.T) {
 				var requests atomic.Int32
 				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
 					if requests.Add(1) > 1 {
-						good(w, r)
+						serveToken(w, r)
 						return
 					}
 					_, _ = io.WriteString(w, tokenResponse[:10])
@@ -128,7 +128,7 @@ func TestSilentConnectionAndImpatientCallers(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, http2, good)
+				e := newEndpoint(t, http2, serveToken)
 				require.NoError(t, e.fetch(t, patience))
 				e.network.Silence()
 				ctx, leave := context.WithCancel(t.Context())
@@ -148,7 +148,7 @@ func TestSlowAnswerBesideOthers(t *testing.T) {
 		e := newEndpoint(t, true, func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-time.After(time.Duration(requests.Add(1)) * 2 * time.Second):
-				good(w, r)
+				serveToken(w, r)
 			case <-r.Context().Done():
 			}
 		})
@@ -248,7 +248,7 @@ func TestSilentConnectionThroughAProxy(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, http2, good)
+				e := newEndpoint(t, http2, serveToken)
 				listenAsProxy(t, e.network, nil)
 				require.NoError(t, e.fetch(t, patience))
 				e.network.Silence()
@@ -268,7 +268,7 @@ func TestProxyRefuses(t *testing.T) {
 	for _, status := range []int{403, 407, 502, 504} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, true, good)
+				e := newEndpoint(t, true, serveToken)
 				var agent string
 				listenAsProxy(t, e.network, func(w http.ResponseWriter, r *http.Request) {
 					agent = r.UserAgent()
@@ -308,7 +308,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, true, good)
+				e := newEndpoint(t, true, serveToken)
 				listenAsProxy(t, e.network, respond(c.status, "text/html", c.body))
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
@@ -325,7 +325,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 func TestProxyIsNotThere(t *testing.T) {
 	throughProxy(t)
 	synctest.Test(t, func(t *testing.T) {
-		e := newEndpoint(t, true, good)
+		e := newEndpoint(t, true, serveToken)
 		failed := asError(t, e.fetch(t, patience))
 		require.Equal(t, gbgauth.ProxyError, failed.Kind)
 		require.Equal(t, "cannot connect to the proxy "+proxyAddress+": dial tcp: connection refused", failed.Description)
@@ -338,7 +338,7 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "")
 	t.Setenv("https_proxy", "::fake-password")
 	synctest.Test(t, func(t *testing.T) {
-		failed := asError(t, newEndpoint(t, true, good).fetch(t, patience))
+		failed := asError(t, newEndpoint(t, true, serveToken).fetch(t, patience))
 		require.Contains(t, failed.Description, "the proxy setting https_proxy ")
 	})
 	for _, setting := range []string{"::fake-password", "http://", "ftp://fake-password@proxy.test", "http://fake-password:x:y", "%zz"} {
@@ -346,7 +346,7 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 			t.Setenv("HTTPS_PROXY", setting)
 			t.Setenv("NO_PROXY", "spared.example.com")
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, true, good)
+				e := newEndpoint(t, true, serveToken)
 				failed := asError(t, e.fetch(t, patience))
 				require.Equal(t, gbgauth.ProxyError, failed.Kind)
 				require.Equal(t, "the proxy setting HTTPS_PROXY in the environment of the Vault process is not a usable URL", failed.Description)
@@ -371,7 +371,7 @@ func TestLostConnectionsAreLeft(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
 					time.Sleep(time.Second)
-					good(w, r)
+					serveToken(w, r)
 				})
 				var together sync.WaitGroup
 				for range 3 {
@@ -404,7 +404,7 @@ func TestRetiredConnectionIsClosed(t *testing.T) {
 					_, _ = io.Copy(io.Discard, r.Body) // only then HTTP/1.1 sees the client leave
 					if requests.Add(1) == 1 {
 						<-answer
-						good(w, r)
+						serveToken(w, r)
 						return
 					}
 					<-r.Context().Done()
