@@ -24,8 +24,8 @@ import (
 // gbgAddress is where the tests' token endpoint is, on a network in memory.
 const gbgAddress = "example.com:443"
 
-// patience bounds one try of these tests, by the bubble's clock.
-const patience = 5 * time.Second
+// fetchTimeout bounds one try of these tests, by the bubble's clock.
+const fetchTimeout = 5 * time.Second
 
 // endpoint is a token endpoint that speaks TLS on a network in memory.
 type endpoint struct {
@@ -80,8 +80,8 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 					protocol.Store(int32(r.ProtoMajor))
 					serveToken(w, r)
 				})
-				require.NoError(t, e.fetch(t, patience))
-				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, fetchTimeout))
+				require.NoError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, 1, e.network.Dials(gbgAddress), "the connection is used again")
 				want := int32(1)
 				if http2 {
@@ -90,10 +90,10 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 				require.Equal(t, want, protocol.Load())
 
 				e.network.Silence()
-				failed := asError(t, e.fetch(t, patience))
+				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.Equal(t, "no answer in the time allowed", failed.Description)
-				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, 2, e.network.Dials(gbgAddress))
 			})
 		})
@@ -115,8 +115,8 @@ func TestSilenceInAnAnswer(t *testing.T) {
 					w.(http.Flusher).Flush()
 					<-r.Context().Done()
 				})
-				require.Equal(t, gbgauth.Unreachable, asError(t, e.fetch(t, patience)).Kind)
-				require.NoError(t, e.fetch(t, patience))
+				require.Equal(t, gbgauth.Unreachable, asError(t, e.fetch(t, fetchTimeout)).Kind)
+				require.NoError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, 2, e.network.Dials(gbgAddress))
 			})
 		})
@@ -129,13 +129,13 @@ func TestSilentConnectionAndImpatientCallers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEndpoint(t, http2, serveToken)
-				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, fetchTimeout))
 				e.network.Silence()
 				ctx, leave := context.WithCancel(t.Context())
 				time.AfterFunc(time.Second, leave)
 				_, err := clientCredentials("https://"+gbgAddress+tokenPath).Fetch(ctx, e.client)
 				require.ErrorIs(t, err, context.Canceled)
-				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, fetchTimeout))
 			})
 		})
 	}
@@ -152,7 +152,7 @@ func TestSlowAnswerBesideOthers(t *testing.T) {
 			case <-r.Context().Done():
 			}
 		})
-		require.NoError(t, e.fetch(t, patience)) // opens the connection
+		require.NoError(t, e.fetch(t, fetchTimeout)) // opens the connection
 		other := make(chan error)
 		go func() { other <- e.fetch(t, time.Minute) }()
 		synctest.Wait()
@@ -250,12 +250,12 @@ func TestSilentConnectionThroughAProxy(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEndpoint(t, http2, serveToken)
 				listenAsProxy(t, e.network, nil)
-				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, fetchTimeout))
 				e.network.Silence()
-				failed := asError(t, e.fetch(t, patience))
+				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.Equal(t, "no answer in the time allowed (through the proxy "+proxyAddress+")", failed.Description)
-				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, 2, e.network.Dials(proxyAddress))
 			})
 		})
@@ -274,7 +274,7 @@ func TestProxyRefuses(t *testing.T) {
 					agent = r.UserAgent()
 					respond(status, "application/json", `{"error":"invalid_client"}`)(w, r)
 				})
-				failed := asError(t, e.fetch(t, patience))
+				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.ProxyError, failed.Kind)
 				require.True(t, failed.Temporary())
 				require.Equal(t, fmt.Sprintf("the proxy %s refused to connect to %s: HTTP %d %s",
@@ -310,7 +310,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEndpoint(t, true, serveToken)
 				listenAsProxy(t, e.network, respond(c.status, "text/html", c.body))
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout)
 				defer cancel()
 				_, err := clientCredentials("http://example.com/token").Fetch(ctx, e.client)
 				failed := asError(t, err)
@@ -326,7 +326,7 @@ func TestProxyIsNotThere(t *testing.T) {
 	throughProxy(t)
 	synctest.Test(t, func(t *testing.T) {
 		e := newEndpoint(t, true, serveToken)
-		failed := asError(t, e.fetch(t, patience))
+		failed := asError(t, e.fetch(t, fetchTimeout))
 		require.Equal(t, gbgauth.ProxyError, failed.Kind)
 		require.Equal(t, "cannot connect to the proxy "+proxyAddress+": dial tcp: connection refused", failed.Description)
 	})
@@ -338,7 +338,7 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "")
 	t.Setenv("https_proxy", "::fake-password")
 	synctest.Test(t, func(t *testing.T) {
-		failed := asError(t, newEndpoint(t, true, serveToken).fetch(t, patience))
+		failed := asError(t, newEndpoint(t, true, serveToken).fetch(t, fetchTimeout))
 		require.Contains(t, failed.Description, "the proxy setting https_proxy ")
 	})
 	for _, setting := range []string{"::fake-password", "http://", "ftp://fake-password@proxy.test", "http://fake-password:x:y", "%zz"} {
@@ -347,7 +347,7 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 			t.Setenv("NO_PROXY", "spared.example.com")
 			synctest.Test(t, func(t *testing.T) {
 				e := newEndpoint(t, true, serveToken)
-				failed := asError(t, e.fetch(t, patience))
+				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.ProxyError, failed.Kind)
 				require.Equal(t, "the proxy setting HTTPS_PROXY in the environment of the Vault process is not a usable URL", failed.Description)
 				require.Zero(t, e.network.Dials(gbgAddress))
@@ -375,18 +375,18 @@ func TestLostConnectionsAreLeft(t *testing.T) {
 				})
 				var together sync.WaitGroup
 				for range 3 {
-					together.Go(func() { assert.NoError(t, e.fetch(t, patience)) })
+					together.Go(func() { assert.NoError(t, e.fetch(t, fetchTimeout)) })
 				}
 				together.Wait()
 				opened := e.network.Dials(gbgAddress)
-				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, opened, e.network.Dials(gbgAddress), "the connections are used again")
 
 				e.network.Lose()
-				failed := asError(t, e.fetch(t, patience))
+				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.NotErrorIs(t, failed, context.DeadlineExceeded)
-				require.NoError(t, e.fetch(t, patience))
+				require.NoError(t, e.fetch(t, fetchTimeout))
 			})
 		})
 	}
