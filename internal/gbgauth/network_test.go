@@ -27,17 +27,17 @@ const gbgAddress = "example.com:443"
 // fetchTimeout bounds one try of these tests, by the bubble's clock.
 const fetchTimeout = 5 * time.Second
 
-// endpoint is a token endpoint that speaks TLS on a network in memory.
-type endpoint struct {
+// tlsEndpoint is a token tlsEndpoint that speaks TLS on a network in memory.
+type tlsEndpoint struct {
 	network *memnet.Network
 	server  *httptest.Server
 	client  *gbgauth.Client
 }
 
 // newEndpoint starts one. It must be called in a bubble.
-func newEndpoint(t *testing.T, http2 bool, handler http.HandlerFunc) *endpoint {
+func newEndpoint(t *testing.T, http2 bool, handler http.HandlerFunc) *tlsEndpoint {
 	t.Helper()
-	e := &endpoint{network: &memnet.Network{}}
+	e := &tlsEndpoint{network: &memnet.Network{}}
 	e.server = newServer(t, handler)
 	e.server.Listener.Close()
 	e.server.Listener = e.network.Listen(gbgAddress)
@@ -55,7 +55,7 @@ func newEndpoint(t *testing.T, http2 bool, handler http.HandlerFunc) *endpoint {
 }
 
 // fetch makes one try.
-func (e *endpoint) fetch(t *testing.T, limit time.Duration) error {
+func (e *tlsEndpoint) fetch(t *testing.T, limit time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
