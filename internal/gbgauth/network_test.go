@@ -34,8 +34,8 @@ type tlsEndpoint struct {
 	client  *gbgauth.Client
 }
 
-// newEndpoint starts one. It must be called in a bubble.
-func newEndpoint(t *testing.T, http2 bool, handler http.HandlerFunc) *tlsEndpoint {
+// newTLSEndpoint starts one. It must be called in a bubble.
+func newTLSEndpoint(t *testing.T, http2 bool, handler http.HandlerFunc) *tlsEndpoint {
 	t.Helper()
 	e := &tlsEndpoint{network: &memnet.Network{}}
 	e.server = newServer(t, handler)
@@ -76,7 +76,7 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var protocol atomic.Int32
-				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
 					protocol.Store(int32(r.ProtoMajor))
 					serveToken(w, r)
 				})
@@ -106,7 +106,7 @@ func TestSilenceInAnAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var requests atomic.Int32
-				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
 					if requests.Add(1) > 1 {
 						serveToken(w, r)
 						return
@@ -128,7 +128,7 @@ func TestSilentConnectionAndImpatientCallers(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, http2, serveToken)
+				e := newTLSEndpoint(t, http2, serveToken)
 				require.NoError(t, e.fetch(t, fetchTimeout))
 				e.network.Silence()
 				ctx, leave := context.WithCancel(t.Context())
@@ -145,7 +145,7 @@ func TestSilentConnectionAndImpatientCallers(t *testing.T) {
 func TestSlowAnswerBesideOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var requests atomic.Int32
-		e := newEndpoint(t, true, func(w http.ResponseWriter, r *http.Request) {
+		e := newTLSEndpoint(t, true, func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-time.After(time.Duration(requests.Add(1)) * 2 * time.Second):
 				serveToken(w, r)
@@ -248,7 +248,7 @@ func TestSilentConnectionThroughAProxy(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, http2, serveToken)
+				e := newTLSEndpoint(t, http2, serveToken)
 				listenAsProxy(t, e.network, nil)
 				require.NoError(t, e.fetch(t, fetchTimeout))
 				e.network.Silence()
@@ -268,7 +268,7 @@ func TestProxyRefuses(t *testing.T) {
 	for _, status := range []int{403, 407, 502, 504} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, true, serveToken)
+				e := newTLSEndpoint(t, true, serveToken)
 				var agent string
 				listenAsProxy(t, e.network, func(w http.ResponseWriter, r *http.Request) {
 					agent = r.UserAgent()
@@ -308,7 +308,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, true, serveToken)
+				e := newTLSEndpoint(t, true, serveToken)
 				listenAsProxy(t, e.network, respond(c.status, "text/html", c.body))
 				ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout)
 				defer cancel()
@@ -325,7 +325,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 func TestProxyIsNotThere(t *testing.T) {
 	throughProxy(t)
 	synctest.Test(t, func(t *testing.T) {
-		e := newEndpoint(t, true, serveToken)
+		e := newTLSEndpoint(t, true, serveToken)
 		failed := asError(t, e.fetch(t, fetchTimeout))
 		require.Equal(t, gbgauth.ProxyError, failed.Kind)
 		require.Equal(t, "cannot connect to the proxy "+proxyAddress+": dial tcp: connection refused", failed.Description)
@@ -338,7 +338,7 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "")
 	t.Setenv("https_proxy", "::fake-password")
 	synctest.Test(t, func(t *testing.T) {
-		failed := asError(t, newEndpoint(t, true, serveToken).fetch(t, fetchTimeout))
+		failed := asError(t, newTLSEndpoint(t, true, serveToken).fetch(t, fetchTimeout))
 		require.Contains(t, failed.Description, "the proxy setting https_proxy ")
 	})
 	for _, setting := range []string{"::fake-password", "http://", "ftp://fake-password@proxy.test", "http://fake-password:x:y", "%zz"} {
@@ -346,7 +346,7 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 			t.Setenv("HTTPS_PROXY", setting)
 			t.Setenv("NO_PROXY", "spared.example.com")
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, true, serveToken)
+				e := newTLSEndpoint(t, true, serveToken)
 				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.ProxyError, failed.Kind)
 				require.Equal(t, "the proxy setting HTTPS_PROXY in the environment of the Vault process is not a usable URL", failed.Description)
@@ -369,7 +369,7 @@ func TestLostConnectionsAreLeft(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
 					time.Sleep(time.Second)
 					serveToken(w, r)
 				})
@@ -400,7 +400,7 @@ func TestRetiredConnectionIsClosed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var requests atomic.Int32
 				answer := make(chan struct{})
-				e := newEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body) // only then HTTP/1.1 sees the client leave
 					if requests.Add(1) == 1 {
 						<-answer
