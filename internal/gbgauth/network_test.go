@@ -206,8 +206,8 @@ func TestConnectingHangs(t *testing.T) {
 // proxyAddress is where HTTPS_PROXY points in these tests.
 const proxyAddress = "proxy.test:3128"
 
-// throughProxy sets the environment, which names a user, too.
-func throughProxy(t *testing.T) {
+// setProxy sets the environment, which names a user, too.
+func setProxy(t *testing.T) {
 	t.Helper()
 	t.Setenv("HTTPS_PROXY", "http://fake-user:fake-password@"+proxyAddress)
 	t.Setenv("NO_PROXY", "")
@@ -244,7 +244,7 @@ func listenAsProxy(t *testing.T, network *memnet.Network, connect http.HandlerFu
 }
 
 func TestSilentConnectionThroughAProxy(t *testing.T) {
-	throughProxy(t)
+	setProxy(t)
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -264,7 +264,7 @@ func TestSilentConnectionThroughAProxy(t *testing.T) {
 
 // What a proxy says and does is not taken for GBG's.
 func TestProxyRefuses(t *testing.T) {
-	throughProxy(t)
+	setProxy(t)
 	for _, status := range []int{403, 407, 502, 504} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -323,7 +323,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 }
 
 func TestProxyIsNotThere(t *testing.T) {
-	throughProxy(t)
+	setProxy(t)
 	synctest.Test(t, func(t *testing.T) {
 		e := newTLSEndpoint(t, true, serveToken)
 		failed := asError(t, e.fetch(t, fetchTimeout))
