@@ -213,9 +213,9 @@ func setProxy(t *testing.T) {
 	t.Setenv("NO_PROXY", "")
 }
 
-// listenAsProxy starts a proxy on a network. connect answers its CONNECT requests;
+// startProxy starts a proxy on a network. connect answers its CONNECT requests;
 // nil connects.
-func listenAsProxy(t *testing.T, network *memnet.Network, connect http.HandlerFunc) {
+func startProxy(t *testing.T, network *memnet.Network, connect http.HandlerFunc) {
 	t.Helper()
 	if connect == nil {
 		connect = func(w http.ResponseWriter, r *http.Request) {
@@ -249,7 +249,7 @@ func TestSilentConnectionThroughAProxy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newTLSEndpoint(t, http2, serveToken)
-				listenAsProxy(t, e.network, nil)
+				startProxy(t, e.network, nil)
 				require.NoError(t, e.fetch(t, fetchTimeout))
 				e.network.Silence()
 				failed := asError(t, e.fetch(t, fetchTimeout))
@@ -270,7 +270,7 @@ func TestProxyRefuses(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newTLSEndpoint(t, true, serveToken)
 				var agent string
-				listenAsProxy(t, e.network, func(w http.ResponseWriter, r *http.Request) {
+				startProxy(t, e.network, func(w http.ResponseWriter, r *http.Request) {
 					agent = r.UserAgent()
 					respond(status, "application/json", `{"error":"invalid_client"}`)(w, r)
 				})
@@ -309,7 +309,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newTLSEndpoint(t, true, serveToken)
-				listenAsProxy(t, e.network, respond(c.status, "text/html", c.body))
+				startProxy(t, e.network, respond(c.status, "text/html", c.body))
 				ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout)
 				defer cancel()
 				_, err := clientCredentials("http://example.com/token").Fetch(ctx, e.client)
