@@ -50,7 +50,7 @@ func (b *fakeNetwork) dialer(timeout time.Duration) *dialer {
 				return nil, ctx.Err()
 			}
 			time.Sleep(delay)
-			return &fakeConn{address: host, book: b}, nil
+			return &fakeConn{address: host, network: b}, nil
 		},
 	}
 }
@@ -59,13 +59,13 @@ type fakeConn struct {
 	net.Conn
 
 	address string
-	book    *fakeNetwork
+	network    *fakeNetwork
 }
 
 func (c *fakeConn) Close() error {
-	c.book.mu.Lock()
-	defer c.book.mu.Unlock()
-	c.book.closed++
+	c.network.mu.Lock()
+	defer c.network.mu.Unlock()
+	c.network.closed++
 	return nil
 }
 
