@@ -10,14 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// nameServer is a resolver that takes its time.
-type nameServer struct {
+// fakeNameServer is a resolver that takes its time.
+type fakeNameServer struct {
 	takes   time.Duration
 	err     error
 	lookups int
 }
 
-func (s *nameServer) resolve(ctx context.Context, host string) ([]string, error) {
+func (s *fakeNameServer) resolve(ctx context.Context, host string) ([]string, error) {
 	s.lookups++
 	select {
 	case <-time.After(s.takes):
@@ -34,7 +34,7 @@ func (s *nameServer) resolve(ctx context.Context, host string) ([]string, error)
 // there for the next try.
 func TestLookupOutlivesATry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &nameServer{takes: 5100 * time.Millisecond}
+		server := &fakeNameServer{takes: 5100 * time.Millisecond}
 		l := newResolver(server.resolve)
 		try := func() ([]string, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -61,7 +61,7 @@ func TestLookupOutlivesATry(t *testing.T) {
 // A lookup that fails is not kept, and one that hangs ends.
 func TestLookupFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &nameServer{err: errors.New("no such host")}
+		server := &fakeNameServer{err: errors.New("no such host")}
 		l := newResolver(server.resolve)
 		for range 2 {
 			_, err := l.resolve(t.Context(), "gbg.example")
