@@ -12,8 +12,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// foreign are texts of another party and what may be shown of them.
-func foreign() map[string]struct{ text, want string } {
+// sanitizeCases are texts of another party and what may be shown of them.
+func sanitizeCases() map[string]struct{ text, want string } {
 	return map[string]struct{ text, want string }{
 		"harmless":          {"Invalid client.", "Invalid client."},
 		"other scripts":     {"Ungültig: 無効 «é» 🙂", "Ungültig: 無効 «é» 🙂"},
@@ -60,7 +60,7 @@ func TestForeignTextIsCleaned(t *testing.T) {
 			return map[string]any{"errors": []any{map[string]string{"name": "fake", "problem": text}}}
 		},
 	}
-	for name, c := range foreign() {
+	for name, c := range sanitizeCases() {
 		for where, form := range forms {
 			t.Run(name+" in "+where, func(t *testing.T) {
 				t.Parallel()
