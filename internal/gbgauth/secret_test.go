@@ -13,8 +13,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// holders are the ways a secret gets into something that is printed.
-func holders() map[string]any {
+// valuesWithSecret are the ways a secret gets into something that is printed.
+func valuesWithSecret() map[string]any {
 	secret := gbgauth.NewSecret(fakeSecret)
 
 	return map[string]any{
@@ -43,7 +43,7 @@ func requireHidden(t *testing.T, text string) {
 func TestSecretIsNeverFormatted(t *testing.T) {
 	t.Parallel()
 
-	for name, holder := range holders() {
+	for name, holder := range valuesWithSecret() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, verb := range []string{
@@ -67,7 +67,7 @@ func TestSecretIsNeverFormatted(t *testing.T) {
 func TestSecretIsNeverEncoded(t *testing.T) {
 	t.Parallel()
 
-	for name, holder := range holders() {
+	for name, holder := range valuesWithSecret() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			text, err := json.Marshal(holder)
@@ -84,7 +84,7 @@ func TestSecretIsNeverEncoded(t *testing.T) {
 func TestSecretIsNeverLogged(t *testing.T) {
 	t.Parallel()
 
-	for name, holder := range holders() {
+	for name, holder := range valuesWithSecret() {
 		for _, asJSON := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, JSON %t", name, asJSON), func(t *testing.T) {
 				t.Parallel()
