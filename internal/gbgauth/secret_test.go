@@ -31,8 +31,8 @@ func valuesWithSecret() map[string]any {
 	}
 }
 
-// requireHidden requires the mark, and the value in no form.
-func requireHidden(t *testing.T, text string) {
+// requireRedacted requires the mark, and the value in no form.
+func requireRedacted(t *testing.T, text string) {
 	t.Helper()
 	require.Contains(t, text, "[redacted]")
 	for _, form := range []string{"%s", "%x", "%X", "% x", "%d"} {
@@ -55,11 +55,11 @@ func TestSecretIsNeverFormatted(t *testing.T) {
 
 					continue
 				}
-				requireHidden(t, fmt.Sprintf(verb, holder))
+				requireRedacted(t, fmt.Sprintf(verb, holder))
 			}
-			requireHidden(t, fmt.Sprint(holder))
-			requireHidden(t, fmt.Sprintln(holder))
-			requireHidden(t, fmt.Errorf("it was %v", holder).Error())
+			requireRedacted(t, fmt.Sprint(holder))
+			requireRedacted(t, fmt.Sprintln(holder))
+			requireRedacted(t, fmt.Errorf("it was %v", holder).Error())
 		})
 	}
 }
@@ -72,13 +72,13 @@ func TestSecretIsNeverEncoded(t *testing.T) {
 			t.Parallel()
 			text, err := json.Marshal(holder)
 			require.NoError(t, err)
-			requireHidden(t, string(text))
+			requireRedacted(t, string(text))
 		})
 	}
 
 	text, err := xml.Marshal(gbgauth.Token{AccessToken: gbgauth.NewSecret(fakeSecret)})
 	require.NoError(t, err)
-	requireHidden(t, string(text))
+	requireRedacted(t, string(text))
 }
 
 func TestSecretIsNeverLogged(t *testing.T) {
@@ -91,7 +91,7 @@ func TestSecretIsNeverLogged(t *testing.T) {
 				var out bytes.Buffer
 				logger := hclog.New(&hclog.LoggerOptions{Output: &out, JSONFormat: asJSON})
 				logger.Error("fake line", "held", holder, "formatted", hclog.Fmt("%v", holder))
-				requireHidden(t, out.String())
+				requireRedacted(t, out.String())
 			})
 		}
 	}
