@@ -22,7 +22,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-const hint = "; if the endpoint's certificate comes from a private CA, set ca_pem"
+const privateCAHint = "; if the endpoint's certificate comes from a private CA, set ca_pem"
 
 func certPEM(der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
@@ -85,7 +85,7 @@ func TestCertificateIsVerified(t *testing.T) {
 		roots  string
 		want   string
 	}{
-		{"system roots", trusted, "", "x509: certificate signed by unknown authority" + hint},
+		{"system roots", trusted, "", "x509: certificate signed by unknown authority" + privateCAHint},
 		{
 			"another private root", trusted, certPEM(expired.Certificate[0]),
 			"x509: certificate signed by unknown authority",
