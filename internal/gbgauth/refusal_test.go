@@ -16,7 +16,7 @@ func TestRefusal(t *testing.T) {
 	t.Parallel()
 
 	const unexplained = "the error response has no description"
-	foreign := func(contentType string) string {
+	notTokenEndpoint := func(contentType string) string {
 		return "the answer does not come from a token endpoint: it is neither an OAuth error nor a GBG error, and its content type is " +
 			contentType + ". Check the URL, and whether a proxy or a firewall answers in place of the endpoint"
 	}
@@ -121,20 +121,20 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "an error that is no code", status: 400,
 			body: `{"error":"INVALID_CLIENT"}`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "an error longer than any code", status: 400,
 			body: `{"error":"` + strings.Repeat("a", 65) + `"}`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "a web framework's error", status: 404,
 			body: `{"timestamp":1,"status":404,"error":"Not Found","path":"/as/token"}`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "Okta's form", status: 401,
@@ -167,8 +167,8 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "names in another case", status: 401,
 			body: `{"Error":"invalid_client"}`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "407", status: 407, contentType: "text/html",
@@ -201,14 +201,14 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "GBG GO's own form, no errors", status: 400,
 			body: `{"errors":[]}`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "GBG GO's own form, errors not a list", status: 400,
 			body: `{"errors":{"name":"BadRequest"}}`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "both forms", status: 400,
@@ -220,37 +220,37 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "401 HTML", status: 401, contentType: "text/html", requestID: "fake-request-3",
 			body: `<html><h1>invalid_client</h1></html>`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("text/html"),
-			text: foreign("text/html"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("text/html"),
+			text: notTokenEndpoint("text/html"),
 		},
 		{
 			name: "400 form", status: 400, contentType: "application/x-www-form-urlencoded",
 			body: `error=invalid_client`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/x-www-form-urlencoded"),
-			text: foreign("application/x-www-form-urlencoded"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/x-www-form-urlencoded"),
+			text: notTokenEndpoint("application/x-www-form-urlencoded"),
 		},
 		{
 			name: "400 JSON list", status: 400,
 			body: `["invalid_client"]`,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "403 empty", status: 403,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "404 text", status: 404, contentType: "text/plain",
 			body: "404 page not found",
-			kind: gbgauth.NotTokenEndpoint, description: foreign("text/plain"),
-			text: foreign("text/plain"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("text/plain"),
+			text: notTokenEndpoint("text/plain"),
 		},
 		{
 			name: "a token with a 4xx is no token", status: 400,
 			body: tokenResponse,
-			kind: gbgauth.NotTokenEndpoint, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 
 		// Not now.
