@@ -15,7 +15,7 @@ import (
 func TestRefusal(t *testing.T) {
 	t.Parallel()
 
-	const unexplained = "the error response has no description"
+	const noDescription = "the error response has no description"
 	notTokenEndpoint := func(contentType string) string {
 		return "the answer does not come from a token endpoint: it is neither an OAuth error nor a GBG error, and its content type is " +
 			contentType + ". Check the URL, and whether a proxy or a firewall answers in place of the endpoint"
@@ -256,8 +256,8 @@ func TestRefusal(t *testing.T) {
 		// Not now.
 		{
 			name: "408", status: 408,
-			kind: gbgauth.ServerError, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ServerError, description: noDescription,
+			text: noDescription,
 		},
 		{
 			name: "429", status: 429, requestID: "fake-request-4",
@@ -290,8 +290,8 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "502 HTML", status: 502, contentType: "text/html",
 			body: `<html><h1>502 Bad Gateway</h1></html>`,
-			kind: gbgauth.ServerError, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ServerError, description: noDescription,
+			text: noDescription,
 		},
 		{
 			name: "503 with invalid_client", status: 503,
@@ -302,8 +302,8 @@ func TestRefusal(t *testing.T) {
 		},
 		{
 			name: "504 empty", status: 504,
-			kind: gbgauth.ServerError, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ServerError, description: noDescription,
+			text: noDescription,
 		},
 	}
 	for _, c := range cases {
