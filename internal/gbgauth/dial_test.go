@@ -109,7 +109,7 @@ func TestDial(t *testing.T) {
 }
 
 // A caller who gives up ends all attempts.
-func TestDialIsCancelled(t *testing.T) {
+func TestDialCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		book := &fakeNetwork{addresses: []string{"192.0.2.1", "192.0.2.2"}, delays: map[string]time.Duration{"192.0.2.2": time.Second}}
 		ctx, cancel := context.WithTimeout(t.Context(), attemptDelay/2)

@@ -25,7 +25,7 @@ func exchangeRequest(tokenURL string) gbgauth.Exchange {
 	}
 }
 
-func TestExchangeOnTheWire(t *testing.T) {
+func TestExchangeForm(t *testing.T) {
 	t.Parallel()
 	documented := url.Values{
 		"grant_type":    {"id_auth"},
@@ -67,7 +67,7 @@ func TestExchangeOnTheWire(t *testing.T) {
 }
 
 // The example in GBG's documentation has null for everything.
-func TestExchangeForNothing(t *testing.T) {
+func TestExchangeResponseWithoutToken(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
 		"null":    `{"access_token":null,"expires_in":null,"token_type":null}`,
@@ -84,7 +84,7 @@ func TestExchangeForNothing(t *testing.T) {
 }
 
 // Whoever explains what is wrong with a token may quote it, or a part of it.
-func TestExchangeShowsNoToken(t *testing.T) {
+func TestExchangeErrorRedactsIDToken(t *testing.T) {
 	t.Parallel()
 	parts := strings.Split(fakeJWT, ".")
 	for _, quoted := range append([]string{fakeJWT, url.QueryEscape(fakeJWT)}, parts[1:]...) {
@@ -99,7 +99,7 @@ func TestExchangeShowsNoToken(t *testing.T) {
 
 // The constant that GBG documents is a word like any other; a secret of one's own
 // is not.
-func TestExchangeSecretInAnError(t *testing.T) {
+func TestExchangeErrorRedactsClientSecret(t *testing.T) {
 	t.Parallel()
 	for secret, want := range map[string]string{
 		gbgauth.DefaultExchangeClientSecret: "Wrong secret.",

@@ -25,8 +25,8 @@ func newFakeClient(status int, header string, content []byte) (*gbgauth.Client, 
 	return gbgauth.NewClientWithTransport(transport), transport
 }
 
-// FuzzExchangeAnswer does as FuzzAnswer for GBG Identity Solution's endpoint.
-func FuzzExchangeAnswer(f *testing.F) {
+// FuzzExchangeResponse does as FuzzTokenResponse for GBG Identity Solution's endpoint.
+func FuzzExchangeResponse(f *testing.F) {
 	parts := strings.Split(fakeJWT, ".")
 	for _, seed := range []struct {
 		status uint16
@@ -60,9 +60,9 @@ func FuzzExchangeAnswer(f *testing.F) {
 	})
 }
 
-// FuzzRevocationAnswer: a revocation has gone well or has failed with an *Error
+// FuzzRevocationResponse: a revocation has gone well or has failed with an *Error
 // that can be shown.
-func FuzzRevocationAnswer(f *testing.F) {
+func FuzzRevocationResponse(f *testing.F) {
 	for _, seed := range []struct {
 		status uint16
 		header string
@@ -93,9 +93,9 @@ func FuzzRevocationAnswer(f *testing.F) {
 	})
 }
 
-// FuzzEcho: a server that quotes the request's secret back, in whatever form and
+// FuzzRedact: a server that quotes the request's secret back, in whatever form and
 // in the middle of whatever, is not quoted by us.
-func FuzzEcho(f *testing.F) {
+func FuzzRedact(f *testing.F) {
 	for _, secret := range []string{
 		"", "a", "/secret+0001=", `"\`, "é🙂", "%2F%2f", "<&>", ".part.one", " two  spaces", "[redacted]",
 	} {

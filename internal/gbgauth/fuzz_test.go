@@ -45,9 +45,9 @@ func (c *fakeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// FuzzAnswer: whatever comes back is a token that can be used or an *Error that
+// FuzzTokenResponse: whatever comes back is a token that can be used or an *Error that
 // can be shown.
-func FuzzAnswer(f *testing.F) {
+func FuzzTokenResponse(f *testing.F) {
 	const secret = "fake/secret+0001="
 	const good = `{"access_token":"fake","token_type":"Bearer","expires_in":3600}`
 	for _, seed := range []struct {

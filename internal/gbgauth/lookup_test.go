@@ -32,7 +32,7 @@ func (s *fakeNameServer) resolve(ctx context.Context, host string) ([]string, er
 
 // A lookup that takes longer than one try, because the first name server is dead, is
 // there for the next try.
-func TestLookupOutlivesATry(t *testing.T) {
+func TestLookupOutlivesRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &fakeNameServer{takes: 5100 * time.Millisecond}
 		l := newResolver(server.resolve)
@@ -59,7 +59,7 @@ func TestLookupOutlivesATry(t *testing.T) {
 }
 
 // A lookup that fails is not kept, and one that hangs ends.
-func TestLookupFails(t *testing.T) {
+func TestLookupError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &fakeNameServer{err: errors.New("no such host")}
 		l := newResolver(server.resolve)

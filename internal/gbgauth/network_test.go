@@ -71,7 +71,7 @@ func serveToken(w http.ResponseWriter, r *http.Request) {
 }
 
 // A connection that has gone silent is left after one try.
-func TestSilentConnectionIsLeft(t *testing.T) {
+func TestSilentConnectionNotReused(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 }
 
 // So is one whose answer stops in the middle.
-func TestSilenceInAnAnswer(t *testing.T) {
+func TestSilentConnectionDuringResponse(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestSilenceInAnAnswer(t *testing.T) {
 }
 
 // A caller who leaves before a silent connection shows itself leaves it for all.
-func TestSilentConnectionAndImpatientCallers(t *testing.T) {
+func TestSilentConnectionNotReusedAfterCancel(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestSilentConnectionAndImpatientCallers(t *testing.T) {
 }
 
 // One slow answer over HTTP/2 does not cost the others on its connection theirs.
-func TestSlowAnswerBesideOthers(t *testing.T) {
+func TestSlowResponseDoesNotAffectOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var requests atomic.Int32
 		e := newTLSEndpoint(t, true, func(w http.ResponseWriter, r *http.Request) {
@@ -165,7 +165,7 @@ func TestSlowAnswerBesideOthers(t *testing.T) {
 }
 
 // A handshake that hangs ends by itself, before the try does.
-func TestTLSHandshakeHangs(t *testing.T) {
+func TestTLSHandshakeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &memnet.Network{}
 		listener := network.Listen(gbgAddress)
@@ -187,7 +187,7 @@ func TestTLSHandshakeHangs(t *testing.T) {
 }
 
 // So does connecting.
-func TestConnectingHangs(t *testing.T) {
+func TestConnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &memnet.Network{}
 		listener := network.Listen(gbgAddress) // nobody accepts
@@ -243,7 +243,7 @@ func startProxy(t *testing.T, network *memnet.Network, connect http.HandlerFunc)
 	server.Start()
 }
 
-func TestSilentConnectionThroughAProxy(t *testing.T) {
+func TestSilentConnectionThroughProxy(t *testing.T) {
 	setProxy(t)
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
@@ -263,7 +263,7 @@ func TestSilentConnectionThroughAProxy(t *testing.T) {
 }
 
 // What a proxy says and does is not taken for GBG's.
-func TestProxyRefuses(t *testing.T) {
+func TestProxyConnectError(t *testing.T) {
 	setProxy(t)
 	for _, status := range []int{403, 407, 502, 504} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestProxyRefuses(t *testing.T) {
 
 // Without TLS a proxy's answers look like the endpoint's: they name the proxy, unless
 // they have words of a token endpoint.
-func TestProxyAnswersWithoutTLS(t *testing.T) {
+func TestProxyResponseWithoutTLS(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://fake-user:fake-password@"+proxyAddress)
 	t.Setenv("NO_PROXY", "")
 	for _, c := range []struct {
@@ -322,7 +322,7 @@ func TestProxyAnswersWithoutTLS(t *testing.T) {
 	}
 }
 
-func TestProxyIsNotThere(t *testing.T) {
+func TestProxyUnreachable(t *testing.T) {
 	setProxy(t)
 	synctest.Test(t, func(t *testing.T) {
 		e := newTLSEndpoint(t, true, serveToken)
@@ -334,7 +334,7 @@ func TestProxyIsNotThere(t *testing.T) {
 
 // A setting that cannot be read is not a wish to go without a proxy. It may hold a
 // password, so it is not shown.
-func TestProxySettingThatCannotBeRead(t *testing.T) {
+func TestInvalidProxySetting(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "")
 	t.Setenv("https_proxy", "::fake-password")
 	synctest.Test(t, func(t *testing.T) {
@@ -365,7 +365,7 @@ func TestProxySettingThatCannotBeRead(t *testing.T) {
 
 // A peer that has lost its connections says so only when one is used. One of them is
 // enough to leave them all.
-func TestLostConnectionsAreLeft(t *testing.T) {
+func TestResetConnectionsNotReused(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -394,7 +394,7 @@ func TestLostConnectionsAreLeft(t *testing.T) {
 
 // Connections that are not used again are closed as soon as the last request on them
 // has ended.
-func TestRetiredConnectionIsClosed(t *testing.T) {
+func TestReplacedConnectionClosed(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 const longSecret = `fake-"secret"-0001-of-some-length`
 
 // A server that explains what is wrong with a secret may quote a piece of it.
-func TestPieceOfASecretIsHidden(t *testing.T) {
+func TestRedactFragment(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		longSecret:                                  "[redacted]",
@@ -36,7 +36,7 @@ func TestPieceOfASecretIsHidden(t *testing.T) {
 }
 
 // What is left of two secrets that overlap would be a piece of one.
-func TestOverlappingSecretsAreHidden(t *testing.T) {
+func TestRedactOverlappingSecrets(t *testing.T) {
 	t.Parallel()
 	request := exchangeRequest(serve(t, respond(http.StatusBadRequest, "application/json",
 		`{"error":"invalid_request","error_description":"fake-exchange-secret-and-a-token"}`)))
@@ -47,7 +47,7 @@ func TestOverlappingSecretsAreHidden(t *testing.T) {
 }
 
 // A secret of little more than space is shorter in one line than as it is.
-func TestSecretThatShrinksIsHidden(t *testing.T) {
+func TestRedactSecretWithSpaces(t *testing.T) {
 	t.Parallel()
 	request := clientCredentials(serve(t, respond(http.StatusBadRequest, "application/json",
 		`{"error":"invalid_request","error_description":"fake pw"}`)))
@@ -56,7 +56,7 @@ func TestSecretThatShrinksIsHidden(t *testing.T) {
 }
 
 // A success is shown too: its scope in answers, warnings and logs.
-func TestTokenShowsNoSecret(t *testing.T) {
+func TestRedactTokenTypeAndScope(t *testing.T) {
 	t.Parallel()
 	token := strings.Repeat("fake-token-", 3)
 	request := clientCredentials(serve(t, respond(http.StatusOK, "application/json", fmt.Sprintf(
@@ -76,7 +76,7 @@ func TestTokenShowsNoSecret(t *testing.T) {
 }
 
 // net/http quotes what it cannot read, as Go writes texts.
-func TestAnswerThatIsNoHTTP(t *testing.T) {
+func TestRedactMalformedHTTP(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{
 		longSecret + "\r\n\r\n",

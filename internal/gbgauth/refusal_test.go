@@ -12,7 +12,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-func TestRefusal(t *testing.T) {
+func TestErrorResponse(t *testing.T) {
 	t.Parallel()
 
 	const noDescription = "the error response has no description"
@@ -337,7 +337,7 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-func TestKindNames(t *testing.T) {
+func TestKindString(t *testing.T) {
 	t.Parallel()
 
 	for kind, want := range map[gbgauth.Kind]string{
@@ -357,7 +357,7 @@ func TestKindNames(t *testing.T) {
 }
 
 // An identity provider has more words for a client that it refuses.
-func TestClientRefusedByAnIdentityProvider(t *testing.T) {
+func TestIdentityProviderAccessDenied(t *testing.T) {
 	t.Parallel()
 	const auth0 = `{"error":"access_denied","error_description":"Unauthorized"}`
 	for status, want := range map[int]gbgauth.Kind{401: gbgauth.RefusedClient, 403: gbgauth.RefusedRequest, 503: gbgauth.ServerError} {

@@ -16,7 +16,7 @@ import (
 
 type unexported struct{ secret gbgauth.Secret }
 
-func TestSecretHidesInUnexportedFields(t *testing.T) {
+func TestSecretInUnexportedField(t *testing.T) {
 	held := unexported{gbgauth.NewSecret(fakeSecret)}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		text := fmt.Sprintf(verb, held) + fmt.Sprintf(verb, &held)
@@ -28,20 +28,20 @@ func TestSecretHidesInUnexportedFields(t *testing.T) {
 	require.NotContains(t, out.String(), fakeSecret)
 }
 
-func TestSecretHidesFromVerbsThatBypassFormat(t *testing.T) {
+func TestSecretVerbsWithoutFormat(t *testing.T) {
 	for _, verb := range []string{"%p", "%w"} {
 		require.NotContains(t, fmt.Sprintf(verb, gbgauth.NewSecret(fakeSecret)), fakeSecret, verb)
 	}
 }
 
-func TestLongScopeIsKeptWhole(t *testing.T) {
+func TestTokenLongScope(t *testing.T) {
 	scope := strings.TrimSpace(strings.Repeat("fake.scope ", 60))
 	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"fake","scope":"`+scope+`"}`))))
 	require.NoError(t, err)
 	require.Equal(t, scope, got.Scope)
 }
 
-func TestRefusalWithOddFieldsKeepsItsCode(t *testing.T) {
+func TestErrorResponseMalformedFields(t *testing.T) {
 	for _, rest := range []string{`"expires_in":0.5`, `"error_description":["no"]`, `"error_uri":{}`, `"token_type":1`} {
 		got := fetchError(t, clientCredentials(serve(t, respond(401, "application/json", `{"error":"invalid_client",`+rest+`}`))))
 		require.Equal(t, gbgauth.RefusedClient, got.Kind, rest)
@@ -50,14 +50,14 @@ func TestRefusalWithOddFieldsKeepsItsCode(t *testing.T) {
 	require.Equal(t, "why", got.Description)
 }
 
-func TestExpiresInThatOnlyLooksLikeANumber(t *testing.T) {
+func TestTokenLifetimeNotJSONNumber(t *testing.T) {
 	for _, v := range []string{"inf", "Infinity", "+Inf", "0x1p10"} {
 		got := fetchError(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"fake","expires_in":"`+v+`"}`))))
 		require.Equal(t, "expires_in is not a number", got.Description, v)
 	}
 }
 
-func TestMalformedPEMIsRefused(t *testing.T) {
+func TestRootsMalformedPEM(t *testing.T) {
 	good := certPEM(selfSigned(t, nil).Certificate[0])
 	for _, roots := range []string{
 		"-----BEGIN PRIVATE KEY-----\nnot!base64\n-----END PRIVATE KEY-----\n" + good,
@@ -69,11 +69,11 @@ func TestMalformedPEMIsRefused(t *testing.T) {
 	}
 }
 
-func TestURLWithNewlineIsOneLine(t *testing.T) {
+func TestErrorURLWithNewline(t *testing.T) {
 	fetchError(t, clientCredentials("https://127.0.0.1/\nforged"))
 }
 
-func TestSecretInEveryFormIsRedacted(t *testing.T) {
+func TestRedactEncodedSecret(t *testing.T) {
 	for secret, echo := range map[string]string{
 		"fake secret":  "fake%20secret",
 		"fake/secret":  "fake%2fsecret",
@@ -87,14 +87,14 @@ func TestSecretInEveryFormIsRedacted(t *testing.T) {
 	}
 }
 
-func TestLargeTokenWithAngleBrackets(t *testing.T) {
+func TestLargeToken(t *testing.T) {
 	token := strings.Repeat("<", 200_000)
 	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"`+token+`"}`))))
 	require.NoError(t, err)
 	require.Equal(t, token, got.AccessToken.Reveal())
 }
 
-func TestHintAtCAOnlyForUnknownCA(t *testing.T) {
+func TestPrivateCAHintOnlyForUnknownCA(t *testing.T) {
 	cert := selfSigned(t, func(c *x509.Certificate) { c.IPAddresses = nil; c.DNSNames = []string{"gbg.example"} })
 	server, _ := serveTLS(t, tlsConfig(cert), false)
 	_, err := clientCredentials(server.URL).Fetch(t.Context(), newClient(t, certPEM(cert.Certificate[0])))

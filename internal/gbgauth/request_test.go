@@ -30,7 +30,7 @@ func recordRequests(requests chan<- receivedRequest) http.HandlerFunc {
 	}
 }
 
-func TestRequestOnTheWire(t *testing.T) {
+func TestClientCredentialsForm(t *testing.T) {
 	t.Parallel()
 
 	const odd = "fäke+/=&%; \"s\"\\x"
@@ -99,7 +99,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 }
 
-func TestRequestKeepsPathAndQueryOfTheURL(t *testing.T) {
+func TestTokenURLPathAndQuery(t *testing.T) {
 	t.Parallel()
 	requests := make(chan receivedRequest, 10)
 	server := newServer(t, recordRequests(requests))
@@ -111,7 +111,7 @@ func TestRequestKeepsPathAndQueryOfTheURL(t *testing.T) {
 	require.Equal(t, uri, (<-requests).uri)
 }
 
-func TestRequestsThatAskTheSameAreEqual(t *testing.T) {
+func TestClientCredentialsEqual(t *testing.T) {
 	t.Parallel()
 	one, other := clientCredentials("https://fake.example/token"), clientCredentials("https://fake.example/token")
 	require.True(t, one == other)

@@ -18,7 +18,7 @@ func revocationRequest(at string) gbgauth.Revocation {
 }
 
 // A success has no body that means anything (RFC 7009 section 2.2).
-func TestRevocationOnTheWire(t *testing.T) {
+func TestRevocationForm(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", "{}", "ok", "<html>"} {
 		requests := make(chan receivedRequest, 10)
@@ -42,7 +42,7 @@ func TestRevocationOnTheWire(t *testing.T) {
 	}
 }
 
-func TestRevocationRefused(t *testing.T) {
+func TestRevocationError(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		status int

@@ -43,7 +43,7 @@ func sanitizeCases() map[string]struct{ text, want string } {
 	}
 }
 
-func TestForeignTextIsCleaned(t *testing.T) {
+func TestSanitizeErrorFields(t *testing.T) {
 	t.Parallel()
 
 	forms := map[string]func(text string) any{
@@ -75,7 +75,7 @@ func TestForeignTextIsCleaned(t *testing.T) {
 	}
 }
 
-func TestInvalidUTF8IsCleaned(t *testing.T) {
+func TestSanitizeInvalidUTF8(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct{ raw, want string }{
@@ -97,7 +97,7 @@ func TestInvalidUTF8IsCleaned(t *testing.T) {
 	}
 }
 
-func TestRequestIDIsCleaned(t *testing.T) {
+func TestSanitizeRequestID(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct{ id, want string }{
@@ -129,7 +129,7 @@ func TestRequestIDIsCleaned(t *testing.T) {
 }
 
 // A secret goes out URL-encoded, so that is how it may come back.
-func TestSecretIsRemovedInBothForms(t *testing.T) {
+func TestRedactSecretAndItsURLEncoding(t *testing.T) {
 	t.Parallel()
 
 	for name, secret := range map[string]string{
@@ -162,14 +162,14 @@ func TestSecretIsRemovedInBothForms(t *testing.T) {
 	}
 }
 
-func TestWithoutASecretNothingIsRemoved(t *testing.T) {
+func TestRedactWithoutSecret(t *testing.T) {
 	t.Parallel()
 	request := clientCredentials(serve(t, respond(400, "application/json", `{"error":"invalid_request","error_description":"a b"}`)))
 	request.ClientSecret = gbgauth.Secret{}
 	require.Equal(t, "a b", fetchError(t, request).Description)
 }
 
-func TestTokenTypeAndScopeAreCleaned(t *testing.T) {
+func TestSanitizeTokenTypeAndScope(t *testing.T) {
 	t.Parallel()
 	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json",
 		`{"access_token":"fake-token-0001","token_type":"Bea\u0000rer\n","scope":" one\n\u202etwo\u001b[2J "}`))))

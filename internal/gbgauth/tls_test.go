@@ -166,7 +166,7 @@ func TestTLSVersion(t *testing.T) {
 	}
 }
 
-func TestRootsThatAreRefused(t *testing.T) {
+func TestRootsInvalid(t *testing.T) {
 	t.Parallel()
 	good := certPEM(selfSigned(t, nil).Certificate[0])
 	block := func(typ string) string {

@@ -138,7 +138,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-func TestTokenIsKeptByteForByte(t *testing.T) {
+func TestAccessTokenUnchanged(t *testing.T) {
 	t.Parallel()
 
 	for name, value := range map[string]string{
@@ -326,7 +326,7 @@ func TestErrorWithStatus200(t *testing.T) {
 	}
 }
 
-func TestAnswerSize(t *testing.T) {
+func TestResponseSize(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
 	padded := tokenResponse + strings.Repeat(" ", limit-len(tokenResponse))
@@ -386,7 +386,7 @@ func TestTokenCompressed(t *testing.T) {
 }
 
 // An answer that breaks off says nothing about the client, whatever its status.
-func TestTruncatedBody(t *testing.T) {
+func TestResponseEndsEarly(t *testing.T) {
 	t.Parallel()
 
 	for status, body := range map[int]string{

@@ -20,7 +20,7 @@ import (
 )
 
 // A redirect would carry the client's secret to an address nobody configured.
-func TestRedirectIsNeverFollowed(t *testing.T) {
+func TestRedirect(t *testing.T) {
 	t.Parallel()
 
 	for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308} {
@@ -56,7 +56,7 @@ func TestRedirectIsNeverFollowed(t *testing.T) {
 }
 
 // A revocation carries a secret and a token: it is not redirected either.
-func TestRevocationFollowsNoRedirect(t *testing.T) {
+func TestRevocationRedirect(t *testing.T) {
 	t.Parallel()
 	var there atomic.Int32
 	other := serve(t, func(http.ResponseWriter, *http.Request) { there.Add(1) })
@@ -84,7 +84,7 @@ func TestConnectionRefused(t *testing.T) {
 	require.True(t, got.Temporary())
 }
 
-func TestConnectionBroken(t *testing.T) {
+func TestConnectionClosed(t *testing.T) {
 	t.Parallel()
 
 	for name, breakOff := range map[string]func(*net.TCPConn) error{
@@ -208,7 +208,7 @@ func TestDeadlineAlreadyPassed(t *testing.T) {
 	require.Zero(t, requests.Load())
 }
 
-func TestCancellationIsTheContextsOwn(t *testing.T) {
+func TestCancelReturnsContextCause(t *testing.T) {
 	t.Parallel()
 
 	for name, begin := range map[string]func(http.ResponseWriter) error{
@@ -248,7 +248,7 @@ func TestCancellationIsTheContextsOwn(t *testing.T) {
 	})
 }
 
-func TestURLThatCannotBeAsked(t *testing.T) {
+func TestInvalidURL(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct{ url, want string }{

@@ -14,7 +14,7 @@ import (
 
 // What follows an answer on the same connection is the beginning of the next one:
 // if it quotes the secret of the request before, the next error must not show it.
-func TestSecretOfAnotherRequestIsNotShown(t *testing.T) {
+func TestErrorOmitsUnsolicitedResponse(t *testing.T) {
 	t.Parallel()
 	const other = "fake-secret-of-another-request"
 	for _, garbage := range []string{other, other + `"x`, "HTTP/1.1 " + other, "HTTP/1.1 200 OK\r\n" + other + "\r\n\r\n", "HTTP/9 200 " + other} {
