@@ -59,7 +59,7 @@ type fakeConn struct {
 	net.Conn
 
 	address string
-	network    *fakeNetwork
+	network *fakeNetwork
 }
 
 func (c *fakeConn) Close() error {
