@@ -114,3 +114,38 @@ func TestExchangeErrorRedactsClientSecret(t *testing.T) {
 		require.Equal(t, want, failed.Description)
 	}
 }
+
+// FuzzExchangeResponse does as FuzzTokenResponse for GBG Identity Solution's endpoint.
+func FuzzExchangeResponse(f *testing.F) {
+	parts := strings.Split(fakeJWT, ".")
+	for _, seed := range []struct {
+		status uint16
+		header string
+		body   string
+	}{
+		{200, "", tokenResponse},
+		{200, fakeJWT, `{"access_token":"` + fakeToken + `","token_type":"` + fakeJWT + `","scope":"` + parts[1] + `"}`},
+		{200, "", `{"access_token":null,"expires_in":null,"token_type":null}`},
+		{400, parts[2], `{"error":"invalid_grant","error_description":"The token ` + fakeJWT + ` has expired."}`},
+		{400, "", `{"errors":[{"name":"` + parts[1] + `","problem":"` + fakeSecret + `"}]}`},
+		{500, "text/html", "<html>" + fakeJWT + "</html>"},
+	} {
+		f.Add(seed.status, seed.header, []byte(seed.body))
+	}
+	request := exchangeRequest("https://fake.example/authenticate/v1/connect/token")
+	request.ClientSecret = gbgauth.NewSecret(fakeSecret)
+
+	f.Fuzz(func(t *testing.T, status uint16, header string, content []byte) {
+		client, transport := newFakeClient(int(status), header, content)
+		got, err := request.Fetch(t.Context(), client)
+		require.Equal(t, 1, transport.requests)
+		require.True(t, transport.body.closed)
+		if err == nil {
+			requireValidToken(t, transport.status, got)
+			requireSafe(t, "type "+got.Type+", scope "+got.Scope, fakeSecret, parts[1], parts[2])
+			return
+		}
+		require.Nil(t, got)
+		requireSafe(t, asError(t, err).Error(), fakeSecret, parts[1], parts[2])
+	})
+}

@@ -1,7 +1,11 @@
 package gbgauth_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"html"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -118,5 +122,135 @@ func BenchmarkRedactLargeToken(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+func TestRedactEncodedSecret(t *testing.T) {
+	for secret, echo := range map[string]string{
+		"fake secret":  "fake%20secret",
+		"fake/secret":  "fake%2fsecret",
+		"fake secret2": "fake\\tsecret2",
+		"fake&secret":  "fake&amp;secret",
+		"act":          "act",
+	} {
+		request := clientCredentials(serve(t, respond(400, "application/json", `{"error":"e","error_description":"`+echo+`"}`)))
+		request.ClientSecret = gbgauth.NewSecret(secret)
+		require.Equal(t, "[redacted]", fetchError(t, request).Description, secret)
+	}
+}
+
+// A secret goes out URL-encoded, so that is how it may come back.
+func TestRedactSecretAndItsURLEncoding(t *testing.T) {
+	t.Parallel()
+
+	for name, secret := range map[string]string{
+		"plain":         fakeSecret,
+		"base64":        "ZmFrZS1zZWNyZXQ+/w==",
+		"punctuation":   `~fake!@#$%^&*()_+{}|:"<>?;',./`,
+		"not ASCII":     "fäke-sécret-秘密",
+		"backslashes":   `fake\n\u0041\\secret`,
+		"looks encoded": "fake%2Bsecret%25",
+		"hyphen first":  "-fake",
+		"with a space":  "fake secret",
+		"an expression": `fake.*[a-z]+(secret)?$`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			encoded := url.QueryEscape(secret)
+			body, err := json.Marshal(map[string]string{
+				"error":             "invalid_request",
+				"error_description": "sent " + secret + " as client_secret=" + encoded + "&x=" + secret,
+			})
+			require.NoError(t, err)
+			endpoint := serve(t, respond(400, "application/json", string(body)))
+			request := clientCredentials(endpoint)
+			request.ClientSecret = gbgauth.NewSecret(secret)
+
+			got := fetchError(t, request)
+			require.Equal(t, "sent [redacted] as client_secret=[redacted]&x=[redacted]", got.Description)
+			requireSafe(t, got.Error(), secret, encoded)
+		})
+	}
+}
+
+func TestRedactWithoutSecret(t *testing.T) {
+	t.Parallel()
+	request := clientCredentials(serve(t, respond(400, "application/json", `{"error":"invalid_request","error_description":"a b"}`)))
+	request.ClientSecret = gbgauth.Secret{}
+	require.Equal(t, "a b", fetchError(t, request).Description)
+}
+
+// FuzzRedact: a server that quotes the request's secret back, in whatever form and
+// in the middle of whatever, is not quoted by us.
+func FuzzRedact(f *testing.F) {
+	for _, secret := range []string{
+		"", "a", "/secret+0001=", `"\`, "é🙂", "%2F%2f", "<&>", ".part.one", " two  spaces", "[redacted]",
+	} {
+		f.Add(secret, "", "")
+		f.Add(secret, "The secret ", " is wrong.")
+		f.Add(secret, "fake-secret-", "fake-secret-")
+	}
+	f.Fuzz(func(t *testing.T, rest, before, after string) {
+		if len(rest)+len(before)+len(after) > 1000 {
+			t.Skip("longer says nothing new, and takes its time")
+		}
+		// Whatever the rest is, the beginning is long enough to be known again.
+		secret := strings.ToValidUTF8("fake-secret-0001"+rest, "")
+		if strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			t.Skip("config refuses it")
+		}
+		request := clientCredentials("https://fake.example/as/token.oauth2")
+		request.ClientSecret = gbgauth.NewSecret(secret)
+		quoted, err := json.Marshal(secret)
+		require.NoError(t, err)
+		for _, form := range []string{
+			secret, url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret),
+			strings.Trim(strconv.Quote(secret), `"`), strings.Trim(string(quoted), `"`),
+		} {
+			text := before + form + after
+			for _, status := range []int{http.StatusOK, http.StatusBadRequest} {
+				for _, content := range []map[string]any{
+					{"error": text, "error_description": text},
+					{"errors": []any{map[string]any{"name": text, "problem": text}}},
+					{"access_token": fakeToken, "token_type": text, "scope": text},
+				} {
+					encoded, err := json.Marshal(content)
+					require.NoError(t, err)
+					client, _ := newFakeClient(status, text, encoded)
+					var said string
+					if got, err := request.Fetch(t.Context(), client); err != nil {
+						said = asError(t, err).Error()
+					} else {
+						said = got.Type + got.Scope
+					}
+					require.NotContains(t, said, "fake-secret-0001", "%q quoted as %q", secret, form)
+				}
+			}
+		}
+	})
+}
+
+// What follows an answer on the same connection is the beginning of the next one:
+// if it quotes the secret of the request before, the next error must not show it.
+func TestErrorOmitsUnsolicitedResponse(t *testing.T) {
+	t.Parallel()
+	const other = "fake-secret-of-another-request"
+	for _, garbage := range []string{other, other + `"x`, "HTTP/1.1 " + other, "HTTP/1.1 200 OK\r\n" + other + "\r\n\r\n", "HTTP/9 200 " + other} {
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		go func() {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, _ = conn.Read(make([]byte, 4096))
+			_, _ = io.WriteString(conn, garbage+"\r\n")
+		}()
+		_, err = clientCredentials(fmt.Sprintf("http://%s/token", listener.Addr())).Fetch(t.Context(), newClient(t, ""))
+		require.NoError(t, listener.Close())
+		failed := asError(t, err)
+		require.Equal(t, gbgauth.Unreachable, failed.Kind, http.StatusText(failed.Status))
+		requireSafe(t, failed.Error(), other)
 	}
 }

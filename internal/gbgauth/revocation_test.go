@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,4 +69,51 @@ func TestRevocationError(t *testing.T) {
 	require.Equal(t, gbgauth.Unreachable, failed.Kind)
 	failed = asError(t, revocationRequest("http://127.0.0.1:-1/\x00").Send(t.Context(), newClient(t, "")))
 	require.Equal(t, gbgauth.Unreachable, failed.Kind)
+}
+
+// FuzzRevocationResponse: a revocation has gone well or has failed with an *Error
+// that can be shown.
+func FuzzRevocationResponse(f *testing.F) {
+	for _, seed := range []struct {
+		status uint16
+		header string
+		body   string
+	}{
+		{200, "", ""},
+		{200, fakeToken, "<html>"},
+		{302, "", "moved"},
+		{400, fakeSecret, `{"error":"unsupported_token_type","error_description":"` + fakeToken + `"}`},
+		{401, "", `{"error":"invalid_client","error_description":"` + fakeSecret + `"}`},
+		{503, "", `{"errors":[{"name":"` + fakeToken + `","problem":"` + fakeSecret + `"}]}`},
+	} {
+		f.Add(seed.status, seed.header, []byte(seed.body))
+	}
+	request := revocationRequest("https://fake.example/as/revoke_token.oauth2")
+
+	f.Fuzz(func(t *testing.T, status uint16, header string, content []byte) {
+		client, transport := newFakeClient(int(status), header, content)
+		err := request.Send(t.Context(), client)
+		require.Equal(t, 1, transport.requests)
+		require.True(t, transport.body.closed)
+		if err == nil {
+			require.Less(t, transport.status, 400)
+			require.False(t, transport.status >= 300, "a redirect revokes nothing")
+			return
+		}
+		requireSafe(t, asError(t, err).Error(), fakeSecret, fakeToken)
+	})
+}
+
+// A revocation carries a secret and a token: it is not redirected either.
+func TestRevocationRedirect(t *testing.T) {
+	t.Parallel()
+	var there atomic.Int32
+	other := serve(t, func(http.ResponseWriter, *http.Request) { there.Add(1) })
+	here := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other, http.StatusTemporaryRedirect)
+	})
+	err := gbgauth.Revocation{URL: here, ClientID: fakeID, ClientSecret: gbgauth.NewSecret(fakeSecret), Token: gbgauth.NewSecret(fakeToken)}.
+		Send(t.Context(), newClient(t, ""))
+	require.Equal(t, gbgauth.NotAToken, asError(t, err).Kind)
+	require.Zero(t, there.Load())
 }

@@ -3,13 +3,10 @@ package gbgauth_test
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // sanitizeCases are texts of another party and what may be shown of them.
@@ -126,47 +123,6 @@ func TestSanitizeRequestID(t *testing.T) {
 			})
 		}
 	}
-}
-
-// A secret goes out URL-encoded, so that is how it may come back.
-func TestRedactSecretAndItsURLEncoding(t *testing.T) {
-	t.Parallel()
-
-	for name, secret := range map[string]string{
-		"plain":         fakeSecret,
-		"base64":        "ZmFrZS1zZWNyZXQ+/w==",
-		"punctuation":   `~fake!@#$%^&*()_+{}|:"<>?;',./`,
-		"not ASCII":     "fäke-sécret-秘密",
-		"backslashes":   `fake\n\u0041\\secret`,
-		"looks encoded": "fake%2Bsecret%25",
-		"hyphen first":  "-fake",
-		"with a space":  "fake secret",
-		"an expression": `fake.*[a-z]+(secret)?$`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			encoded := url.QueryEscape(secret)
-			body, err := json.Marshal(map[string]string{
-				"error":             "invalid_request",
-				"error_description": "sent " + secret + " as client_secret=" + encoded + "&x=" + secret,
-			})
-			require.NoError(t, err)
-			endpoint := serve(t, respond(400, "application/json", string(body)))
-			request := clientCredentials(endpoint)
-			request.ClientSecret = gbgauth.NewSecret(secret)
-
-			got := fetchError(t, request)
-			require.Equal(t, "sent [redacted] as client_secret=[redacted]&x=[redacted]", got.Description)
-			requireSafe(t, got.Error(), secret, encoded)
-		})
-	}
-}
-
-func TestRedactWithoutSecret(t *testing.T) {
-	t.Parallel()
-	request := clientCredentials(serve(t, respond(400, "application/json", `{"error":"invalid_request","error_description":"a b"}`)))
-	request.ClientSecret = gbgauth.Secret{}
-	require.Equal(t, "a b", fetchError(t, request).Description)
 }
 
 func TestSanitizeTokenTypeAndScope(t *testing.T) {

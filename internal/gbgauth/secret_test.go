@@ -113,3 +113,23 @@ func TestSecretReveal(t *testing.T) {
 	require.True(t, zero == gbgauth.NewSecret(""))
 	require.Equal(t, "[redacted]", fmt.Sprint(zero))
 }
+
+type unexported struct{ secret gbgauth.Secret }
+
+func TestSecretInUnexportedField(t *testing.T) {
+	held := unexported{gbgauth.NewSecret(fakeSecret)}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		text := fmt.Sprintf(verb, held) + fmt.Sprintf(verb, &held)
+		require.NotContains(t, text, fakeSecret, verb)
+		require.NotContains(t, text, fmt.Sprintf("%x", fakeSecret), verb)
+	}
+	var out bytes.Buffer
+	hclog.New(&hclog.LoggerOptions{Output: &out}).Error("fake line", "held", held)
+	require.NotContains(t, out.String(), fakeSecret)
+}
+
+func TestSecretVerbsWithoutFormat(t *testing.T) {
+	for _, verb := range []string{"%p", "%w"} {
+		require.NotContains(t, fmt.Sprintf(verb, gbgauth.NewSecret(fakeSecret)), fakeSecret, verb)
+	}
+}

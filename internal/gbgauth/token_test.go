@@ -2,15 +2,13 @@ package gbgauth_test
 
 import (
 	"bytes"
-	"compress/gzip"
-	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -326,105 +324,108 @@ func TestErrorWithStatus200(t *testing.T) {
 	}
 }
 
-func TestResponseSize(t *testing.T) {
-	t.Parallel()
-	const limit = 1 << 20
-	padded := tokenResponse + strings.Repeat(" ", limit-len(tokenResponse))
-
-	t.Run("exactly 1 MiB is read", func(t *testing.T) {
-		t.Parallel()
-		got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", padded))))
-		require.NoError(t, err)
-		require.Equal(t, fakeToken, got.AccessToken.Reveal())
-	})
-
-	var bomb bytes.Buffer
-	zip := gzip.NewWriter(&bomb)
-	_, err := zip.Write([]byte(padded + strings.Repeat(" ", 8*limit)))
+func TestTokenLongScope(t *testing.T) {
+	scope := strings.TrimSpace(strings.Repeat("fake.scope ", 60))
+	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"fake","scope":"`+scope+`"}`))))
 	require.NoError(t, err)
-	require.NoError(t, zip.Close())
-	for name, handler := range map[string]http.HandlerFunc{
-		"a byte more":          respond(200, "application/json", padded+" "),
-		"an error page":        respond(401, "text/html", strings.Repeat("a", limit+1)),
-		"compressed very well": compressed(bomb.Bytes()),
-		"without end": func(w http.ResponseWriter, _ *http.Request) {
-			for chunk := []byte(padded); ; {
-				if _, err := w.Write(chunk); err != nil {
-					return
-				}
-			}
-		},
+	require.Equal(t, scope, got.Scope)
+}
+
+func TestTokenLifetimeNotJSONNumber(t *testing.T) {
+	for _, v := range []string{"inf", "Infinity", "+Inf", "0x1p10"} {
+		got := fetchError(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"fake","expires_in":"`+v+`"}`))))
+		require.Equal(t, "expires_in is not a number", got.Description, v)
+	}
+}
+
+func TestLargeToken(t *testing.T) {
+	token := strings.Repeat("<", 200_000)
+	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"`+token+`"}`))))
+	require.NoError(t, err)
+	require.Equal(t, token, got.AccessToken.Reveal())
+}
+
+// FuzzTokenResponse: whatever comes back is a token that can be used or an *Error that
+// can be shown.
+func FuzzTokenResponse(f *testing.F) {
+	const secret = "fake/secret+0001="
+	const good = `{"access_token":"fake","token_type":"Bearer","expires_in":3600}`
+	for _, seed := range []struct {
+		status      uint16
+		contentType string
+		body        string
+	}{
+		{200, "application/json", good},
+		{200, "text/plain", "access_token=fake&expires_in=60"},
+		{200, "text/html", "<html>" + secret + "</html>"},
+		{200, secret, `{"access_token":"` + secret + `","token_type":"\u001b","expires_in":"1e3","scope":"a\nb"}`},
+		{200, "", `{"access_token":null,"expires_in":null,"token_type":null}`},
+		{200, "", `{"access_token":"fake","token_type":"\u0001","scope":"` + secret + `"}`},
+		{200, "application/json", `{"access_token":"a","expires_in":-1}`},
+		{200, "application/json", `{"access_token":"a","expires_in":1e999}`},
+		{200, "application/json", `{"access_token":"a\u0000","expires_in":"NaN"}`},
+		{200, "application/json", `{"access_token":"a","Expires_In":{}}`},
+		{200, "application/json", `{"error":"invalid_client","error_description":"` + secret + `"}`},
+		{204, "", ""},
+		{302, "text/html", "moved"},
+		{400, "application/json", `{"error":"` + secret + `","error_description":"a\r\nb\u202e\ud800` + "\xff" + `"}`},
+		{401, "application/json", `{"error":"invalid_client","error_description":"` + url.QueryEscape(secret) + `"}`},
+		{401, "application/json;" + secret, `{"errors":[{"name":"` + secret + `","problem":"\u001b[31m"}]}`},
+		{404, "text/plain", "404 page not found"},
+		{429, "application/json", `{"error":"unauthorized_client"}`},
+		{503, "application/json", `{"error":"invalid_client"}`},
+		{101, "", ""},
+		{999, "\x00\xff", "null"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := fetchError(t, clientCredentials(serve(t, handler)))
-			require.Equal(t, gbgauth.NotAToken, got.Kind)
-			require.Equal(t, "the answer is larger than 1 MiB", got.Description)
-			require.NotZero(t, got.Status)
-		})
+		f.Add(seed.status, seed.contentType, []byte(seed.body))
 	}
-}
+	request := clientCredentials("https://fake.example/as/token.oauth2")
+	request.ClientSecret = gbgauth.NewSecret(secret)
 
-func compressed(body []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(body)
-	}
-}
+	f.Fuzz(func(t *testing.T, status uint16, contentType string, content []byte) {
+		// What net/http takes for a status: three digits.
+		transport := &fakeTransport{
+			status:      int(status % 1000),
+			contentType: contentType,
+			body:        &body{Reader: bytes.NewReader(content)},
+		}
+		got, err := request.Fetch(t.Context(), gbgauth.NewClientWithTransport(transport))
 
-func TestTokenCompressed(t *testing.T) {
-	t.Parallel()
-	var body bytes.Buffer
-	zip := gzip.NewWriter(&body)
-	_, err := zip.Write([]byte(tokenResponse))
-	require.NoError(t, err)
-	require.NoError(t, zip.Close())
+		require.Equal(t, 1, transport.requests)
+		require.True(t, transport.body.closed)
+		if err == nil {
+			requireValidToken(t, transport.status, got)
+			requireSafe(t, "type "+got.Type+", scope "+got.Scope, secret, url.QueryEscape(secret))
 
-	got, err := fetch(t, clientCredentials(serve(t, compressed(body.Bytes()))))
-	require.NoError(t, err)
-	require.Equal(t, fakeToken, got.AccessToken.Reveal())
-}
-
-// An answer that breaks off says nothing about the client, whatever its status.
-func TestResponseEndsEarly(t *testing.T) {
-	t.Parallel()
-
-	for status, body := range map[int]string{
-		200: tokenResponse,
-		401: `{"error":"invalid_client"}`,
-		503: `{"error":"temporarily_unavailable"}`,
-	} {
-		t.Run(http.StatusText(status), func(t *testing.T) {
-			t.Parallel()
-			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Length", "1000")
-				respond(status, "application/json", body)(w, r)
-			})
-			got := fetchError(t, clientCredentials(url))
-			require.Equal(t, gbgauth.Unreachable, got.Kind)
-			require.Equal(t, fmt.Sprintf("the answer ended early: unexpected EOF (HTTP %d from %s)", status, url),
-				got.Error())
-		})
-	}
-}
-
-func TestFetchConcurrently(t *testing.T) {
-	t.Parallel()
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		respond(200, "application/json", `{"access_token":"token-of-`+r.FormValue("client_id")+`"}`)(w, r)
+			return
+		}
+		require.Nil(t, got)
+		failed := asError(t, err)
+		requireSafe(t, failed.Error(), secret, url.QueryEscape(secret))
+		require.Equal(t, transport.status, failed.Status)
+		if transport.status >= 500 || slices.Contains([]int{408, 429}, transport.status) {
+			require.True(t, failed.Temporary(), "no refusal, whatever the body says")
+		}
+		if failed.Kind == gbgauth.RefusedClient {
+			require.Contains(t, []string{"invalid_client", "unauthorized_client"}, failed.Code)
+		}
 	})
-	client := newClient(t, "")
+}
 
-	var all sync.WaitGroup
-	for i := range 16 {
-		all.Go(func() {
-			request := clientCredentials(url)
-			request.ClientID = fmt.Sprintf("fake-%d", i)
-			got, err := request.Fetch(t.Context(), client)
-			if assert.NoError(t, err) {
-				assert.Equal(t, fmt.Sprintf("token-of-fake-%d", i), got.AccessToken.Reveal())
-			}
-		})
+func requireValidToken(t *testing.T, status int, token *gbgauth.Token) {
+	t.Helper()
+	require.Equal(t, 2, status/100)
+	require.NotNil(t, token)
+	require.False(t, token.AccessToken.IsEmpty())
+	require.NotEmpty(t, token.Type)
+	for _, c := range []byte(token.AccessToken.Reveal()) {
+		require.True(t, c >= 0x20 && c <= 0x7e, "%q", c)
 	}
-	all.Wait()
+	require.GreaterOrEqual(t, token.Lifetime, time.Second)
+	require.LessOrEqual(t, token.Lifetime, gbgauth.MaxLifetime)
+	require.Zero(t, token.Lifetime%time.Second)
+	if token.LifetimeAssumed {
+		require.Equal(t, gbgauth.AssumedLifetime, token.Lifetime)
+	}
+	requireSafe(t, "type "+token.Type+", scope "+token.Scope)
 }

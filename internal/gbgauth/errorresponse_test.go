@@ -337,25 +337,6 @@ func TestErrorResponse(t *testing.T) {
 	}
 }
 
-func TestKindString(t *testing.T) {
-	t.Parallel()
-
-	for kind, want := range map[gbgauth.Kind]string{
-		gbgauth.RefusedClient:    "client refused",
-		gbgauth.RefusedRequest:   "request refused",
-		gbgauth.NotTokenEndpoint: "not a token endpoint",
-		gbgauth.Unreachable:      "no answer",
-		gbgauth.NotSent:          "not sent",
-		gbgauth.ProxyError:       "proxy error",
-		gbgauth.ServerError:      "server error",
-		gbgauth.RateLimited:      "rate limited",
-		gbgauth.NotAToken:        "not a token",
-		gbgauth.Kind(0):          "unknown",
-	} {
-		require.Equal(t, want, kind.String())
-	}
-}
-
 // An identity provider has more words for a client that it refuses.
 func TestIdentityProviderAccessDenied(t *testing.T) {
 	t.Parallel()
@@ -365,4 +346,13 @@ func TestIdentityProviderAccessDenied(t *testing.T) {
 		request.IdentityProvider = true
 		require.Equal(t, want, fetchError(t, request).Kind, status)
 	}
+}
+
+func TestErrorResponseMalformedFields(t *testing.T) {
+	for _, rest := range []string{`"expires_in":0.5`, `"error_description":["no"]`, `"error_uri":{}`, `"token_type":1`} {
+		got := fetchError(t, clientCredentials(serve(t, respond(401, "application/json", `{"error":"invalid_client",`+rest+`}`))))
+		require.Equal(t, gbgauth.RefusedClient, got.Kind, rest)
+	}
+	got := fetchError(t, clientCredentials(serve(t, respond(400, "application/json", `{"error_description":"why"}`))))
+	require.Equal(t, "why", got.Description)
 }
