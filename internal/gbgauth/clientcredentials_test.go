@@ -61,7 +61,7 @@ func TestClientCredentialsForm(t *testing.T) {
 			})
 			require.NoError(t, err)
 
-			require.Len(t, requests, 1, "one request, no probing")
+			require.Len(t, requests, 1, "the request is sent once")
 			got := <-requests
 			require.NoError(t, got.err)
 			require.Equal(t, http.MethodPost, got.method)

@@ -13,13 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeNetwork is a resolver and a network of addresses that answer after a time.
+// fakeNetwork is a resolver and a network of addresses that accept after a delay.
 type fakeNetwork struct {
 	addresses []string
-	// delays are the times until an address answers; an address that is not in it
-	// never does.
+	// delays are the times until an address accepts; one that is missing never does.
 	delays map[string]time.Duration
-	// failing are the addresses that refuse.
+	// failing are the addresses that refuse connections.
 	failing []string
 
 	mu     sync.Mutex
@@ -70,7 +69,7 @@ func (c *fakeConn) Close() error {
 }
 
 func TestDial(t *testing.T) {
-	const blackHole, second, third = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+	const first, second, third = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 	for _, c := range []struct {
 		name    string
 		book    *fakeNetwork
@@ -80,19 +79,19 @@ func TestDial(t *testing.T) {
 		closed  int
 	}{
 		{"one address", &fakeNetwork{addresses: []string{second}, delays: map[string]time.Duration{second: time.Second}}, second, nil, time.Second, 0},
-		{"a black hole first", &fakeNetwork{addresses: []string{blackHole, second}, delays: map[string]time.Duration{second: 0}}, second, nil, attemptDelay, 0},
-		{"two black holes first", &fakeNetwork{addresses: []string{blackHole, "192.0.2.9", third}, delays: map[string]time.Duration{third: 0}}, third, nil, 2 * attemptDelay, 0},
-		{"a slow one first", &fakeNetwork{addresses: []string{second, third}, delays: map[string]time.Duration{second: 400 * time.Millisecond, third: time.Second}}, second, nil, 400 * time.Millisecond, 1},
-		{"one that refuses first", &fakeNetwork{addresses: []string{blackHole, second}, failing: []string{blackHole}, delays: map[string]time.Duration{second: 0}}, second, nil, 0, 0},
+		{"first address silent", &fakeNetwork{addresses: []string{first, second}, delays: map[string]time.Duration{second: 0}}, second, nil, attemptDelay, 0},
+		{"first two addresses silent", &fakeNetwork{addresses: []string{first, "192.0.2.9", third}, delays: map[string]time.Duration{third: 0}}, third, nil, 2 * attemptDelay, 0},
+		{"first address slow", &fakeNetwork{addresses: []string{second, third}, delays: map[string]time.Duration{second: 400 * time.Millisecond, third: time.Second}}, second, nil, 400 * time.Millisecond, 1},
+		{"first address refuses", &fakeNetwork{addresses: []string{first, second}, failing: []string{first}, delays: map[string]time.Duration{second: 0}}, second, nil, 0, 0},
 		{"all refuse", &fakeNetwork{addresses: []string{second, third}, failing: []string{second, third}}, "", errFake, 0, 0},
-		{"nothing but black holes", &fakeNetwork{addresses: []string{blackHole, second}}, "", errors.New("connecting to 192.0.2.1:443 took longer than 2s"), attemptDelay + 2*time.Second, 0},
+		{"all silent", &fakeNetwork{addresses: []string{first, second}}, "", errors.New("connecting to 192.0.2.1:443 took longer than 2s"), attemptDelay + 2*time.Second, 0},
 		{"no address", &fakeNetwork{}, "", &net.DNSError{Err: "no addresses", Name: "gbg.example", IsNotFound: true}, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				began := time.Now()
+				start := time.Now()
 				conn, err := c.book.dialer(2*time.Second).DialContext(t.Context(), "tcp", "gbg.example:443")
-				require.Equal(t, c.took, time.Since(began))
+				require.Equal(t, c.took, time.Since(start))
 				if c.err != nil {
 					require.ErrorContains(t, err, c.err.Error())
 					return
@@ -102,13 +101,13 @@ func TestDial(t *testing.T) {
 				time.Sleep(time.Minute)
 				c.book.mu.Lock()
 				defer c.book.mu.Unlock()
-				require.Equal(t, c.closed, c.book.closed, "connections that came too late")
+				require.Equal(t, c.closed, c.book.closed, "connections established too late")
 			})
 		})
 	}
 }
 
-// A caller who gives up ends all attempts.
+// A canceled context ends all attempts.
 func TestDialCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		book := &fakeNetwork{addresses: []string{"192.0.2.1", "192.0.2.2"}, delays: map[string]time.Duration{"192.0.2.2": time.Second}}

@@ -29,9 +29,9 @@ func TestErrorResponse(t *testing.T) {
 
 		kind              gbgauth.Kind
 		code, description string
-		text              string // of Error(), up to the bracket
+		text              string // of Error(), without the part in parentheses
 	}{
-		// Another client may do better.
+		// Another client may succeed.
 		{
 			name: "invalid_client 401", status: 401,
 			body: `{"error":"invalid_client","error_description":"Invalid client or client credentials."}`,
@@ -89,7 +89,7 @@ func TestErrorResponse(t *testing.T) {
 			text: "unauthorized_client: Invalid client or Invalid client credentials",
 		},
 
-		// Another client would be told the same.
+		// Another client would get the same response.
 		{
 			name: "invalid_scope", status: 400,
 			body: `{"error":"invalid_scope","error_description":"The scope is not known."}`,
@@ -112,7 +112,7 @@ func TestErrorResponse(t *testing.T) {
 			text: "invalid_request: grant_type is missing",
 		},
 		{
-			name: "a code nobody knows", status: 400,
+			name: "unknown code", status: 400,
 			body: `{"error":"no_such_code"}`,
 			kind: gbgauth.RefusedRequest,
 			code: "no_such_code",
@@ -253,7 +253,7 @@ func TestErrorResponse(t *testing.T) {
 			text: notTokenEndpoint("application/json"),
 		},
 
-		// Not now.
+		// A retry may succeed.
 		{
 			name: "408", status: 408,
 			kind: gbgauth.ServerError, description: noDescription,
@@ -337,7 +337,7 @@ func TestErrorResponse(t *testing.T) {
 	}
 }
 
-// An identity provider has more words for a client that it refuses.
+// An identity provider may refuse a client with access_denied (Auth0).
 func TestIdentityProviderAccessDenied(t *testing.T) {
 	t.Parallel()
 	const auth0 = `{"error":"access_denied","error_description":"Unauthorized"}`

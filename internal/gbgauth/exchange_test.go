@@ -12,10 +12,10 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// fakeJWT has the form of a JWT and says nothing.
+// fakeJWT has the form of a JWT and no claims.
 var fakeJWT = strings.Join([]string{"ZmFrZS1oZWFkZXI", strings.Repeat("ZmFrZS1jbGFpbXMt", 4), strings.Repeat("ZmFrZS1zaWduYXR1cmUt", 2)}, ".")
 
-// exchangeRequest is a request as GBG Identity Solution documents it.
+// exchangeRequest returns a request as GBG Identity Solution documents it.
 func exchangeRequest(tokenURL string) gbgauth.Exchange {
 	return gbgauth.Exchange{
 		TokenURL:     tokenURL,
@@ -53,7 +53,7 @@ func TestExchangeForm(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, fakeToken, token.AccessToken.Reveal())
 
-			require.Len(t, requests, 1, "one request, no probing")
+			require.Len(t, requests, 1, "the request is sent once")
 			got := <-requests
 			require.NoError(t, got.err)
 			require.Equal(t, http.MethodPost, got.method)
@@ -66,7 +66,7 @@ func TestExchangeForm(t *testing.T) {
 	}
 }
 
-// The example in GBG's documentation has null for everything.
+// In the example of GBG's documentation all fields are null.
 func TestExchangeResponseWithoutToken(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
@@ -83,7 +83,7 @@ func TestExchangeResponseWithoutToken(t *testing.T) {
 	}
 }
 
-// Whoever explains what is wrong with a token may quote it, or a part of it.
+// An error description may quote the token, or a part of it.
 func TestExchangeErrorRedactsIDToken(t *testing.T) {
 	t.Parallel()
 	parts := strings.Split(fakeJWT, ".")
@@ -97,8 +97,7 @@ func TestExchangeErrorRedactsIDToken(t *testing.T) {
 	}
 }
 
-// The constant that GBG documents is a word like any other; a secret of one's own
-// is not.
+// The client secret that GBG documents is not redacted, a different one is.
 func TestExchangeErrorRedactsClientSecret(t *testing.T) {
 	t.Parallel()
 	for secret, want := range map[string]string{
@@ -115,7 +114,7 @@ func TestExchangeErrorRedactsClientSecret(t *testing.T) {
 	}
 }
 
-// FuzzExchangeResponse does as FuzzTokenResponse for GBG Identity Solution's endpoint.
+// FuzzExchangeResponse is FuzzTokenResponse for GBG Identity Solution's endpoint.
 func FuzzExchangeResponse(f *testing.F) {
 	parts := strings.Split(fakeJWT, ".")
 	for _, seed := range []struct {

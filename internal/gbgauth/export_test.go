@@ -2,18 +2,17 @@ package gbgauth
 
 import "net/http"
 
-// NewClientWithTransport returns a client whose requests go through a transport of the
-// test's.
-func NewClientWithTransport(through http.RoundTripper) *Client {
+// NewClientWithTransport returns a client that sends its requests over rt.
+func NewClientWithTransport(rt http.RoundTripper) *Client {
 	c, err := NewClient(ClientOptions{})
 	if err != nil {
-		panic(err) // there are no roots that could be refused
+		panic(err) // cannot happen without roots
 	}
-	c.transports.newTransport = func() transport { return roundTripper{through} }
+	c.transports.newTransport = func() transport { return roundTripper{rt} }
 	return c
 }
 
-// roundTripper is a transport without roundTripper of its own.
+// roundTripper is a transport without connections.
 type roundTripper struct{ http.RoundTripper }
 
 func (roundTripper) CloseIdleConnections() {}

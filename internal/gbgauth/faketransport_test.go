@@ -8,7 +8,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// fakeTransport is a transport that answers without a network.
+// fakeTransport is a RoundTripper that returns the same response to all requests.
 type fakeTransport struct {
 	status      int
 	contentType string
@@ -39,10 +39,10 @@ func (c *fakeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// newFakeClient is a client whose every request gets the same answer.
+// newFakeClient returns a client with a fakeTransport.
 func newFakeClient(status int, header string, content []byte) (*gbgauth.Client, *fakeTransport) {
 	transport := &fakeTransport{
-		status:      status % 1000, // what net/http takes for a status: three digits
+		status:      status % 1000, // net/http accepts three digits
 		contentType: header,
 		body:        &body{Reader: bytes.NewReader(content)},
 	}

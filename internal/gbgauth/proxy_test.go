@@ -16,18 +16,18 @@ import (
 	"vault-plugin-secrets-gbg/internal/memnet"
 )
 
-// proxyAddress is where HTTPS_PROXY points in these tests.
+// proxyAddress is the address of the proxy in memory.
 const proxyAddress = "proxy.test:3128"
 
-// setProxy sets the environment, which names a user, too.
+// setProxy sets HTTPS_PROXY to proxyAddress, with a user name and password.
 func setProxy(t *testing.T) {
 	t.Helper()
 	t.Setenv("HTTPS_PROXY", "http://fake-user:fake-password@"+proxyAddress)
 	t.Setenv("NO_PROXY", "")
 }
 
-// startProxy starts a proxy on a network. connect answers its CONNECT requests;
-// nil connects.
+// startProxy starts a proxy. connect handles CONNECT requests; nil means that the proxy
+// connects to the host.
 func startProxy(t *testing.T, network *memnet.Network, connect http.HandlerFunc) {
 	t.Helper()
 	if connect == nil {
@@ -75,7 +75,7 @@ func TestSilentConnectionThroughProxy(t *testing.T) {
 	}
 }
 
-// What a proxy says and does is not taken for GBG's.
+// The response of a proxy to CONNECT is not that of the endpoint.
 func TestProxyConnectError(t *testing.T) {
 	setProxy(t)
 	for _, status := range []int{403, 407, 502, 504} {
@@ -99,8 +99,8 @@ func TestProxyConnectError(t *testing.T) {
 	}
 }
 
-// Without TLS a proxy's answers look like the endpoint's: they name the proxy, unless
-// they have words of a token endpoint.
+// Without TLS the response of a proxy looks like that of the endpoint. The error names
+// the proxy unless the response is an OAuth or GBG error.
 func TestProxyResponseWithoutTLS(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://fake-user:fake-password@"+proxyAddress)
 	t.Setenv("NO_PROXY", "")
@@ -145,8 +145,8 @@ func TestProxyUnreachable(t *testing.T) {
 	})
 }
 
-// A setting that cannot be read is not a wish to go without a proxy. It may hold a
-// password, so it is not shown.
+// An unusable proxy variable does not mean that there is no proxy. Its value may contain
+// a password and is not shown.
 func TestInvalidProxySetting(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "")
 	t.Setenv("https_proxy", "::fake-password")
@@ -157,7 +157,7 @@ func TestInvalidProxySetting(t *testing.T) {
 	for _, setting := range []string{"::fake-password", "http://", "ftp://fake-password@proxy.test", "http://fake-password:x:y", "%zz"} {
 		t.Run("setting", func(t *testing.T) {
 			t.Setenv("HTTPS_PROXY", setting)
-			t.Setenv("NO_PROXY", "spared.example.com")
+			t.Setenv("NO_PROXY", "direct.example.com")
 			synctest.Test(t, func(t *testing.T) {
 				e := newTLSEndpoint(t, true, serveToken)
 				failed := asError(t, e.fetch(t, fetchTimeout))
@@ -165,12 +165,12 @@ func TestInvalidProxySetting(t *testing.T) {
 				require.Equal(t, "the proxy setting HTTPS_PROXY in the environment of the Vault process is not a usable URL", failed.Description)
 				require.Zero(t, e.network.Dials(gbgAddress))
 
-				listener := e.network.Listen("spared.example.com:443")
+				listener := e.network.Listen("direct.example.com:443")
 				t.Cleanup(func() { listener.Close() })
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				_, err := clientCredentials("https://spared.example.com/token").Fetch(ctx, e.client)
-				require.Equal(t, gbgauth.Unreachable, asError(t, err).Kind, "NO_PROXY spares it")
+				_, err := clientCredentials("https://direct.example.com/token").Fetch(ctx, e.client)
+				require.Equal(t, gbgauth.Unreachable, asError(t, err).Kind, "NO_PROXY applies")
 			})
 		})
 	}

@@ -17,10 +17,10 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// longSecret is long enough to be quoted in part.
+// longSecret is longer than two fragments.
 const longSecret = `fake-"secret"-0001-of-some-length`
 
-// A server that explains what is wrong with a secret may quote a piece of it.
+// An error description may quote a part of a secret.
 func TestRedactFragment(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -39,7 +39,7 @@ func TestRedactFragment(t *testing.T) {
 	}
 }
 
-// What is left of two secrets that overlap would be a piece of one.
+// Two secrets that overlap are redacted together.
 func TestRedactOverlappingSecrets(t *testing.T) {
 	t.Parallel()
 	request := exchangeRequest(serve(t, respond(http.StatusBadRequest, "application/json",
@@ -50,7 +50,7 @@ func TestRedactOverlappingSecrets(t *testing.T) {
 	require.Equal(t, "[redacted]", asError(t, err).Description)
 }
 
-// A secret of little more than space is shorter in one line than as it is.
+// A secret with many spaces is shorter in a single line.
 func TestRedactSecretWithSpaces(t *testing.T) {
 	t.Parallel()
 	request := clientCredentials(serve(t, respond(http.StatusBadRequest, "application/json",
@@ -59,7 +59,7 @@ func TestRedactSecretWithSpaces(t *testing.T) {
 	require.Equal(t, "[redacted]", fetchError(t, request).Description)
 }
 
-// A success is shown too: its scope in answers, warnings and logs.
+// The type and scope of a token are shown in responses, warnings and logs.
 func TestRedactTokenTypeAndScope(t *testing.T) {
 	t.Parallel()
 	token := strings.Repeat("fake-token-", 3)
@@ -76,10 +76,10 @@ func TestRedactTokenTypeAndScope(t *testing.T) {
 	request.TokenURL = serve(t, respond(http.StatusOK, "application/json", `{"access_token":"token","scope":"gbg.token"}`))
 	got, err = fetch(t, request)
 	require.NoError(t, err)
-	require.Equal(t, "gbg.token", got.Scope, "a short secret may be a word of a scope")
+	require.Equal(t, "gbg.token", got.Scope, "a short secret may be part of a scope")
 }
 
-// net/http quotes what it cannot read, as Go writes texts.
+// net/http quotes what it cannot parse as a Go string.
 func TestRedactMalformedHTTP(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{
@@ -106,8 +106,8 @@ func TestRedactMalformedHTTP(t *testing.T) {
 	}
 }
 
-// The work depends on what is shown: a token of 1 MiB beside a short scope, and beside
-// one in which a piece of it would fit. Base64 is changed by URL encoding.
+// BenchmarkRedactLargeToken has a token of almost 1 MiB and a scope shorter, or longer,
+// than a fragment. URL encoding changes base64 but not a JWT.
 func BenchmarkRedactLargeToken(b *testing.B) {
 	for _, scope := range []string{"gbg.token", "gbg.token offline_access"} {
 		for name, token := range map[string]string{"JWT": "fake-token-0001.", "base64": "fake/token+0001="} {
@@ -139,7 +139,7 @@ func TestRedactEncodedSecret(t *testing.T) {
 	}
 }
 
-// A secret goes out URL-encoded, so that is how it may come back.
+// Requests contain the secret URL-encoded, so responses may too.
 func TestRedactSecretAndItsURLEncoding(t *testing.T) {
 	t.Parallel()
 
@@ -180,8 +180,8 @@ func TestRedactWithoutSecret(t *testing.T) {
 	require.Equal(t, "a b", fetchError(t, request).Description)
 }
 
-// FuzzRedact: a server that quotes the request's secret back, in whatever form and
-// in the middle of whatever, is not quoted by us.
+// FuzzRedact tests that no error or token contains the secret that a response quotes, in
+// any encoding and within any text.
 func FuzzRedact(f *testing.F) {
 	for _, secret := range []string{
 		"", "a", "/secret+0001=", `"\`, "é🙂", "%2F%2f", "<&>", ".part.one", " two  spaces", "[redacted]",
@@ -192,12 +192,12 @@ func FuzzRedact(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, rest, before, after string) {
 		if len(rest)+len(before)+len(after) > 1000 {
-			t.Skip("longer says nothing new, and takes its time")
+			t.Skip("too long")
 		}
-		// Whatever the rest is, the beginning is long enough to be known again.
+		// The prefix is as long as a fragment.
 		secret := strings.ToValidUTF8("fake-secret-0001"+rest, "")
 		if strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			t.Skip("config refuses it")
+			t.Skip("not a valid secret")
 		}
 		request := clientCredentials("https://fake.example/as/token.oauth2")
 		request.ClientSecret = gbgauth.NewSecret(secret)
@@ -230,8 +230,8 @@ func FuzzRedact(f *testing.F) {
 	})
 }
 
-// What follows an answer on the same connection is the beginning of the next one:
-// if it quotes the secret of the request before, the next error must not show it.
+// Data after a response is parsed as the start of the next one. If it contains the
+// secret of the previous request, the error of the next one must not show it.
 func TestErrorOmitsUnsolicitedResponse(t *testing.T) {
 	t.Parallel()
 	const other = "fake-secret-of-another-request"

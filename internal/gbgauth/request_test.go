@@ -22,7 +22,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// receivedRequest is what arrived at the endpoint.
+// receivedRequest is a request as the endpoint received it.
 type receivedRequest struct {
 	method, uri string
 	header      http.Header
@@ -30,7 +30,8 @@ type receivedRequest struct {
 	err         error
 }
 
-// recordRequests answers with a token and keeps every request.
+// recordRequests returns a handler that sends each request to a channel and responds
+// with a token.
 func recordRequests(requests chan<- receivedRequest) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -39,7 +40,7 @@ func recordRequests(requests chan<- receivedRequest) http.HandlerFunc {
 	}
 }
 
-// A request that fails is not repeated: how often GBG is asked is the caller's.
+// The caller decides about retries.
 func TestRequestIsSentOnce(t *testing.T) {
 	t.Parallel()
 
@@ -81,7 +82,7 @@ func TestFetchConcurrently(t *testing.T) {
 	all.Wait()
 }
 
-// A redirect would carry the client's secret to an address nobody configured.
+// A redirect would send the client secret to an address that is not configured.
 func TestRedirect(t *testing.T) {
 	t.Parallel()
 
@@ -164,7 +165,7 @@ func TestConnectionClosed(t *testing.T) {
 			require.Equal(t, gbgauth.Unreachable, got.Kind)
 			require.Zero(t, got.Status)
 			require.NotEmpty(t, got.Description)
-			require.EqualValues(t, 1, requests.Load(), "a token request is not repeated in secret")
+			require.EqualValues(t, 1, requests.Load(), "net/http does not retry the request")
 		})
 	}
 }
@@ -203,7 +204,7 @@ func TestHeaderSize(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 
-	// Each holds the answer at another place until the test is over.
+	// Each delays the response at another place until the test ends.
 	for name, begin := range map[string]func(http.ResponseWriter) error{
 		"before the header": func(http.ResponseWriter) error { return nil },
 		"before the body": func(w http.ResponseWriter) error {
@@ -225,7 +226,7 @@ func TestDeadline(t *testing.T) {
 			t.Parallel()
 			release := make(chan struct{})
 			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				_ = begin(w) // The client may be gone already.
+				_ = begin(w) // fails if the client has disconnected
 				<-release
 			})
 			t.Cleanup(func() { close(release) })

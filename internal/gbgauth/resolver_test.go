@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeNameServer is a resolver that takes its time.
+// fakeNameServer is a resolver that responds after a delay.
 type fakeNameServer struct {
-	takes   time.Duration
+	delay   time.Duration
 	err     error
 	lookups int
 }
@@ -20,7 +20,7 @@ type fakeNameServer struct {
 func (s *fakeNameServer) resolve(ctx context.Context, host string) ([]string, error) {
 	s.lookups++
 	select {
-	case <-time.After(s.takes):
+	case <-time.After(s.delay):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -30,47 +30,47 @@ func (s *fakeNameServer) resolve(ctx context.Context, host string) ([]string, er
 	return []string{host + " found"}, nil
 }
 
-// A lookup that takes longer than one try, because the first name server is dead, is
-// there for the next try.
+// A lookup that takes longer than a request, as when the first name server does not
+// respond, serves the next request.
 func TestLookupOutlivesRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &fakeNameServer{takes: 5100 * time.Millisecond}
-		l := newResolver(server.resolve)
-		try := func() ([]string, error) {
+		server := &fakeNameServer{delay: 5100 * time.Millisecond}
+		r := newResolver(server.resolve)
+		request := func() ([]string, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			return l.resolve(ctx, "gbg.example")
+			return r.resolve(ctx, "gbg.example")
 		}
-		_, err := try()
+		_, err := request()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		for _, pause := range []time.Duration{0, time.Second} { // while it is under way, and after it
+		for _, pause := range []time.Duration{0, time.Second} { // before and after the lookup ends
 			time.Sleep(pause)
-			addresses, err := try()
+			addresses, err := request()
 			require.NoError(t, err)
 			require.Equal(t, []string{"gbg.example found"}, addresses)
 		}
 		require.Equal(t, 1, server.lookups)
 
 		time.Sleep(lookupTTL)
-		_, err = try()
-		require.ErrorIs(t, err, context.DeadlineExceeded, "what was found before is too old")
-		time.Sleep(lookupTimeout) // until no lookup is under way
+		_, err = request()
+		require.ErrorIs(t, err, context.DeadlineExceeded, "the addresses have expired")
+		time.Sleep(lookupTimeout) // until the last lookup has ended
 	})
 }
 
-// A lookup that fails is not kept, and one that hangs ends.
+// A failed lookup is not reused, and a lookup has a timeout.
 func TestLookupError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &fakeNameServer{err: errors.New("no such host")}
-		l := newResolver(server.resolve)
+		r := newResolver(server.resolve)
 		for range 2 {
-			_, err := l.resolve(t.Context(), "gbg.example")
+			_, err := r.resolve(t.Context(), "gbg.example")
 			require.Equal(t, server.err, err)
 		}
 		require.Equal(t, 2, server.lookups)
 
-		server.takes = time.Hour
-		_, err := l.resolve(t.Context(), "gbg.example")
+		server.delay = time.Hour
+		_, err := r.resolve(t.Context(), "gbg.example")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }

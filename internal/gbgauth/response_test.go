@@ -72,7 +72,7 @@ func TestTokenCompressed(t *testing.T) {
 	require.Equal(t, fakeToken, got.AccessToken.Reveal())
 }
 
-// An answer that breaks off says nothing about the client, whatever its status.
+// A response that ends early does not refuse the client, whatever its status.
 func TestResponseEndsEarly(t *testing.T) {
 	t.Parallel()
 

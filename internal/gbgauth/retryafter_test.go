@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Retry-After is seconds or a date, which counts from the answer's own; anything
-// else says nothing.
+// Retry-After is a number of seconds, or a date relative to the Date header; anything
+// else is ignored.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	date := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
@@ -42,7 +42,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// A date without another one beside it counts from now.
+// Without a Date header, a date is relative to now.
 func TestRetryAfterWithoutADate(t *testing.T) {
 	t.Parallel()
 	failed := fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {

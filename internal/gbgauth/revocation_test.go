@@ -18,7 +18,7 @@ func revocationRequest(at string) gbgauth.Revocation {
 	}
 }
 
-// A success has no body that means anything (RFC 7009 section 2.2).
+// The body of a successful response is ignored (RFC 7009 section 2.2).
 func TestRevocationForm(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", "{}", "ok", "<html>"} {
@@ -71,8 +71,8 @@ func TestRevocationError(t *testing.T) {
 	require.Equal(t, gbgauth.Unreachable, failed.Kind)
 }
 
-// FuzzRevocationResponse: a revocation has gone well or has failed with an *Error
-// that can be shown.
+// FuzzRevocationResponse tests that every response is a success or an *Error that is safe
+// to show.
 func FuzzRevocationResponse(f *testing.F) {
 	for _, seed := range []struct {
 		status uint16
@@ -97,14 +97,14 @@ func FuzzRevocationResponse(f *testing.F) {
 		require.True(t, transport.body.closed)
 		if err == nil {
 			require.Less(t, transport.status, 400)
-			require.False(t, transport.status >= 300, "a redirect revokes nothing")
+			require.False(t, transport.status >= 300, "a redirect is not a success")
 			return
 		}
 		requireSafe(t, asError(t, err).Error(), fakeSecret, fakeToken)
 	})
 }
 
-// A revocation carries a secret and a token: it is not redirected either.
+// A revocation contains a secret and a token, so it is not redirected either.
 func TestRevocationRedirect(t *testing.T) {
 	t.Parallel()
 	var there atomic.Int32

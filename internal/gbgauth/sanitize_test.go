@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sanitizeCases are texts of another party and what may be shown of them.
+// sanitizeCases returns texts of a response and their sanitized forms.
 func sanitizeCases() map[string]struct{ text, want string } {
 	return map[string]struct{ text, want string }{
 		"harmless":          {"Invalid client.", "Invalid client."},
@@ -105,7 +105,7 @@ func TestSanitizeRequestID(t *testing.T) {
 		"10,000 characters": {strings.Repeat("a", 10_000), strings.Repeat("a", 300) + "…"},
 		"the secret":        {"id-" + fakeSecret, "id-[redacted]"},
 	} {
-		// Of a refusal, and of an answer that is none.
+		// An error response, and an invalid response.
 		for _, body := range []string{`{"error":"invalid_scope"}`, "<html>"} {
 			t.Run(name+" "+body, func(t *testing.T) {
 				t.Parallel()

@@ -13,7 +13,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// valuesWithSecret are the ways a secret gets into something that is printed.
+// valuesWithSecret returns values that contain a secret and may be printed.
 func valuesWithSecret() map[string]any {
 	secret := gbgauth.NewSecret(fakeSecret)
 
@@ -31,7 +31,7 @@ func valuesWithSecret() map[string]any {
 	}
 }
 
-// requireRedacted requires the mark, and the value in no form.
+// requireRedacted requires "[redacted]" in text, and the secret in no format.
 func requireRedacted(t *testing.T, text string) {
 	t.Helper()
 	require.Contains(t, text, "[redacted]")
@@ -50,7 +50,7 @@ func TestSecretIsNeverFormatted(t *testing.T) {
 				"%v", "%+v", "%#v", "%s", "%q", "%#q", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%e", "%99v", "%.1s",
 			} {
 				if name == "pointer to one" || name == "pointer to token" {
-					// fmt prints what a pointer points to for %v and its like only.
+					// fmt dereferences pointers only for some verbs, such as %v.
 					require.NotContains(t, fmt.Sprintf(verb, holder), fakeSecret, verb)
 
 					continue
@@ -106,7 +106,7 @@ func TestSecretReveal(t *testing.T) {
 		require.Equal(t, value == "", secret.IsEmpty())
 		require.True(t, secret == gbgauth.NewSecret(value))
 		require.False(t, secret == gbgauth.NewSecret(value+"x"))
-		require.Equal(t, "[redacted]", secret.String(), "an empty one too: nothing tells them apart")
+		require.Equal(t, "[redacted]", secret.String(), "an empty secret prints the same")
 	}
 	var zero gbgauth.Secret
 	require.True(t, zero.IsEmpty())

@@ -28,7 +28,8 @@ func certPEM(der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// selfSigned is a certificate of its own authority for 127.0.0.1, changed by edit.
+// selfSigned returns a self-signed certificate for 127.0.0.1. edit, unless nil, changes
+// the template.
 func selfSigned(t *testing.T, edit func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -53,8 +54,8 @@ func selfSigned(t *testing.T, edit func(*x509.Certificate)) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// serveTLS is a token endpoint that counts its requests and says by which
-// protocol they came.
+// serveTLS starts a token endpoint that counts its requests. Its access tokens are
+// "over " and the protocol of the request.
 func serveTLS(t *testing.T, config *tls.Config, http2 bool) (*httptest.Server, *atomic.Int32) {
 	t.Helper()
 	requests := new(atomic.Int32)

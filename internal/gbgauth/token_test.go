@@ -71,7 +71,7 @@ func TestToken(t *testing.T) {
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "scope beyond reason", status: 200, contentType: "application/json",
+			name: "scope too long", status: 200, contentType: "application/json",
 			body: `{"access_token":"fake-token-0001","scope":"` + strings.Repeat("a", 16<<10+1) + `","expires_in":60}`,
 			want: token("Bearer", "", time.Minute),
 		},
@@ -91,7 +91,7 @@ func TestToken(t *testing.T) {
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "a refresh token and fields nobody knows", status: 200, contentType: "application/json",
+			name: "a refresh token and unknown fields", status: 200, contentType: "application/json",
 			body: `{"access_token":"fake-token-0001","refresh_token":"fake-refresh","id_token":{"a":[1,{}]},` +
 				`"expires_in":60,"ext_expires_in":1e99}`,
 			want: token("Bearer", "", time.Minute),
@@ -168,7 +168,7 @@ func TestTokenLifetime(t *testing.T) {
 		{"null", `,"expires_in":null`, gbgauth.AssumedLifetime, true},
 		{"number", `,"expires_in":3600`, time.Hour, false},
 		{"one second", `,"expires_in":1`, time.Second, false},
-		{"what is assumed, said", `,"expires_in":300`, gbgauth.AssumedLifetime, false},
+		{"the same as assumed", `,"expires_in":300`, gbgauth.AssumedLifetime, false},
 		{"numeric string", `,"expires_in":"3600"`, time.Hour, false},
 		{"numeric string with space", `,"expires_in":" 3600 "`, time.Hour, false},
 		{"numeric string, escaped", `,"expires_in":"\u0033600"`, time.Hour, false},
@@ -183,7 +183,7 @@ func TestTokenLifetime(t *testing.T) {
 		{"beyond 64 bits", `,"expires_in":18446744073709551617`, gbgauth.MaxLifetime, false},
 		{"1e20", `,"expires_in":1e20`, gbgauth.MaxLifetime, false},
 		{"beyond a float", `,"expires_in":1e999`, gbgauth.MaxLifetime, false},
-		{"said twice, the last counts", `,"expires_in":"abc","expires_in":60`, time.Minute, false},
+		{"duplicate, the last one counts", `,"expires_in":"abc","expires_in":60`, time.Minute, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -278,7 +278,7 @@ func TestNotAToken(t *testing.T) {
 			require.Equal(t, url, got.URL)
 			require.Empty(t, got.Code)
 			require.True(t, got.Temporary())
-			require.NotContains(t, got.Error(), "fake-token", "an answer that is no token is not quoted")
+			require.NotContains(t, got.Error(), "fake-token", "an invalid response is not quoted")
 		})
 	}
 }
@@ -291,7 +291,7 @@ func TestNotATokenNoContent(t *testing.T) {
 	require.Equal(t, "the answer is not a JSON object (HTTP 204 from "+url+")", got.Error())
 }
 
-// Some servers say 200 and mean an error (RFC 6749 does not).
+// Some servers send error responses with status 200, unlike RFC 6749.
 func TestErrorWithStatus200(t *testing.T) {
 	t.Parallel()
 
@@ -345,8 +345,8 @@ func TestLargeToken(t *testing.T) {
 	require.Equal(t, token, got.AccessToken.Reveal())
 }
 
-// FuzzTokenResponse: whatever comes back is a token that can be used or an *Error that
-// can be shown.
+// FuzzTokenResponse tests that every response is a usable token or an *Error that is
+// safe to show.
 func FuzzTokenResponse(f *testing.F) {
 	const secret = "fake/secret+0001="
 	const good = `{"access_token":"fake","token_type":"Bearer","expires_in":3600}`
@@ -383,7 +383,7 @@ func FuzzTokenResponse(f *testing.F) {
 	request.ClientSecret = gbgauth.NewSecret(secret)
 
 	f.Fuzz(func(t *testing.T, status uint16, contentType string, content []byte) {
-		// What net/http takes for a status: three digits.
+		// net/http accepts three digits as a status.
 		transport := &fakeTransport{
 			status:      int(status % 1000),
 			contentType: contentType,
@@ -404,7 +404,7 @@ func FuzzTokenResponse(f *testing.F) {
 		requireSafe(t, failed.Error(), secret, url.QueryEscape(secret))
 		require.Equal(t, transport.status, failed.Status)
 		if transport.status >= 500 || slices.Contains([]int{408, 429}, transport.status) {
-			require.True(t, failed.Temporary(), "no refusal, whatever the body says")
+			require.True(t, failed.Temporary(), "not a refusal, whatever the body is")
 		}
 		if failed.Kind == gbgauth.RefusedClient {
 			require.Contains(t, []string{"invalid_client", "unauthorized_client"}, failed.Code)

@@ -19,20 +19,20 @@ import (
 	"vault-plugin-secrets-gbg/internal/memnet"
 )
 
-// gbgAddress is where the tests' token endpoint is, on a network in memory.
+// gbgAddress is the address of the token endpoint in memory.
 const gbgAddress = "example.com:443"
 
-// fetchTimeout bounds one try of these tests, by the bubble's clock.
+// fetchTimeout is the timeout of a request, by the clock of the synctest bubble.
 const fetchTimeout = 5 * time.Second
 
-// tlsEndpoint is a token tlsEndpoint that speaks TLS on a network in memory.
+// tlsEndpoint is a token endpoint with TLS on a network in memory, and a client for it.
 type tlsEndpoint struct {
 	network *memnet.Network
 	server  *httptest.Server
 	client  *gbgauth.Client
 }
 
-// newTLSEndpoint starts one. It must be called in a bubble.
+// newTLSEndpoint starts an endpoint. It must be called in a synctest bubble.
 func newTLSEndpoint(t *testing.T, http2 bool, handler http.HandlerFunc) *tlsEndpoint {
 	t.Helper()
 	e := &tlsEndpoint{network: &memnet.Network{}}
@@ -52,7 +52,7 @@ func newTLSEndpoint(t *testing.T, http2 bool, handler http.HandlerFunc) *tlsEndp
 	return e
 }
 
-// fetch makes one try.
+// fetch requests a token.
 func (e *tlsEndpoint) fetch(t *testing.T, limit time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -61,14 +61,14 @@ func (e *tlsEndpoint) fetch(t *testing.T, limit time.Duration) error {
 	return err
 }
 
-// protocols are whether a server speaks HTTP/2, by name.
+// protocols maps the names of the HTTP versions to whether it is HTTP/2.
 var protocols = map[string]bool{"HTTP1.1": false, "HTTP2": true}
 
 func serveToken(w http.ResponseWriter, r *http.Request) {
 	respond(http.StatusOK, "application/json", tokenResponse)(w, r)
 }
 
-// A connection that has gone silent is left after one try.
+// After a timeout on a silent connection the next request uses a new one.
 func TestSilentConnectionNotReused(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestSilentConnectionNotReused(t *testing.T) {
 				})
 				require.NoError(t, e.fetch(t, fetchTimeout))
 				require.NoError(t, e.fetch(t, fetchTimeout))
-				require.Equal(t, 1, e.network.Dials(gbgAddress), "the connection is used again")
+				require.Equal(t, 1, e.network.Dials(gbgAddress), "the connection is reused")
 				want := int32(1)
 				if http2 {
 					want = 2
@@ -98,7 +98,7 @@ func TestSilentConnectionNotReused(t *testing.T) {
 	}
 }
 
-// So is one whose answer stops in the middle.
+// The same applies if the response stops in the middle.
 func TestSilentConnectionDuringResponse(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestSilentConnectionDuringResponse(t *testing.T) {
 	}
 }
 
-// A caller who leaves before a silent connection shows itself leaves it for all.
+// The same applies if the caller cancels the request before its timeout.
 func TestSilentConnectionNotReusedAfterCancel(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
@@ -129,8 +129,8 @@ func TestSilentConnectionNotReusedAfterCancel(t *testing.T) {
 				e := newTLSEndpoint(t, http2, serveToken)
 				require.NoError(t, e.fetch(t, fetchTimeout))
 				e.network.Silence()
-				ctx, leave := context.WithCancel(t.Context())
-				time.AfterFunc(time.Second, leave)
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, cancel)
 				_, err := clientCredentials("https://"+gbgAddress+tokenPath).Fetch(ctx, e.client)
 				require.ErrorIs(t, err, context.Canceled)
 				require.NoError(t, e.fetch(t, fetchTimeout))
@@ -139,7 +139,7 @@ func TestSilentConnectionNotReusedAfterCancel(t *testing.T) {
 	}
 }
 
-// One slow answer over HTTP/2 does not cost the others on its connection theirs.
+// A timeout over HTTP/2 does not end other requests on the same connection.
 func TestSlowResponseDoesNotAffectOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var requests atomic.Int32
@@ -158,11 +158,11 @@ func TestSlowResponseDoesNotAffectOthers(t *testing.T) {
 		require.NoError(t, e.fetch(t, time.Minute), "on a new connection")
 		require.NoError(t, <-other)
 		require.Equal(t, 2, e.network.Dials(gbgAddress))
-		require.EqualValues(t, 4, requests.Load(), "no request was repeated")
+		require.EqualValues(t, 4, requests.Load(), "no request is retried")
 	})
 }
 
-// A handshake that hangs ends by itself, before the try does.
+// A TLS handshake has a timeout, independent of the request's context.
 func TestTLSHandshakeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &memnet.Network{}
@@ -175,34 +175,34 @@ func TestTLSHandshakeTimeout(t *testing.T) {
 		}()
 		client, err := gbgauth.NewClient(gbgauth.ClientOptions{ConnectTimeout: 2 * time.Second, DialContext: network.DialContext})
 		require.NoError(t, err)
-		began := time.Now()
+		start := time.Now()
 		_, err = clientCredentials("https://"+gbgAddress+tokenPath).Fetch(t.Context(), client)
 		failed := asError(t, err)
 		require.Equal(t, gbgauth.Unreachable, failed.Kind)
 		require.Contains(t, failed.Description, "TLS handshake timeout")
-		require.Equal(t, 2*time.Second, time.Since(began))
+		require.Equal(t, 2*time.Second, time.Since(start))
 	})
 }
 
-// So does connecting.
+// So has connecting.
 func TestConnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &memnet.Network{}
-		listener := network.Listen(gbgAddress) // nobody accepts
+		listener := network.Listen(gbgAddress) // never accepts
 		t.Cleanup(func() { listener.Close() })
 		client, err := gbgauth.NewClient(gbgauth.ClientOptions{ConnectTimeout: 2 * time.Second, DialContext: network.DialContext})
 		require.NoError(t, err)
-		began := time.Now()
+		start := time.Now()
 		_, err = clientCredentials("https://"+gbgAddress+tokenPath).Fetch(t.Context(), client)
 		failed := asError(t, err)
 		require.Equal(t, gbgauth.Unreachable, failed.Kind)
 		require.Equal(t, "connecting to "+gbgAddress+" took longer than 2s", failed.Description)
-		require.Equal(t, 2*time.Second, time.Since(began))
+		require.Equal(t, 2*time.Second, time.Since(start))
 	})
 }
 
-// A peer that has lost its connections says so only when one is used. One of them is
-// enough to leave them all.
+// A peer that has lost its connections resets each of them only when it is used. After
+// the first reset, no request uses the others.
 func TestResetConnectionsNotReused(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestResetConnectionsNotReused(t *testing.T) {
 				together.Wait()
 				opened := e.network.Dials(gbgAddress)
 				require.NoError(t, e.fetch(t, fetchTimeout))
-				require.Equal(t, opened, e.network.Dials(gbgAddress), "the connections are used again")
+				require.Equal(t, opened, e.network.Dials(gbgAddress), "the connections are reused")
 
 				e.network.Lose()
 				failed := asError(t, e.fetch(t, fetchTimeout))
@@ -230,8 +230,7 @@ func TestResetConnectionsNotReused(t *testing.T) {
 	}
 }
 
-// Connections that are not used again are closed as soon as the last request on them
-// has ended.
+// A connection that is not reused is closed when the last request on it ends.
 func TestReplacedConnectionClosed(t *testing.T) {
 	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
@@ -239,7 +238,7 @@ func TestReplacedConnectionClosed(t *testing.T) {
 				var requests atomic.Int32
 				answer := make(chan struct{})
 				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
-					_, _ = io.Copy(io.Discard, r.Body) // only then HTTP/1.1 sees the client leave
+					_, _ = io.Copy(io.Discard, r.Body) // over HTTP/1.1 the server detects a disconnect only after that
 					if requests.Add(1) == 1 {
 						<-answer
 						serveToken(w, r)
