@@ -21,7 +21,7 @@ func certPool(text string) (*x509.CertPool, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("holds a PEM block %q where only CERTIFICATE is wanted", sanitize(block.Type))
+			return nil, fmt.Errorf("holds a PEM block %q; only CERTIFICATE is allowed", sanitize(block.Type))
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {

@@ -18,7 +18,7 @@ func TestRootsInvalid(t *testing.T) {
 
 	const encodedKey = "ZmFrZSBrZXk=" // "fake key"
 	holds := func(typ string) string {
-		return `holds a PEM block "` + typ + `" where only CERTIFICATE is wanted`
+		return `holds a PEM block "` + typ + `"; only CERTIFICATE is allowed`
 	}
 	cases := []struct {
 		name, roots, want string

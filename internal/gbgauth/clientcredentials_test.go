@@ -32,7 +32,7 @@ func TestClientCredentialsForm(t *testing.T) {
 			want: "client_id=fake-client-a&client_secret=fake-secret-0001&grant_type=client_credentials",
 		},
 		{
-			name: "a scope of nothing but space",
+			name: "a scope of only spaces",
 			id:   fakeID, secret: fakeSecret, scope: " \t",
 			want: "client_id=fake-client-a&client_secret=fake-secret-0001&grant_type=client_credentials",
 		},

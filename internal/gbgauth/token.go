@@ -59,7 +59,7 @@ func (r *request) token() (*Token, error) {
 	switch string(r.fields["error"]) {
 	case "", "null", `""`:
 	default:
-		return nil, r.invalidResponse("the answer has an error beside its access_token")
+		return nil, r.invalidResponse("the answer has both an error and an access_token")
 	}
 	lifetime, assumed, err := r.lifetime()
 	if err != nil {

@@ -81,12 +81,12 @@ func TestToken(t *testing.T) {
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "an error that is no code beside a token", status: 200, contentType: "application/json",
+			name: "an empty error and a token", status: 200, contentType: "application/json",
 			body: `{"access_token":"fake-token-0001","error":"","expires_in":60}`,
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "names in another case beside the right ones", status: 200, contentType: "application/json",
+			name: "duplicate names in another case", status: 200, contentType: "application/json",
 			body: `{"Access_Token":"other","access_token":"fake-token-0001","Expires_In":1,"expires_in":60,"ACCESS_TOKEN":"other"}`,
 			want: token("Bearer", "", time.Minute),
 		},
@@ -204,7 +204,7 @@ func TestNotAToken(t *testing.T) {
 
 	const (
 		noToken  = "the answer has no usable access_token"
-		beside   = "the answer has an error beside its access_token"
+		both     = "the answer has both an error and an access_token"
 		notJSON  = "the answer is not a JSON object"
 		badChars = "access_token contains characters that are not allowed in a token"
 		short    = "expires_in is less than a second"
@@ -222,10 +222,10 @@ func TestNotAToken(t *testing.T) {
 		{"access_token missing", `{"token_type":"Bearer","expires_in":60}`, noToken},
 		{"access_token in another case", `{"Access_Token":"fake-token-0001","Expires_In":3600}`, noToken},
 		{"an error that is no code", `{"error":"fake-token-0001 and more","error_description":"fake-token-0001"}`, noToken},
-		{"an error beside a token", `{"error":"Service in maintenance","access_token":"fake-token-0001"}`, beside},
-		{"an error in capitals beside a token", `{"error":"INVALID_CLIENT","access_token":"fake-token-0001"}`, beside},
-		{"an error object beside a token", `{"error":{"code":401},"access_token":"fake-token-0001"}`, beside},
-		{"an error that is false beside a token", `{"error":false,"access_token":"fake-token-0001"}`, beside},
+		{"an error and a token", `{"error":"Service in maintenance","access_token":"fake-token-0001"}`, both},
+		{"an upper-case error and a token", `{"error":"INVALID_CLIENT","access_token":"fake-token-0001"}`, both},
+		{"an error object and a token", `{"error":{"code":401},"access_token":"fake-token-0001"}`, both},
+		{"an error that is false and a token", `{"error":false,"access_token":"fake-token-0001"}`, both},
 		{"empty object", `{}`, noToken},
 		{"access_token a number", `{"access_token":12345}`, noToken},
 		{"access_token an object", `{"access_token":{"value":"fake"}}`, noToken},
