@@ -141,7 +141,7 @@ func TestProxyUnreachable(t *testing.T) {
 		e := newTLSEndpoint(t, true, serveToken)
 		failed := asError(t, e.fetch(t, fetchTimeout))
 		require.Equal(t, gbgauth.ProxyError, failed.Kind)
-		require.Equal(t, "cannot connect to the proxy "+proxyAddress+": dial tcp: connection refused", failed.Description)
+		require.Equal(t, "cannot connect to the proxy "+proxyAddress+": dial tcp "+proxyAddress+": connect: connection refused", failed.Description)
 	})
 }
 

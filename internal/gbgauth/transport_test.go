@@ -171,6 +171,7 @@ func TestTLSHandshakeTimeout(t *testing.T) {
 		go func() {
 			if conn, err := listener.Accept(); err == nil {
 				_, _ = io.Copy(io.Discard, conn)
+				conn.Close()
 			}
 		}()
 		client, err := gbgauth.NewClient(gbgauth.ClientOptions{ConnectTimeout: 2 * time.Second, DialContext: network.DialContext})
