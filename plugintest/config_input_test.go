@@ -113,7 +113,7 @@ func TestConfigRefusesBadInput(t *testing.T) {
 		{"max_secret_age too long", fields{"max_secret_age": 10*365*24*3600 + 1}, "max_secret_age must be between 0 (off) and 87600h0m0s"},
 
 		{"no PEM", fields{"ca_pem": "not a certificate"}, "ca_pem holds no PEM certificate"},
-		{"a private key", fields{"ca_pem": testCA + "\n" + pemOf("PRIVATE KEY", []byte(wrongSecret))}, `ca_pem holds a PEM block "PRIVATE KEY" where only CERTIFICATE is wanted`},
+		{"a private key", fields{"ca_pem": testCA + "\n" + pemOf("PRIVATE KEY", []byte(wrongSecret))}, `ca_pem holds a PEM block "PRIVATE KEY"; only CERTIFICATE is allowed`},
 		{"a broken certificate", fields{"ca_pem": pemOf("CERTIFICATE", []byte("no"))}, "ca_pem certificate 1 cannot be read: x509: malformed certificate"},
 		{"a long ca_pem", fields{"ca_pem": long(256<<10 + 1)}, "ca_pem is longer than 262144 bytes"},
 	}

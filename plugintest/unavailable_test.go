@@ -96,7 +96,7 @@ func TestTroubleWhatGBGSays(t *testing.T) {
 		{"GBG GO's own form", says(403, `{"errors": [{"code": "4031", "name": "FORBIDDEN", "problem": "The client is locked."}]}`), 502, `GBG refused client "client-a": FORBIDDEN: The client is locked. (HTTP 403`, false},
 		{"control characters", says(400, `{"error": "invalid_request", "error_description": "a\u001b[31m\nb\u0000c"}`), 502, `GBG refused client "client-a": invalid_request: a [31m b c (HTTP 400`, false},
 
-		{"an error of GBG's", says(500, `oops`), 503, `no token for client "client-a": an error without an explanation that could be read (HTTP 500`, false},
+		{"an error of GBG's", says(500, `oops`), 503, `no token for client "client-a": the error response has no description (HTTP 500`, false},
 		{"busy", says(429, `{"error": "slow_down"}`), 503, `no token for client "client-a": slow_down (HTTP 429`, false},
 		{"a refusal with status 503", says(503, `{"error": "invalid_client"}`), 503, `no token for client "client-a": invalid_client (HTTP 503`, false},
 
@@ -105,7 +105,7 @@ func TestTroubleWhatGBGSays(t *testing.T) {
 		{"nothing", says(200, ``), 503, `no token for client "client-a": the answer is not a JSON object (HTTP 200`, false},
 		{"no access_token", says(200, `{"expires_in": 60}`), 503, `no token for client "client-a": the answer has no usable access_token (HTTP 200`, false},
 		{"an empty access_token", says(200, `{"access_token": "", "expires_in": 60}`), 503, `no token for client "client-a": the answer has no usable access_token (HTTP 200`, false},
-		{"an impossible access_token", says(200, `{"access_token": "sim-token-\n", "expires_in": 60}`), 503, `no token for client "client-a": access_token has characters that no token may have (HTTP 200`, false},
+		{"an impossible access_token", says(200, `{"access_token": "sim-token-\n", "expires_in": 60}`), 503, `no token for client "client-a": access_token contains characters that are not allowed in a token (HTTP 200`, false},
 		{"a life of nothing", says(200, `{"access_token": "sim-token-x", "expires_in": 0}`), 503, `no token for client "client-a": expires_in is less than a second (HTTP 200`, false},
 		{"a life below nothing", says(200, `{"access_token": "sim-token-x", "expires_in": "-60"}`), 503, `no token for client "client-a": expires_in is less than a second (HTTP 200`, false},
 		{"a life of words", says(200, `{"access_token": "sim-token-x", "expires_in": "soon"}`), 503, `no token for client "client-a": expires_in is not a number (HTTP 200`, false},

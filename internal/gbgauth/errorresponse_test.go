@@ -12,13 +12,13 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-func TestRefusal(t *testing.T) {
+func TestErrorResponse(t *testing.T) {
 	t.Parallel()
 
-	const unexplained = "an error without an explanation that could be read"
-	foreign := func(contentType string) string {
-		return "the answer does not come from a token endpoint: it has neither OAuth's nor GBG's words, and its type is " +
-			contentType + ". Is the address right, and is there a proxy or a firewall on the way?"
+	const noDescription = "the error response has no description"
+	notTokenEndpoint := func(contentType string) string {
+		return "the answer does not come from a token endpoint: it is neither an OAuth error nor a GBG error, and its content type is " +
+			contentType + ". Check the URL, and whether a proxy or a firewall answers in place of the endpoint"
 	}
 	cases := []struct {
 		name        string
@@ -29,9 +29,9 @@ func TestRefusal(t *testing.T) {
 
 		kind              gbgauth.Kind
 		code, description string
-		text              string // of Error(), up to the bracket
+		text              string // of Error(), without the part in parentheses
 	}{
-		// Another client may do better.
+		// Another client may succeed.
 		{
 			name: "invalid_client 401", status: 401,
 			body: `{"error":"invalid_client","error_description":"Invalid client or client credentials."}`,
@@ -89,7 +89,7 @@ func TestRefusal(t *testing.T) {
 			text: "unauthorized_client: Invalid client or Invalid client credentials",
 		},
 
-		// Another client would be told the same.
+		// Another client would get the same response.
 		{
 			name: "invalid_scope", status: 400,
 			body: `{"error":"invalid_scope","error_description":"The scope is not known."}`,
@@ -112,7 +112,7 @@ func TestRefusal(t *testing.T) {
 			text: "invalid_request: grant_type is missing",
 		},
 		{
-			name: "a code nobody knows", status: 400,
+			name: "unknown code", status: 400,
 			body: `{"error":"no_such_code"}`,
 			kind: gbgauth.RefusedRequest,
 			code: "no_such_code",
@@ -121,20 +121,20 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "an error that is no code", status: 400,
 			body: `{"error":"INVALID_CLIENT"}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "an error longer than any code", status: 400,
 			body: `{"error":"` + strings.Repeat("a", 65) + `"}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "a web framework's error", status: 404,
 			body: `{"timestamp":1,"status":404,"error":"Not Found","path":"/as/token"}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "Okta's form", status: 401,
@@ -167,14 +167,14 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "names in another case", status: 401,
 			body: `{"Error":"invalid_client"}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "407", status: 407, contentType: "text/html",
 			body: `<html>Proxy Authentication Required</html>`,
-			kind: gbgauth.ProxyError, description: "a proxy on the way asks for a user name and password",
-			text: "a proxy on the way asks for a user name and password",
+			kind: gbgauth.ProxyError, description: "a proxy requires a user name and password",
+			text: "a proxy requires a user name and password",
 		},
 		{
 			name: "GBG GO's own form", status: 401, requestID: "fake-request-2",
@@ -201,14 +201,14 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "GBG GO's own form, no errors", status: 400,
 			body: `{"errors":[]}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "GBG GO's own form, errors not a list", status: 400,
 			body: `{"errors":{"name":"BadRequest"}}`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "both forms", status: 400,
@@ -220,44 +220,44 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "401 HTML", status: 401, contentType: "text/html", requestID: "fake-request-3",
 			body: `<html><h1>invalid_client</h1></html>`,
-			kind: gbgauth.ForeignAnswer, description: foreign("text/html"),
-			text: foreign("text/html"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("text/html"),
+			text: notTokenEndpoint("text/html"),
 		},
 		{
 			name: "400 form", status: 400, contentType: "application/x-www-form-urlencoded",
 			body: `error=invalid_client`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/x-www-form-urlencoded"),
-			text: foreign("application/x-www-form-urlencoded"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/x-www-form-urlencoded"),
+			text: notTokenEndpoint("application/x-www-form-urlencoded"),
 		},
 		{
 			name: "400 JSON list", status: 400,
 			body: `["invalid_client"]`,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "403 empty", status: 403,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 		{
 			name: "404 text", status: 404, contentType: "text/plain",
 			body: "404 page not found",
-			kind: gbgauth.ForeignAnswer, description: foreign("text/plain"),
-			text: foreign("text/plain"),
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("text/plain"),
+			text: notTokenEndpoint("text/plain"),
 		},
 		{
 			name: "a token with a 4xx is no token", status: 400,
-			body: goodAnswer,
-			kind: gbgauth.ForeignAnswer, description: foreign("application/json"),
-			text: foreign("application/json"),
+			body: tokenResponse,
+			kind: gbgauth.NotTokenEndpoint, description: notTokenEndpoint("application/json"),
+			text: notTokenEndpoint("application/json"),
 		},
 
-		// Not now.
+		// A retry may succeed.
 		{
 			name: "408", status: 408,
-			kind: gbgauth.ServerError, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ServerError, description: noDescription,
+			text: noDescription,
 		},
 		{
 			name: "429", status: 429, requestID: "fake-request-4",
@@ -290,8 +290,8 @@ func TestRefusal(t *testing.T) {
 		{
 			name: "502 HTML", status: 502, contentType: "text/html",
 			body: `<html><h1>502 Bad Gateway</h1></html>`,
-			kind: gbgauth.ServerError, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ServerError, description: noDescription,
+			text: noDescription,
 		},
 		{
 			name: "503 with invalid_client", status: 503,
@@ -302,8 +302,8 @@ func TestRefusal(t *testing.T) {
 		},
 		{
 			name: "504 empty", status: 504,
-			kind: gbgauth.ServerError, description: unexplained,
-			text: unexplained,
+			kind: gbgauth.ServerError, description: noDescription,
+			text: noDescription,
 		},
 	}
 	for _, c := range cases {
@@ -317,10 +317,10 @@ func TestRefusal(t *testing.T) {
 				if c.requestID != "" {
 					w.Header().Set("X-Request-ID", c.requestID)
 				}
-				reply(c.status, contentType, c.body)(w, r)
+				respond(c.status, contentType, c.body)(w, r)
 			})
 
-			got := fetchError(t, ask(url))
+			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, gbgauth.Error{
 				Kind: c.kind, URL: url, Status: c.status,
 				Code: c.code, Description: c.description, RequestID: c.requestID,
@@ -337,32 +337,22 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-func TestKindNames(t *testing.T) {
-	t.Parallel()
-
-	for kind, want := range map[gbgauth.Kind]string{
-		gbgauth.RefusedClient:  "client refused",
-		gbgauth.RefusedRequest: "request refused",
-		gbgauth.ForeignAnswer:  "not a token endpoint",
-		gbgauth.Unreachable:    "no answer",
-		gbgauth.NotSent:        "not sent",
-		gbgauth.ProxyError:     "proxy error",
-		gbgauth.ServerError:    "server error",
-		gbgauth.RateLimited:    "rate limited",
-		gbgauth.NotAToken:      "not a token",
-		gbgauth.Kind(0):        "unknown",
-	} {
-		require.Equal(t, want, kind.String())
-	}
-}
-
-// An identity provider has more words for a client that it refuses.
-func TestClientRefusedByAnIdentityProvider(t *testing.T) {
+// An identity provider may refuse a client with access_denied (Auth0).
+func TestIdentityProviderAccessDenied(t *testing.T) {
 	t.Parallel()
 	const auth0 = `{"error":"access_denied","error_description":"Unauthorized"}`
 	for status, want := range map[int]gbgauth.Kind{401: gbgauth.RefusedClient, 403: gbgauth.RefusedRequest, 503: gbgauth.ServerError} {
-		request := ask(serve(t, reply(status, "application/json", auth0)))
+		request := clientCredentials(serve(t, respond(status, "application/json", auth0)))
 		request.IdentityProvider = true
 		require.Equal(t, want, fetchError(t, request).Kind, status)
 	}
+}
+
+func TestErrorResponseMalformedFields(t *testing.T) {
+	for _, rest := range []string{`"expires_in":0.5`, `"error_description":["no"]`, `"error_uri":{}`, `"token_type":1`} {
+		got := fetchError(t, clientCredentials(serve(t, respond(401, "application/json", `{"error":"invalid_client",`+rest+`}`))))
+		require.Equal(t, gbgauth.RefusedClient, got.Kind, rest)
+	}
+	got := fetchError(t, clientCredentials(serve(t, respond(400, "application/json", `{"error_description":"why"}`))))
+	require.Equal(t, "why", got.Description)
 }
