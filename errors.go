@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // refusal is an engine's error that comes from GBG.
@@ -28,8 +29,8 @@ type refusal interface {
 // errorResponse turns an engine's error into what Vault passes on to the client: 400
 // is a plain error response; 502 and 503 are coded errors, outermost, because
 // Vault makes a wrapped one a 500.
-func (d *handlers) errorResponse(req *logical.Request, connection string, err error) (*logical.Response, error) {
-	var input *backend.InputError
+func (d *handlers) errorResponse(req *logical.Request, name string, err error) (*logical.Response, error) {
+	var input *connection.InputError
 	var recent *backend.RecentRotationError
 	var failing *backend.FailingError
 	var refused refusal
@@ -38,20 +39,20 @@ func (d *handlers) errorResponse(req *logical.Request, connection string, err er
 	switch {
 	case errors.Is(err, backend.ErrNotConfigured):
 		return logical.ErrorResponse("connection %q is not configured; configure it with: vault write %s client_id=ID client_secret=@FILE",
-			connection, pathFor(req, "config", connection)), nil
-	case errors.Is(err, backend.ErrNoPair):
+			name, pathFor(req, "config", name)), nil
+	case errors.Is(err, connection.ErrNoPair):
 		return logical.ErrorResponse("connection %q has no paired client to rotate to; add one with: vault write %s paired_client_id=ID paired_client_secret=@FILE",
-			connection, pathFor(req, "config", connection)), nil
+			name, pathFor(req, "config", name)), nil
 	case errors.Is(err, backend.ErrNoClients):
-		return logical.ErrorResponse("connection %q has no clients of its own, it exchanges tokens that callers bring: %s", connection, exchangeCommand(req, connection)), nil
+		return logical.ErrorResponse("connection %q has no clients of its own, it exchanges tokens that callers bring: %s", name, exchangeCommand(req, name)), nil
 	case errors.As(err, &input):
 		return logical.ErrorResponse(input.Error()), nil
 	case errors.As(err, &recent):
-		return logical.ErrorResponse(repeatedRotation(req, connection, recent)), nil
+		return logical.ErrorResponse(repeatedRotation(req, name, recent)), nil
 	case errors.As(err, &failing) && errors.As(failing.Cause, &refused):
-		return cannotServe(req, connection, failing, refused)
+		return cannotServe(req, name, failing, refused)
 	case errors.As(err, &asked) && asked.Step == backend.StepOwnExchange:
-		return cannotExchange(req, connection, asked)
+		return cannotExchange(req, name, asked)
 	case errors.As(err, &refused) && refused.Temporary():
 		return unavailable(sentences(refused.Error(), "Nothing has changed"), refused.RetryAfter())
 	case errors.As(err, &refused) && !refused.Refused():
@@ -70,13 +71,13 @@ func (d *handlers) errorResponse(req *logical.Request, connection string, err er
 
 // cannotExchange answers a caller whose own token was not exchanged. That is the
 // caller's affair, unless it was the exchange's own client that GBG refused.
-func cannotExchange(req *logical.Request, connection string, err *backend.ClientError) (*logical.Response, error) {
+func cannotExchange(req *logical.Request, name string, err *backend.ClientError) (*logical.Response, error) {
 	switch {
 	case err.Temporary():
 		return unavailable(sentences(err.Error()), err.RetryAfter())
 	case err.ClientRefused():
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error(),
-			"GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at "+pathFor(req, "config", connection)))
+			"GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at "+pathFor(req, "config", name)))
 	case !err.Refused():
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error()))
 	}
@@ -84,7 +85,7 @@ func cannotExchange(req *logical.Request, connection string, err *backend.Client
 }
 
 // cannotServe answers a reader for whom there is no token.
-func cannotServe(req *logical.Request, connection string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
+func cannotServe(req *logical.Request, name string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
 	when := fmt.Sprintf("Token requests fail since %s; the next try is at %s", timestamp(failing.Since), timestamp(failing.NextTry))
 	if refused.Temporary() {
 		return unavailable(sentences(refused.Error(), when), failing.Wait)
@@ -93,16 +94,16 @@ func cannotServe(req *logical.Request, connection string, failing *backend.Faili
 	var asked *backend.ClientError
 	switch {
 	case errors.As(refused, &asked) && asked.Step == backend.StepExchange && refused.Refused():
-		answer = append(answer, "The identity provider's part went well: check scope, idp_scope and the exchange client at "+pathFor(req, "config", connection))
+		answer = append(answer, "The identity provider's part went well: check scope, idp_scope and the exchange client at "+pathFor(req, "config", name))
 	case refused.ClientRefused():
-		answer = append(answer, "If its secret was regenerated, write the new one: "+secretCommand(req, connection))
+		answer = append(answer, "If its secret was regenerated, write the new one: "+secretCommand(req, name))
 	}
 	return nil, logical.CodedError(http.StatusBadGateway, sentences(answer...))
 }
 
 // secretCommand is how a person replaces the secret of a client.
-func secretCommand(req *logical.Request, connection string) string {
-	return fmt.Sprintf("vault write %s client_secret=@FILE (paired_client_secret for the paired client)", pathFor(req, "config", connection))
+func secretCommand(req *logical.Request, name string) string {
+	return fmt.Sprintf("vault write %s client_secret=@FILE (paired_client_secret for the paired client)", pathFor(req, "config", name))
 }
 
 // unavailable returns a 503 that says when to come back, at least a second from now.

@@ -5,17 +5,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-
-	"vault-plugin-secrets-gbg/backend"
 )
 
 // value is a field's value. A field that was not given, or is JSON's null, has
 // none: the framework alone would take null for the zero value, and so turn
 // verify_connection off or remove the paired client.
-func value[T any](data *framework.FieldData, field backend.Setting) (v T, ok bool) {
+func value[T any](data *framework.FieldData, field connection.Field) (v T, ok bool) {
 	if data.Raw[string(field)] == nil {
 		return v, false
 	}
@@ -28,22 +27,30 @@ func value[T any](data *framework.FieldData, field backend.Setting) (v T, ok boo
 }
 
 // text is a field's value, or nil if it has none.
-func text(data *framework.FieldData, field backend.Setting) *string {
+func text(data *framework.FieldData, field connection.Field) *string {
 	return pointer(value[string](data, field))
 }
 
-func flag(data *framework.FieldData, field backend.Setting) *bool {
+func flag(data *framework.FieldData, field connection.Field) *bool {
 	return pointer(value[bool](data, field))
 }
 
-func secret(data *framework.FieldData, field backend.Setting) *backend.Secret {
+func secret(data *framework.FieldData, field connection.Field) *connection.Secret {
 	plain, ok := value[string](data, field)
-	return pointer(backend.NewSecret(plain), ok)
+	return pointer(connection.NewSecret(plain), ok)
 }
 
-func duration(data *framework.FieldData, field backend.Setting) *time.Duration {
+func duration(data *framework.FieldData, field connection.Field) *time.Duration {
 	whole, ok := value[int](data, field)
 	return pointer(time.Duration(whole)*time.Second, ok)
+}
+
+// fieldValue returns what a pointer points to; ok is false if it is nil.
+func fieldValue[T any](p *T) (v any, ok bool) {
+	if p == nil {
+		return nil, false
+	}
+	return *p, true
 }
 
 func pointer[T any](v T, ok bool) *T {

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // tokenSecretType is under which name Vault keeps the leases of tokens. Leases
@@ -49,7 +50,7 @@ func (d *handlers) revoke(ctx context.Context, req *logical.Request, _ *framewor
 	err = d.engine.Revoke(ctx, backend.LeasedToken{
 		Connection:  kept("connection"),
 		ClientID:    kept("client_id"),
-		AccessToken: backend.NewSecret(kept("access_token")),
+		AccessToken: connection.NewSecret(kept("access_token")),
 		Expires:     expires,
 	})
 	if err != nil && d.engine.Closed() {

@@ -3,11 +3,10 @@ package gbg
 import (
 	"strings"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-
-	"vault-plugin-secrets-gbg/backend"
 )
 
 // nameField is the field that the named form of a path captures.
@@ -40,22 +39,22 @@ func validName(name string) bool { return !strings.Contains(name, "..") }
 // connectionName is the connection that a request is about.
 func connectionName(d *framework.FieldData) string {
 	if _, ok := d.Schema[nameField]; !ok {
-		return backend.DefaultConnection
+		return connection.DefaultName
 	}
 	return d.Get(nameField).(string)
 }
 
 // pathOf is a path of a connection within the mount.
-func pathOf(base, connection string) string {
-	if connection == backend.DefaultConnection {
+func pathOf(base, name string) string {
+	if name == connection.DefaultName {
 		return base
 	}
-	return base + "/" + connection
+	return base + "/" + name
 }
 
 // pathFor is how a person writes it, mount included.
-func pathFor(req *logical.Request, base, connection string) string {
-	return req.MountPoint + pathOf(base, connection)
+func pathFor(req *logical.Request, base, name string) string {
+	return req.MountPoint + pathOf(base, name)
 }
 
 // timestamp is RFC 3339 in UTC, in whole seconds.

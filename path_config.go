@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 func (d *handlers) configPaths() []*framework.Path {
@@ -100,29 +101,13 @@ func (d *handlers) writeConfig(ctx context.Context, req *logical.Request, data *
 	if given := flag(data, verifyField); given != nil {
 		verify = *given
 	}
-	warnings, err := d.engine.Configure(ctx, name, backend.Change{
-		Settings: backend.SettingsChange{
-			GrantType:            text(data, backend.GrantType),
-			TokenURL:             text(data, backend.TokenURL),
-			Scope:                text(data, backend.Scope),
-			IDPTokenURL:          text(data, backend.IDPTokenURL),
-			IDPScope:             text(data, backend.IDPScope),
-			ExchangeClientID:     text(data, backend.ExchangeClientID),
-			ExchangeClientSecret: secret(data, backend.ExchangeClientSecret),
-			RefreshBefore:        duration(data, backend.RefreshBefore),
-			RequestTimeout:       duration(data, backend.RequestTimeout),
-			CAPEM:                text(data, backend.CAPEM),
-			Failover:             flag(data, backend.Failover),
-			MaxSecretAge:         duration(data, backend.MaxSecretAge),
-			Lease:                flag(data, backend.LeaseTokens),
-			RevokeURL:            text(data, backend.RevokeURL),
-		},
-		Pair: backend.PairChange{
-			IDs:     [2]*string{text(data, backend.ClientID), text(data, backend.PairedClientID)},
-			Secrets: [2]*backend.Secret{secret(data, backend.ClientSecret), secret(data, backend.PairedClientSecret)},
-		},
-		SkipVerification: !verify,
-	})
+	change := connection.Change{}
+	for _, f := range connection.Fields() {
+		if v, ok := configValue(data, f); ok {
+			change[f.Field] = v
+		}
+	}
+	warnings, err := d.engine.Configure(ctx, name, backend.Change{Fields: change, SkipVerification: !verify})
 	if err != nil {
 		return d.errorResponse(req, name, err)
 	}
@@ -152,29 +137,86 @@ func (d *handlers) readConfig(ctx context.Context, req *logical.Request, data *f
 	case err != nil:
 		return d.errorResponse(req, name, err)
 	}
-	answer := map[string]any{
-		string(backend.GrantType):      c.Settings.GrantType,
-		string(backend.TokenURL):       c.Settings.TokenURL,
-		string(backend.Scope):          c.Settings.Scope,
-		string(backend.RefreshBefore):  seconds(c.Settings.RefreshBefore),
-		string(backend.RequestTimeout): seconds(c.Settings.RequestTimeout),
-		string(backend.CAPEM):          c.Settings.CAPEM,
-		string(backend.Failover):       !c.Settings.NoFailover,
-		string(backend.MaxSecretAge):   seconds(c.Settings.MaxSecretAge),
-		string(backend.LeaseTokens):    c.Settings.Lease,
-		string(backend.RevokeURL):      c.Settings.RevokeURL,
+	answer := map[string]any{}
+	for _, f := range connection.Fields() {
+		if v, ok := f.Value(&c); ok {
+			answer[string(f.Field)] = v
+		}
 	}
-	if active := c.Pair.Active().ID; active != "" {
-		answer[string(backend.ClientID)] = c.Pair.Clients[backend.First].ID
-		answer[string(backend.PairedClientID)] = c.Pair.Clients[backend.Paired].ID
-		answer["active_client_id"] = active
-	}
-	if c.Settings.GrantType == backend.GrantIDAuth {
-		answer[string(backend.IDPTokenURL)] = c.Settings.IDPTokenURL
-		answer[string(backend.IDPScope)] = c.Settings.IDPScope
-		answer[string(backend.ExchangeClientID)] = c.Settings.ExchangeClientID
-	}
+	putText(answer, "active_client_id", c.Pair.Active().ID)
 	return &logical.Response{Data: answer}, nil
+}
+
+// verifyField is the one field of config that is not stored.
+const verifyField = "verify_connection"
+
+// configFields returns what a write may give.
+func configFields() map[string]*framework.FieldSchema {
+	fields := map[string]*framework.FieldSchema{
+		verifyField: {
+			Type:         framework.TypeBool,
+			Description:  "Get a token with every client that this write sets or changes, before storing anything. Not stored itself.",
+			Default:      true,
+			DisplayAttrs: &framework.DisplayAttributes{Name: "Verify connection"},
+		},
+	}
+	for _, f := range connection.Fields() {
+		fields[string(f.Field)] = fieldSchema(f)
+	}
+	return fields
+}
+
+// fieldTypes are the framework's types for those of connections. Durations are in
+// seconds, or texts such as "5m".
+var fieldTypes = map[connection.Type]framework.FieldType{
+	connection.Text:         framework.TypeString,
+	connection.Confidential: framework.TypeString,
+	connection.Duration:     framework.TypeDurationSecond,
+	connection.Flag:         framework.TypeBool,
+}
+
+// fieldSchema returns the framework's form of a field's declaration.
+func fieldSchema(f connection.FieldSchema) *framework.FieldSchema {
+	attributes := &framework.DisplayAttributes{Name: f.Title, Group: f.Group, Sensitive: f.Type() == connection.Confidential}
+	if f.Multiline {
+		attributes.EditType = "textarea"
+	}
+	return &framework.FieldSchema{
+		Type: fieldTypes[f.Type()], Description: f.Description, Default: f.Default, AllowedValues: f.AllowedValues, DisplayAttrs: attributes,
+	}
+}
+
+// configValue returns the value that a write gives for a field, in the field's type.
+func configValue(data *framework.FieldData, f connection.FieldSchema) (v any, ok bool) {
+	switch f.Type() {
+	case connection.Confidential:
+		return fieldValue(secret(data, f.Field))
+	case connection.Duration:
+		return fieldValue(duration(data, f.Field))
+	case connection.Flag:
+		return fieldValue(flag(data, f.Field))
+	default:
+		return fieldValue(text(data, f.Field))
+	}
+}
+
+// configAnswer returns the fields of an answer to a read: no secret, and nothing that
+// the connection has no use for.
+func configAnswer() map[string]*framework.FieldSchema {
+	answer := map[string]*framework.FieldSchema{
+		"active_client_id": {
+			Type:        framework.TypeString,
+			Description: "Which of the two clients tokens are issued to. Only a rotation changes it. Left out if there are none.",
+		},
+	}
+	for _, f := range connection.Fields() {
+		if f.Type() != connection.Confidential {
+			schema := fieldSchema(f)
+			schema.Required = f.Always()
+			answer[string(f.Field)] = schema
+		}
+	}
+	return answer
 }
 
 func (d *handlers) deleteConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {

@@ -12,15 +12,16 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 func (d *handlers) rotatePaths() []*framework.Path {
 	return withOptionalName("rotate", func(fields map[string]*framework.FieldSchema) *framework.Path {
-		fields[string(backend.ClientID)] = &framework.FieldSchema{
+		fields[string(connection.ClientID)] = &framework.FieldSchema{
 			Type:        framework.TypeString,
 			Description: "The client that must be active afterwards. If it already is, nothing happens, so a request that is sent twice cannot rotate back. Left out, it is the standby; then, and without client_secret, nothing is rotated within a minute of the last rotation or failover.",
 		}
-		fields[string(backend.ClientSecret)] = &framework.FieldSchema{
+		fields[string(connection.ClientSecret)] = &framework.FieldSchema{
 			Type:         framework.TypeString,
 			Description:  "The standby's new secret, if it has just been regenerated at GBG. Left out, the stored one is used.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Client secret", Sensitive: true},
@@ -59,8 +60,8 @@ func rotateAnswer() map[string]*framework.FieldSchema {
 func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	r, err := d.engine.Rotate(ctx, name, backend.RotateRequest{
-		ClientID: text(data, backend.ClientID),
-		Secret:   secret(data, backend.ClientSecret),
+		ClientID: text(data, connection.ClientID),
+		Secret:   secret(data, connection.ClientSecret),
 	})
 	if err != nil {
 		return d.errorResponse(req, name, err)
@@ -85,9 +86,9 @@ func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *frame
 
 // repeatedRotation tells a person why a bare rotation was refused, and how to rotate
 // all the same.
-func repeatedRotation(req *logical.Request, connection string, recent *backend.RecentRotationError) string {
+func repeatedRotation(req *logical.Request, name string, recent *backend.RecentRotationError) string {
 	return fmt.Sprintf("connection %q was rotated at %s (%s), %ds ago, and client %q is active: this may be the same request again, so nothing was rotated. To make client %q active: %s",
-		connection, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Active, recent.Standby, rotateCommand(req, connection, recent.Standby))
+		name, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Active, recent.Standby, rotateCommand(req, name, recent.Standby))
 }
 
 // rotateCommand is how a person makes a client active. It names the client, so that
@@ -108,12 +109,12 @@ var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)
 // nextStep is the sentence that tells a person how the pair's round goes on.
 // where is the place to regenerate secrets; fresh says that the standby's has not
 // served yet.
-func nextStep(req *logical.Request, connection, where, standby string, regenerateAfter time.Time, fresh bool) string {
-	rotate := rotateCommand(req, connection, standby)
+func nextStep(req *logical.Request, name, where, standby string, regenerateAfter time.Time, fresh bool) string {
+	rotate := rotateCommand(req, name, standby)
 	switch {
 	case standby == "":
 		return fmt.Sprintf("Add a second client, so that secrets can be rotated without downtime: vault write %s paired_client_id=ID paired_client_secret=@FILE",
-			pathFor(req, "config", connection))
+			pathFor(req, "config", name))
 	case fresh:
 		return fmt.Sprintf("Client %q stands by with a secret that has not been used yet. When it is time to rotate: %s", standby, rotate)
 	case regenerateAfter.IsZero():

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // fetchTimeLayout is RFC 3339 with fractions that never fall away.
@@ -93,7 +94,7 @@ func (d *handlers) exchange(ctx context.Context, req *logical.Request, data *fra
 		return logical.ErrorResponse("min_ttl is for reads; an exchange always gives a fresh token"), nil
 	}
 	plain, _ := value[string](data, backend.IDToken)
-	c, err := d.engine.Exchange(ctx, name, backend.NewSecret(plain))
+	c, err := d.engine.Exchange(ctx, name, connection.NewSecret(plain))
 	if err != nil {
 		return d.errorResponse(req, name, err)
 	}
@@ -101,8 +102,8 @@ func (d *handlers) exchange(ctx context.Context, req *logical.Request, data *fra
 }
 
 // exchangeCommand is how a person exchanges a token of their own.
-func exchangeCommand(req *logical.Request, connection string) string {
-	return fmt.Sprintf("vault write %s id_token=@FILE", pathFor(req, "creds", connection))
+func exchangeCommand(req *logical.Request, name string) string {
+	return fmt.Sprintf("vault write %s id_token=@FILE", pathFor(req, "creds", name))
 }
 
 // credential is the answer to a read or an exchange. ttl, rotation_period and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // Counts are of one connection, since the engine began.
@@ -89,8 +90,8 @@ func (e *Engine) endCountersIfDeleted(ctx context.Context, name string) {
 }
 
 // countFlip counts a change of the active client.
-func (c *counters) countFlip(cause RotationCause) {
-	if cause == CauseFailover {
+func (c *counters) countFlip(cause connection.RotationCause) {
+	if cause == connection.CauseFailover {
 		c.failovers.Add(1)
 	} else {
 		c.rotations.Add(1)

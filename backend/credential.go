@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // minRetryTTL is the least that a reader is told to wait while refreshing
@@ -14,7 +15,7 @@ const minRetryTTL = 3 * time.Second
 type Credential struct {
 	Connection  string
 	ClientID    string
-	AccessToken Secret
+	AccessToken connection.Secret
 	TokenType   string
 	// Scope is the scope granted, space-separated.
 	Scope string
@@ -53,7 +54,7 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 			}
 		}
 		switch {
-		case !st.conn.Settings.hasPair():
+		case !st.conn.Settings.HasPair():
 			return Credential{}, ErrNoClients
 		case st.conn.Settings.Lease:
 			return e.lease(ctx, name, minTTL)
@@ -94,6 +95,9 @@ func (e *Engine) serveFresh(name string, st *state, minTTL time.Duration) (Crede
 	return e.serve(name, st, now), nil
 }
 
+// MinTTL is how long a reader needs the token to be valid.
+const MinTTL connection.Field = "min_ttl"
+
 // checkMinTTL refuses a minTTL of more than two thirds of a token's lifetime, which
 // would make GBG issue tokens faster than three a lifetime. A lifetime of zero is not
 // known yet and refuses nothing.
@@ -102,7 +106,7 @@ func checkMinTTL(minTTL, lifetime time.Duration) error {
 	if lifetime == 0 || minTTL <= most {
 		return nil
 	}
-	return invalid(MinTTL, "must be at most %s: two thirds of a token's lifetime, which is %s", most.Truncate(time.Second), lifetime)
+	return connection.Invalid(MinTTL, "must be at most %s: two thirds of a token's lifetime, which is %s", most.Truncate(time.Second), lifetime)
 }
 
 // checkLeft refuses a token that has just come from GBG, and is valid for less than
@@ -120,7 +124,7 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	t := st.token
 	firstUse := !t.used.Load() && t.used.CompareAndSwap(false, true)
 	c := t.credential(name)
-	c.Warnings = append(st.conn.warnings(now), c.Warnings...)
+	c.Warnings = append(st.conn.Warnings(now), c.Warnings...)
 	left := t.left(now)
 	untilNext := left - t.overlap
 	due := untilNext <= t.lead

@@ -11,26 +11,12 @@ import (
 var (
 	// ErrNotConfigured says that there is no connection of this name.
 	ErrNotConfigured = errors.New("not configured")
-	// ErrNoPair says that the connection has one client only, so nothing to rotate to.
-	ErrNoPair = errors.New("there is no paired client to rotate to")
 	// ErrNoClients says that the connection has no clients of its own: callers bring
 	// the tokens to exchange.
 	ErrNoClients = errors.New("the connection has no clients of its own")
 	// ErrClosed says that the engine has been shut down.
 	ErrClosed = errors.New("the secrets engine is shutting down")
 )
-
-// InputError is a value that was refused before anybody was asked.
-type InputError struct {
-	// Setting is what it was meant for.
-	Setting Setting
-	// Problem completes the sentence that begins with the setting's name. It
-	// never quotes a secret.
-	Problem string
-}
-
-// Error implements error.
-func (e *InputError) Error() string { return string(e.Setting) + " " + e.Problem }
 
 // PairError says that GBG refused the active client, and that the standby could
 // not take over either.
@@ -90,10 +76,6 @@ func (e *ShortTokenError) Error() string {
 	}
 	return fmt.Sprintf("connection %q: a new token for client %q was ready only %s after it was asked for: it is valid for another %s, less than min_ttl (%s)",
 		e.Connection, e.ClientID, took.Round(time.Millisecond), e.Left.Round(time.Millisecond), e.MinTTL)
-}
-
-func invalid(setting Setting, format string, args ...any) error {
-	return &InputError{Setting: setting, Problem: fmt.Sprintf(format, args...)}
 }
 
 // ClientError is a token request that failed, with the client it was for.

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
+
+// IDToken is a caller's token of an identity provider.
+const IDToken connection.Field = "id_token"
 
 // Exchange gets a token of GBG Identity Solution for a caller's own token. What
 // comes back is the caller's alone: it is neither kept nor shared. The errors are
 // ErrNotConfigured, *InputError, *ClientError, *FailingError, ErrClosed, ctx's
 // and the storage's.
-func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Credential, error) {
+func (e *Engine) Exchange(ctx context.Context, name string, idToken connection.Secret) (Credential, error) {
 	ctx, leave, err := e.join(ctx)
 	if err != nil {
 		return Credential{}, err
@@ -20,10 +24,10 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 	if err != nil {
 		return Credential{}, err
 	}
-	if grant := st.conn.Settings.withDefaults().GrantType; grant != GrantIDAuth {
-		return Credential{}, invalid(IDToken, "is for grant_type %q; this connection's is %q: read its creds instead", GrantIDAuth, grant)
+	if grant := st.conn.Settings.WithDefaults().GrantType; grant != connection.GrantIDAuth {
+		return Credential{}, connection.Invalid(IDToken, "is for grant_type %q; this connection's is %q: read its creds instead", connection.GrantIDAuth, grant)
 	}
-	if idToken, err = cleanIDToken(idToken); err != nil {
+	if idToken, err = connection.NormalizedIDToken(IDToken, idToken); err != nil {
 		return Credential{}, err
 	}
 	if now := e.now(); st.exchangeBackoff.blocked(now) {
@@ -31,7 +35,7 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 	}
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
-	exchange := st.conn.exchange(idToken)
+	exchange := st.conn.Exchange(idToken)
 	issued, err := e.requestWithRetry(limit, endpointRequest{
 		tokenRequest: tokenRequest{connection: name, conn: st.conn, via: st.http},
 		step:         StepOwnExchange, url: exchange.TokenURL, fetch: exchange.Fetch,
@@ -40,7 +44,7 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 		return Credential{}, e.exchangeFailed(name, st, err)
 	}
 	e.exchangeSucceeded(name, st)
-	t := e.newToken(request{exchange: exchange}, issued, st.conn.Settings)
+	t := e.newToken(connection.Request{Exchange: exchange}, issued, st.conn.Settings)
 	c := t.credential(name)
 	c.TTL = max(e.untilNext(t.left(e.now()), t.overlap), time.Second)
 	return c, nil

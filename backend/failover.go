@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // pendingWarning is a sentence for the next reader, once. Nil stands for none.
@@ -64,7 +65,7 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 		todo = "ask GBG what that client's tokens lack"
 	}
 	warning := fmt.Sprintf("%s (%s), so client %q has taken over: %s", refused.outcome(), refused.Cause.Code, standby.ID, todo)
-	if err := e.flip(e.ctx, name, now, &next, proof, CauseFailover, &pendingWarning{text: warning}); err != nil {
+	if err := e.flip(e.ctx, name, now, &next, proof, connection.CauseFailover, &pendingWarning{text: warning}); err != nil {
 		return nil, err
 	}
 	e.logger.Warn("failed over", "connection", name, "active_client_id", standby.ID, "refused_client_id", refused.ClientID, "error", refused.Cause)

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -13,8 +14,8 @@ const minConnectTimeout = time.Second
 
 // connectTimeout returns the time for connecting to one address, and for one TLS
 // handshake: a quarter of request_timeout.
-func (s Settings) connectTimeout() time.Duration {
-	return max(s.withDefaults().RequestTimeout/4, minConnectTimeout)
+func connectTimeout(s connection.Settings) time.Duration {
+	return max(s.WithDefaults().RequestTimeout/4, minConnectTimeout)
 }
 
 // httpClients are the clients that all connections without roots of their own share,
@@ -29,11 +30,11 @@ type httpClients struct {
 
 // client returns the one for a connection's requests: that of st, which may be nil, if
 // it still fits.
-func (h *httpClients) client(conn *Connection, st *state) (*gbgauth.Client, error) {
+func (h *httpClients) client(conn *connection.Connection, st *state) (*gbgauth.Client, error) {
 	options := h.options
-	options.Roots, options.ConnectTimeout = conn.Settings.CAPEM, conn.Settings.connectTimeout()
+	options.Roots, options.ConnectTimeout = conn.Settings.CAPEM, connectTimeout(conn.Settings)
 	if options.Roots != "" {
-		if st != nil && st.conn.Settings.CAPEM == options.Roots && st.conn.Settings.connectTimeout() == options.ConnectTimeout {
+		if st != nil && st.conn.Settings.CAPEM == options.Roots && connectTimeout(st.conn.Settings) == options.ConnectTimeout {
 			return st.http, nil
 		}
 		return gbgauth.NewClient(options)

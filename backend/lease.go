@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // Lease is what Vault is to look after when a token is one reader's own.
@@ -19,7 +20,7 @@ type LeasedToken struct {
 	Connection string
 	// ClientID is the client that got the token.
 	ClientID    string
-	AccessToken Secret
+	AccessToken connection.Secret
 	// Expires is when GBG lets the token end.
 	Expires time.Time
 }
@@ -149,7 +150,7 @@ func (e *Engine) recordLeased(name string, st *state, t *token) error {
 	defer e.lockEntry(name)()
 	was := e.states.get(name)
 	switch {
-	case was == nil || !was.conn.sameRequest(st.conn):
+	case was == nil || !was.conn.SameRequest(st.conn):
 		return errSuperseded
 	case was.revision == st.revision:
 		e.reportToken(name, was.conn, was, t)
@@ -181,7 +182,7 @@ func (e *Engine) leased(name string, st *state, t *token, minTTL time.Duration) 
 		TTL:   max(left.Truncate(time.Second), time.Second), // Vault takes 0 for its default
 		Token: LeasedToken{Connection: name, ClientID: t.clientID, AccessToken: t.access, Expires: t.expires},
 	}
-	c.Warnings = append(st.conn.warnings(now), c.Warnings...)
+	c.Warnings = append(st.conn.Warnings(now), c.Warnings...)
 	if text := st.warning.take(); text != "" {
 		c.Warnings = append(c.Warnings, text)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -98,8 +99,8 @@ func resultOf(err error) string {
 	}
 }
 
-// event is one of a connection as it is now.
-func (c *Connection) event(kind EventKind, name string) Event {
+// eventOf returns an event of a connection as it is now.
+func eventOf(c *connection.Connection, kind EventKind, name string) Event {
 	ev := Event{Kind: kind, Connection: name, ActiveClientID: c.Pair.Active().ID}
 	if standby, ok := c.Pair.Standby(); ok {
 		ev.StandbyClientID = standby.ID
@@ -107,20 +108,20 @@ func (c *Connection) event(kind EventKind, name string) Event {
 	return ev
 }
 
-// flipped is the event of a rotation or failover.
-func (c *Connection) flipped(name string) Event {
+// rotationEvent returns the event of a connection's last rotation or failover.
+func rotationEvent(c *connection.Connection, name string) Event {
 	kind := EventRotated
-	if c.Rotation.Cause == CauseFailover {
+	if c.Rotation.Cause == connection.CauseFailover {
 		kind = EventFailedOver
 	}
-	ev := c.event(kind, name)
+	ev := eventOf(c, kind, name)
 	ev.RegenerateAfter = c.Rotation.RegenerateAfter
 	return ev
 }
 
 // reportFailure tells of requests that fail: the log less and less often, the
 // observer only when it begins. was is nil then.
-func (e *Engine) reportFailure(name string, conn *Connection, was, now *backoff) {
+func (e *Engine) reportFailure(name string, conn *connection.Connection, was, now *backoff) {
 	level := hclog.Debug
 	if now.count&(now.count-1) == 0 { // 1, 2, 4, 8, ...
 		level = hclog.Warn
@@ -129,30 +130,30 @@ func (e *Engine) reportFailure(name string, conn *Connection, was, now *backoff)
 	if was != nil {
 		return
 	}
-	ev := conn.event(EventFailing, name)
+	ev := eventOf(conn, EventFailing, name)
 	ev.Result, ev.NextTry = resultOf(now.err), now.until
 	e.observer.Happened(ev)
 }
 
 // reportToken tells of the recovery that a token of a client of the connection is, of
 // shared tokens, and of exchanges if it came through one.
-func (e *Engine) reportToken(name string, conn *Connection, was *state, t *token) {
+func (e *Engine) reportToken(name string, conn *connection.Connection, was *state, t *token) {
 	if was == nil {
 		return
 	}
 	if t.clientID == conn.Pair.Active().ID {
 		e.reportRecovery(name, conn, was.backoff)
 	}
-	if t.source.exchanges() {
+	if t.source.Exchanges() {
 		e.reportRecovery(name, conn, was.exchangeBackoff)
 	}
 }
 
 // reportRecovery tells of requests that succeed again, if they had failed.
-func (e *Engine) reportRecovery(name string, conn *Connection, was *backoff) {
+func (e *Engine) reportRecovery(name string, conn *connection.Connection, was *backoff) {
 	if was == nil {
 		return
 	}
 	e.logger.Info("token requests succeed again", "connection", name, "failed", was.count, "failing_since", was.since)
-	e.observer.Happened(conn.event(EventRecovered, name))
+	e.observer.Happened(eventOf(conn, EventRecovered, name))
 }

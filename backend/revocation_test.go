@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -17,7 +18,7 @@ func doubling(nth int) time.Duration { return time.Minute << (nth - 1) }
 
 func TestRevocationEndpointPause(t *testing.T) {
 	t.Parallel()
-	endpoint := revocationEndpoint{connection: "team-a", url: "https://gbg.test/revoke", clientID: "a", secret: NewSecret("s")}
+	endpoint := revocationEndpoint{connection: "team-a", url: "https://gbg.test/revoke", clientID: "a", secret: connection.NewSecret("s")}
 	other := endpoint
 	other.clientID = "b"
 	var r revocationEndpoints

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -25,7 +26,7 @@ type revocationEndpoint struct {
 	connection string
 	url        string
 	clientID   string
-	secret     Secret
+	secret     connection.Secret
 	caPEM      string
 }
 

@@ -74,12 +74,12 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	if err != nil {
 		return err
 	}
-	settings := st.conn.Settings.withDefaults()
+	settings := st.conn.Settings.WithDefaults()
 	if settings.RevokeURL == "" {
 		log.Debug("lease ended; its token lives on: there is no revoke_url", "expire_time", t.Expires)
 		return nil
 	}
-	id, secret, ok := st.conn.revoker(t.ClientID)
+	id, secret, ok := st.conn.Revoker(t.ClientID)
 	if !ok {
 		log.Warn("lease ended without revoking its token: its client is no client of the connection any more", "expire_time", t.Expires)
 		return nil
@@ -146,20 +146,4 @@ func notAwaited() bool { return false }
 // row.
 func (e *Engine) revocationDelay(nth int) time.Duration {
 	return e.delay(nth, firstRevocationPause, maxRevocationPause)
-}
-
-// revoker is who may revoke a token that was got with a client of the connection:
-// the client itself, or, where its identity provider's token was exchanged, the
-// exchange's.
-func (c *Connection) revoker(clientID string) (id string, secret Secret, ok bool) {
-	for _, client := range c.Pair.Clients {
-		if client.ID == "" || client.ID != clientID {
-			continue
-		}
-		if r := c.request(client); r.exchanges() {
-			return r.exchange.ClientID, r.exchange.ClientSecret, true
-		}
-		return client.ID, client.Secret, true
-	}
-	return "", Secret{}, false
 }

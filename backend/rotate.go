@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -20,7 +21,7 @@ type RotateRequest struct {
 	// whichever it is.
 	ClientID *string
 	// Secret is the standby's new secret; nil keeps the one it has.
-	Secret *Secret
+	Secret *connection.Secret
 }
 
 // bare reports whether nothing was given, so that the same request made twice would
@@ -31,9 +32,9 @@ func (r RotateRequest) bare() bool { return r.ClientID == nil && r.Secret == nil
 // an error: it is more likely an unset variable or an empty file than a wish.
 func (r RotateRequest) normalized() (RotateRequest, error) {
 	if r.ClientID != nil {
-		id, err := cleanID(ClientID, *r.ClientID)
+		id, err := connection.NormalizedID(connection.ClientID, *r.ClientID)
 		if err == nil && id == "" {
-			err = invalid(ClientID, "is empty; leave it out to rotate to the standby")
+			err = connection.Invalid(connection.ClientID, "is empty; leave it out to rotate to the standby")
 		}
 		if err != nil {
 			return r, err
@@ -41,9 +42,9 @@ func (r RotateRequest) normalized() (RotateRequest, error) {
 		r.ClientID = &id
 	}
 	if r.Secret != nil {
-		secret, err := cleanSecret(ClientSecret, *r.Secret)
+		secret, err := connection.NormalizedSecret(connection.ClientSecret, *r.Secret)
 		if err == nil && secret.IsEmpty() {
-			err = invalid(ClientSecret, "is empty; leave it out to rotate with the secret that is stored")
+			err = connection.Invalid(connection.ClientSecret, "is empty; leave it out to rotate with the secret that is stored")
 		}
 		if err != nil {
 			return r, err
@@ -57,9 +58,9 @@ func (r RotateRequest) normalized() (RotateRequest, error) {
 type Rotation struct {
 	// Rotated is false if the client asked for was active already.
 	Rotated         bool
-	Active, Standby Client
+	Active, Standby connection.Client
 	// Record is the last rotation: this one, if Rotated.
-	Record RotationRecord
+	Record connection.RotationRecord
 	// AtIDP says that the clients are an identity provider's, not GBG's.
 	AtIDP bool
 	// Warnings are for a person.
@@ -76,7 +77,7 @@ type Rotation struct {
 // of the active client that it may be the same request again.
 type RecentRotationError struct {
 	// Record is that change, whatever its cause, and Age how long ago it was.
-	Record RotationRecord
+	Record connection.RotationRecord
 	Age    time.Duration
 	// Active and Standby are the ids of the clients as they are now.
 	Active, Standby string
@@ -90,7 +91,7 @@ func (e *RecentRotationError) Error() string {
 // checkRepeated returns a *RecentRotationError if the active client has just changed.
 // It goes by the wall clock, as another node would, and ignores a record that lies
 // further ahead than it could if clocks were right.
-func (c *Connection) checkRepeated(now time.Time) error {
+func checkRepeated(c *connection.Connection, now time.Time) error {
 	age := now.Round(0).Sub(c.Rotation.Time.Round(0))
 	if c.Rotation.Time.IsZero() || age.Abs() >= repeatWindow {
 		return nil
@@ -128,16 +129,16 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	if err != nil {
 		return Rotation{}, err
 	}
-	if !st.conn.Settings.hasPair() {
+	if !st.conn.Settings.HasPair() {
 		return Rotation{}, ErrNoClients
 	}
 	pair := st.conn.Pair
 	standby, ok := pair.Standby()
 	if !ok {
-		return Rotation{}, ErrNoPair
+		return Rotation{}, connection.ErrNoPair
 	}
 	if r.bare() {
-		if err := st.conn.checkRepeated(e.now()); err != nil {
+		if err := checkRepeated(st.conn, e.now()); err != nil {
 			return Rotation{}, err
 		}
 	}
@@ -147,10 +148,10 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		e.endPause(name, st)
 		return Rotation{
 			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
-			SecretDisregarded: r.Secret != nil, Warnings: st.conn.warnings(e.now()),
+			SecretDisregarded: r.Secret != nil, Warnings: st.conn.Warnings(e.now()),
 		}, nil
 	default:
-		return Rotation{}, invalid(ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", *r.ClientID, pair.Active().ID, standby.ID)
+		return Rotation{}, connection.Invalid(connection.ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", *r.ClientID, pair.Active().ID, standby.ID)
 	}
 
 	next := *st.conn
@@ -160,24 +161,24 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		}
 		standby, _ = next.Pair.Standby()
 	}
-	tokens, err := e.verify(ctx, name, &next, st.http, []Client{standby})
+	tokens, err := e.verify(ctx, name, &next, st.http, []connection.Client{standby})
 	if err != nil {
 		return Rotation{}, err
 	}
-	if err := e.flip(ctx, name, st, &next, tokens[0], CauseRotate, nil); err != nil {
+	if err := e.flip(ctx, name, st, &next, tokens[0], connection.CauseRotate, nil); err != nil {
 		return Rotation{}, err
 	}
 	newStandby, _ := next.Pair.Standby()
-	e.logger.Info("rotated", "connection", name, "cause", CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
+	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return Rotation{
 		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
-		SecretKept: standby.SecretServed, Warnings: next.warnings(e.now()),
+		SecretKept: standby.SecretServed, Warnings: next.Warnings(e.now()),
 	}, nil
 }
 
 // flip makes the standby of next active, which has just got proof, in one
 // storage write.
-func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connection, proof *token, cause RotationCause, warning *pendingWarning) error {
+func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, warning *pendingWarning) error {
 	leaving := next.Pair.Active().ID
 	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()
 	if err != nil {
@@ -189,14 +190,14 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 		was: st, conn: next, http: st.http, tokens: []*token{proof}, warning: warning,
 		seal: func(before *state) {
 			now := e.now()
-			next.Rotation = RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
+			next.Rotation = connection.RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
 		},
 	})
 	if err != nil {
 		return err
 	}
 	e.states.countersOf(name).countFlip(cause)
-	e.observer.Happened(next.flipped(name))
+	e.observer.Happened(rotationEvent(next, name))
 	return nil
 }
 

@@ -2,18 +2,20 @@ package backend
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // state is all that is known of a connection at one moment. It is never
 // changed: a change puts a new one in its place, so a reader takes no lock.
 type state struct {
-	conn *Connection
+	conn *connection.Connection
 	// http is what conn's requests go through.
 	http *gbgauth.Client
 	// revision differs between states whose token requests differ, or are made for
@@ -48,17 +50,17 @@ type clientActivity struct {
 // replacedBy returns the state that follows when a connection, or a new one if s is
 // nil, becomes conn: with what stays true of the old one. A pause after failures
 // ends, the failures stay. The revision is zero if it needs a new one.
-func (s *state) replacedBy(conn *Connection, client *gbgauth.Client, now time.Time) *state {
+func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, now time.Time) *state {
 	next := &state{conn: conn, http: client}
 	if s == nil {
 		return next
 	}
 	next.activity, next.counters = s.activity, s.counters
 	next.backoff, next.exchangeBackoff = s.backoff.withoutPause(now), s.exchangeBackoff.withoutPause(now)
-	if s.conn.sameRequest(conn) && s.conn.Settings.Lease == conn.Settings.Lease {
+	if s.conn.SameRequest(conn) && s.conn.Settings.Lease == conn.Settings.Lease {
 		next.revision = s.revision
 	}
-	if s.conn.sameToken(conn) {
+	if s.conn.SameToken(conn) {
 		next.warning, next.lifetime = s.warning, s.lifetime
 		if !conn.Settings.Lease {
 			next.token = s.token
@@ -86,7 +88,7 @@ func (s *state) withActivity(t *token) *state {
 // if it is the active client's and not leased to one reader.
 func (s *state) withToken(t *token) *state {
 	next := s.withActivity(t)
-	if t.source.exchanges() {
+	if t.source.Exchanges() {
 		next.exchangeBackoff = nil
 	}
 	if s.conn.Pair.Active().ID == t.clientID {
@@ -102,7 +104,7 @@ func (s *state) withToken(t *token) *state {
 // knownLifetime returns the lifetime of the connection's tokens; zero if none was
 // seen yet.
 func (s *state) knownLifetime() time.Duration {
-	return orDefault(s.lifetime, s.conn.TokenLifetime)
+	return cmp.Or(s.lifetime, s.conn.TokenLifetime)
 }
 
 // sameConnection reports whether both states are of one connection as one write left
@@ -120,7 +122,7 @@ func (s *state) storedAs(stored []byte) bool {
 	if s == nil {
 		return stored == nil
 	}
-	encoded, err := s.conn.encode()
+	encoded, err := s.conn.Encode()
 	return err == nil && bytes.Equal(encoded, stored)
 }
 

@@ -1,10 +1,12 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // Status is what a person may want to know about a connection. It holds no
@@ -20,7 +22,7 @@ type Status struct {
 	// Active and Standby are without their secrets; the ids are empty if there is
 	// no such client.
 	Active, Standby ClientStatus
-	LastRotation    RotationRecord
+	LastRotation    connection.RotationRecord
 	// TokenExpireTime and TokenRefreshTime are of the token being served.
 	TokenExpireTime, TokenRefreshTime time.Time
 	// TokenLifetimeAssumed is how long the token is taken to live because GBG did
@@ -64,7 +66,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		return Status{}, err
 	}
 	now := e.now()
-	settings := st.conn.Settings.withDefaults()
+	settings := st.conn.Settings.WithDefaults()
 	s := Status{
 		Time:         wallTime(now),
 		Connection:   name,
@@ -74,8 +76,8 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
 		Counts:       st.counters.counts(),
-		MaxSecretAge: settings.MaxSecretAge, SecretDueTime: st.conn.secretDue(),
-		Warnings: st.conn.warnings(now),
+		MaxSecretAge: settings.MaxSecretAge, SecretDueTime: st.conn.SecretDue(),
+		Warnings: st.conn.Warnings(now),
 	}
 	if standby, ok := st.conn.Pair.Standby(); ok {
 		s.Standby = st.clientStatus(standby)
@@ -86,7 +88,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 			s.TokenLifetimeAssumed = t.lifetime()
 		}
 	}
-	if tr := orDefault(st.backoff, st.exchangeBackoff); tr != nil {
+	if tr := cmp.Or(st.backoff, st.exchangeBackoff); tr != nil {
 		s.LastError, s.LastErrorTime, s.ConsecutiveErrors, s.NextTryTime = tr.err.Error(), tr.last, tr.count, tr.until
 		s.LastErrorResult = resultOf(tr.err)
 	}
@@ -118,7 +120,7 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 	return all, nil
 }
 
-func (s *state) clientStatus(c Client) ClientStatus {
+func (s *state) clientStatus(c connection.Client) ClientStatus {
 	verified := c.VerifiedTime
 	// What was seen before the secret was set says nothing of it.
 	if latest := s.activity[c.ID].verified; latest.After(verified) && !latest.Before(c.SecretSetTime) {

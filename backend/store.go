@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +12,15 @@ import (
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
+
+// entryPrefix is where connections are stored, by name. Vault seal-wraps it.
+const entryPrefix = "connection/"
+
+// SealWrapPrefix is the part of storage that holds client secrets.
+const SealWrapPrefix = entryPrefix
 
 // bookkeepingTimeout bounds each storage call that is made for the engine and not
 // for a caller.
@@ -42,13 +50,13 @@ func (e *Engine) Exists(ctx context.Context, name string) (bool, error) {
 
 // Connection gives a connection as it is, defaults filled in. If there is none,
 // the error is ErrNotConfigured.
-func (e *Engine) Connection(ctx context.Context, name string) (Connection, error) {
+func (e *Engine) Connection(ctx context.Context, name string) (connection.Connection, error) {
 	st, err := e.state(ctx, name)
 	if err != nil {
-		return Connection{}, err
+		return connection.Connection{}, err
 	}
 	conn := *st.conn
-	conn.Settings = conn.Settings.withDefaults()
+	conn.Settings = conn.Settings.WithDefaults()
 	return conn, nil
 }
 
@@ -108,7 +116,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if t, until := e.keptToken(ctx, name, conn); t != nil && !conn.Settings.Lease {
 		st.activity[t.clientID] = clientActivity{tokensUntil: until}
 		st = st.withToken(t)
-	} else if conn.Settings.hasPair() {
+	} else if conn.Settings.HasPair() {
 		st.activity[conn.Pair.Active().ID] = e.unknownPast(conn)
 	}
 	e.states.put(name, st)
@@ -116,7 +124,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	return st, nil
 }
 
-func (e *Engine) load(ctx context.Context, name string) (*Connection, error) {
+func (e *Engine) load(ctx context.Context, name string) (*connection.Connection, error) {
 	stored, err := e.stored(ctx, name)
 	switch {
 	case err != nil:
@@ -124,7 +132,7 @@ func (e *Engine) load(ctx context.Context, name string) (*Connection, error) {
 	case stored == nil:
 		return nil, ErrNotConfigured
 	}
-	return decode(name, stored.Value)
+	return connection.Decode(name, stored.Value)
 }
 
 // stored gives a connection's entry, nil if there is none.
@@ -139,8 +147,8 @@ func (e *Engine) stored(ctx context.Context, name string) (*logical.StorageEntry
 // unknownPast is what can be said of the active client of a connection that
 // comes from storage without its token: whoever served it before may have
 // fetched one up to this moment.
-func (e *Engine) unknownPast(conn *Connection) clientActivity {
-	return clientActivity{tokensUntil: e.now().Add(orDefault(conn.TokenLifetime, gbgauth.MaxLifetime))}
+func (e *Engine) unknownPast(conn *connection.Connection) clientActivity {
+	return clientActivity{tokensUntil: e.now().Add(cmp.Or(conn.TokenLifetime, gbgauth.MaxLifetime))}
 }
 
 // update replaces the state of a connection by what f makes of it, unless its
@@ -190,7 +198,7 @@ func (e *Engine) setCurrent(ctx context.Context, name string, was, next *state) 
 type connectionUpdate struct {
 	// was is the state that the change was made from; nil for a new connection.
 	was  *state
-	conn *Connection
+	conn *connection.Connection
 	// http is what conn's requests go through.
 	http *gbgauth.Client
 	// tokens are what conn's clients just got.
@@ -215,7 +223,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if u.seal != nil {
 		u.seal(was)
 	}
-	encoded, err := u.conn.encode()
+	encoded, err := u.conn.Encode()
 	if err != nil {
 		return err
 	}

@@ -1,18 +1,20 @@
 package backend
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // token is an access token in memory. Only its flags are ever changed.
 type token struct {
-	access   Secret
+	access   connection.Secret
 	typ      string
 	clientID string
 	// source is where it came from.
-	source request
+	source connection.Request
 	// scope is what was granted, missing what was asked for and was not.
 	scope, missing string
 	// fetched is when its request was sent, expires when GBG lets it end.
@@ -36,16 +38,16 @@ type token struct {
 const maxAnswerTime = 5 * time.Second
 
 // newToken returns a token whose life counts from the moment its request was sent.
-func (e *Engine) newToken(r request, t *issuedToken, s Settings) *token {
-	granted := orDefault(t.Scope, r.scope())
+func (e *Engine) newToken(r connection.Request, t *issuedToken, s connection.Settings) *token {
+	granted := cmp.Or(t.Scope, r.Scope())
 	early := overlap(t.Lifetime, s)
 	return &token{
 		access:          t.AccessToken,
 		typ:             t.Type,
-		clientID:        orDefault(r.clients.ClientID, r.exchange.ClientID),
-		source:          r.source(),
+		clientID:        cmp.Or(r.Clients.ClientID, r.Exchange.ClientID),
+		source:          r.Source(),
 		scope:           granted,
-		missing:         missingScopes(r.scope(), granted),
+		missing:         missingScopes(r.Scope(), granted),
 		fetched:         t.sent,
 		expires:         t.sent.Add(t.Lifetime),
 		overlap:         early,
@@ -94,8 +96,8 @@ func (t *token) rotationPeriod() time.Duration { return rotationPeriod(t.lifetim
 
 // overlap returns how long before a token's end there is a newer one: as configured,
 // but never more than a third of its lifetime.
-func overlap(lifetime time.Duration, s Settings) time.Duration {
-	return min(s.withDefaults().RefreshBefore, lifetime/3)
+func overlap(lifetime time.Duration, s connection.Settings) time.Duration {
+	return min(s.WithDefaults().RefreshBefore, lifetime/3)
 }
 
 func rotationPeriod(lifetime, overlap time.Duration) time.Duration {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -53,13 +54,13 @@ type entrySource struct {
 	ExchangeClientID string `json:"exchange_client_id,omitempty"`
 }
 
-func sourceOf(r request) entrySource {
-	if !r.exchanges() {
-		return entrySource{ClientID: r.clients.ClientID, TokenURL: r.clients.TokenURL, Asked: r.clients.Scope}
+func sourceOf(r connection.Request) entrySource {
+	if !r.Exchanges() {
+		return entrySource{ClientID: r.Clients.ClientID, TokenURL: r.Clients.TokenURL, Asked: r.Clients.Scope}
 	}
 	return entrySource{
-		ClientID: r.clients.ClientID, IDPTokenURL: r.clients.TokenURL, IDPScope: r.clients.Scope,
-		ExchangeClientID: r.exchange.ClientID, TokenURL: r.exchange.TokenURL, Asked: r.exchange.Scope,
+		ClientID: r.Clients.ClientID, IDPTokenURL: r.Clients.TokenURL, IDPScope: r.Clients.Scope,
+		ExchangeClientID: r.Exchange.ClientID, TokenURL: r.Exchange.TokenURL, Asked: r.Exchange.Scope,
 	}
 }
 
@@ -129,7 +130,7 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 // keptToken gives the stored token of a connection, expired or not, and when the
 // last one of its client has expired; nil if there is none, or none that the
 // active client would get.
-func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (_ *token, tokensUntil time.Time) {
+func (e *Engine) keptToken(ctx context.Context, name string, conn *connection.Connection) (_ *token, tokensUntil time.Time) {
 	stored, err := e.storage.Get(ctx, TokenPrefix+name)
 	if err != nil {
 		e.logger.Warn("the stored token could not be read; a new one will be fetched", "connection", name, "error", err)
@@ -142,7 +143,7 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 	if json.Unmarshal(stored.Value, &entry) != nil || !entry.whole() {
 		return nil, time.Time{}
 	}
-	source := conn.request(conn.Pair.Active()).source()
+	source := conn.Request(conn.Pair.Active()).Source()
 	if entry.entrySource != sourceOf(source) {
 		return nil, time.Time{}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -60,8 +61,8 @@ func (s Step) asked() string {
 // steps as that takes.
 type tokenRequest struct {
 	connection string
-	conn       *Connection
-	client     Client
+	conn       *connection.Connection
+	client     connection.Client
 	via        *gbgauth.Client
 	// awaited reports whether somebody waits for the token; nil means always.
 	awaited func() bool
@@ -90,15 +91,15 @@ type issuedToken struct {
 // requestToken gets a token for one client, all steps within one time limit. The
 // errors are those of requestWithRetry.
 func (e *Engine) requestToken(limit timeLimit, r tokenRequest) (*token, error) {
-	asked := r.conn.request(r.client)
-	step := endpointRequest{tokenRequest: r, clientID: r.client.ID, step: StepToken, url: asked.clients.TokenURL, fetch: asked.clients.Fetch}
-	if asked.exchanges() {
+	asked := r.conn.Request(r.client)
+	step := endpointRequest{tokenRequest: r, clientID: r.client.ID, step: StepToken, url: asked.Clients.TokenURL, fetch: asked.Clients.Fetch}
+	if asked.Exchanges() {
 		step.step = StepIDP
 		idp, err := e.requestWithRetry(limit, step)
 		if err != nil {
 			return nil, err
 		}
-		exchange := r.conn.exchange(idp.AccessToken)
+		exchange := r.conn.Exchange(idp.AccessToken)
 		step.step, step.url, step.fetch = StepExchange, exchange.TokenURL, exchange.Fetch
 	}
 	issued, err := e.requestWithRetry(limit, step)
@@ -195,8 +196,8 @@ type timeLimit struct {
 }
 
 // limit begins a connection's request timeout. end must be called.
-func (e *Engine) limit(ctx context.Context, conn *Connection) (_ timeLimit, end func()) {
-	total := conn.Settings.withDefaults().RequestTimeout
+func (e *Engine) limit(ctx context.Context, conn *connection.Connection) (_ timeLimit, end func()) {
+	total := conn.Settings.WithDefaults().RequestTimeout
 	ctx, end = context.WithTimeout(ctx, total)
 	return timeLimit{ctx: ctx, ends: e.now().Add(total), total: total, try: max(total/2, minTryTimeout)}, end
 }

@@ -148,7 +148,7 @@ func TestConfigRefusals(t *testing.T) {
 		"no host":              {map[string]any{"token_url": "https:///token"}, "token_url has no host"},
 		"control characters":   {map[string]any{"client_id": "client\x00a"}, "client_id has control characters"},
 		"control in a secret":  {map[string]any{"client_secret": "fake\x07secret"}, "client_secret has control characters"},
-		"scope characters":     {map[string]any{"scope": `gbg"token`}, "scope has a character that no scope may have"},
+		"scope characters":     {map[string]any{"scope": `gbg"token`}, "scope has a character that is not valid in a scope"},
 		"long id":              {map[string]any{"client_id": strings.Repeat("x", 10_000)}, "client_id is longer than"},
 		"long secret":          {map[string]any{"client_secret": strings.Repeat("x", 100_000)}, "client_secret is longer than"},
 		"no certificate":       {map[string]any{"ca_pem": "not a certificate"}, "ca_pem holds no PEM certificate"},

@@ -46,7 +46,7 @@ func TestConfigRefusesBadInput(t *testing.T) {
 		notHTTPS   = "token_url must begin with https://"
 		refreshBad = "refresh_before must be between 1s and 24h0m0s"
 		timeoutBad = "request_timeout must be between 1s and 1m0s"
-		scopeBad   = "scope has a character that no scope may have"
+		scopeBad   = "scope has a character that is not valid in a scope"
 	)
 	cases := []struct {
 		name   string
@@ -159,7 +159,7 @@ func TestConfigRefusedInputChangesNothing(t *testing.T) {
 			{fields{"client_id": clientB}, "paired_client_id is the same as client_id; a pair is two different clients"},
 			{fields{"paired_client_id": clientA}, "paired_client_id is the same as client_id; a pair is two different clients"},
 			{fields{"paired_client_id": "", "paired_client_secret": wrongSecret}, "paired_client_secret has no client: paired_client_id is empty"},
-			{fields{"refresh_before": 60, "scope": `"`}, "scope has a character that no scope may have"},
+			{fields{"refresh_before": 60, "scope": `"`}, "scope has a character that is not valid in a scope"},
 		} {
 			assert.Equal(t, c.want, w.refused(w.try(logical.UpdateOperation, "config", c.change)))
 		}

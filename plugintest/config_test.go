@@ -5,12 +5,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"vault-plugin-secrets-gbg/backend"
 )
 
 func TestConfigReadOfNothing(t *testing.T) {
@@ -92,7 +91,7 @@ func TestConfigWritesArePartial(t *testing.T) {
 			before := w.read("config")
 			w.write("config", change)
 			want := with(before, change)
-			want["scope"] = backend.DefaultScope
+			want["scope"] = connection.DefaultScope
 			assert.Equal(t, want, w.read("config"), name)
 		}
 		w.write("config", fields{"client_secret": w.regenerate(clientA)})
@@ -131,8 +130,8 @@ func TestConfigEmptyTextIsTheDefault(t *testing.T) {
 		w.write("config", with(pair, fields{"scope": "other", "ca_pem": testCA}))
 		w.write("config", with(pair, fields{"scope": "", "ca_pem": "", "grant_type": "", "token_url": ""}))
 		got := w.read("config")
-		assert.Equal(t, backend.DefaultScope, got["scope"])
-		assert.Equal(t, backend.DefaultTokenURL, got["token_url"])
+		assert.Equal(t, connection.DefaultScope, got["scope"])
+		assert.Equal(t, connection.DefaultTokenURL, got["token_url"])
 		assert.Equal(t, "client_credentials", got["grant_type"])
 		assert.Empty(t, got["ca_pem"])
 	})

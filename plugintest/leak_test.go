@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
@@ -140,16 +141,14 @@ func valuesOf(t *testing.T, w *world) []any {
 	status, err := engine.Status(t.Context(), "default")
 	require.NoError(t, err)
 
-	secret := backend.NewSecret(wrongSecret)
-	change := backend.Change{
-		Settings: backend.SettingsChange{ExchangeClientSecret: &secret},
-		Pair:     backend.PairChange{Secrets: [2]*backend.Secret{&secret, &secret}},
-	}
-	_, refused := engine.Configure(t.Context(), "default", backend.Change{Pair: backend.PairChange{Secrets: [2]*backend.Secret{&secret}}})
+	secret := connection.NewSecret(wrongSecret)
+	pair := connection.PairChange{Secrets: [2]*connection.Secret{&secret, &secret}}
+	change := backend.Change{Fields: connection.Change{connection.ExchangeClientSecret: secret, connection.ClientSecret: secret}}
+	_, refused := engine.Configure(t.Context(), "default", backend.Change{Fields: connection.Change{connection.ClientSecret: secret}})
 	require.Error(t, refused)
 	_, notRotated := engine.Rotate(t.Context(), "default", backend.RotateRequest{Secret: &secret})
 	require.Error(t, notRotated)
-	_, notExchanged := engine.Exchange(t.Context(), "sso", backend.NewSecret(w.idToken(someone)+"x"))
+	_, notExchanged := engine.Exchange(t.Context(), "sso", connection.NewSecret(w.idToken(someone)+"x"))
 	require.Error(t, notExchanged)
 	w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointRevoke, Status: http.StatusBadRequest})
 	notRevoked := engine.Revoke(t.Context(), leased.Lease.Token)
@@ -159,10 +158,10 @@ func valuesOf(t *testing.T, w *world) []any {
 
 	return []any{
 		engine, conn, &conn, m2m, &m2m, conn.Pair, conn.Settings, m2m.Settings, credential, &credential, leased, leased.Lease, status, secret, &secret,
-		change, change.Pair, change.Settings,
+		change, change.Fields, pair,
 		backend.RotateRequest{Secret: &secret},
-		map[backend.Secret]backend.Secret{secret: secret},
-		[]backend.Secret{secret},
+		map[connection.Secret]connection.Secret{secret: secret},
+		[]connection.Secret{secret},
 		refused, notRotated, notExchanged, notRevoked, *client, client.Cause, *client.Cause,
 		&backend.PairError{Active: client, Standby: client}, &backend.FailingError{Cause: client},
 		gbgauth.ClientCredentials{ClientSecret: secret},

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // snapshot is how the connections are at the moment of a scrape, as a collector.
@@ -70,8 +71,8 @@ func (s series) of(c backend.Status) {
 	s.count(reads, c.Counts.Storage, "storage")
 	s.count(reads, c.Counts.GBG, "gbg")
 	s.count(failedReads, c.Counts.Failed)
-	s.count(flips, c.Counts.Rotations, string(backend.CauseRotate))
-	s.count(flips, c.Counts.Failovers, string(backend.CauseFailover))
+	s.count(flips, c.Counts.Rotations, string(connection.CauseRotate))
+	s.count(flips, c.Counts.Failovers, string(connection.CauseFailover))
 	s.time(tokenExpires, c.TokenExpireTime)
 	s.time(tokenRefresh, c.TokenRefreshTime)
 	s.time(due, c.SecretDueTime)

@@ -1,4 +1,4 @@
-package backend_test
+package connection_test
 
 import (
 	"crypto/ecdsa"
@@ -6,66 +6,70 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"maps"
 	"math/big"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// A settingsMount is an engine that asks nobody, on storage in memory.
-type settingsMount struct {
-	*backend.Engine
-	storage *logical.InmemStorage
-}
+// target is a connection that writes are applied to; none at first.
+type target struct{ conn *connection.Connection }
 
-func newSettingsMount(t *testing.T) settingsMount {
-	t.Helper()
-	storage := &logical.InmemStorage{}
-	engine := backend.New(backend.Options{Storage: storage})
-	t.Cleanup(engine.Close)
-	return settingsMount{engine, storage}
-}
+func newTarget(*testing.T) *target { return &target{} }
 
-// set is a configuration write without verification.
-func (m settingsMount) set(t *testing.T, settings backend.SettingsChange, pair backend.PairChange) error {
+// set is a configuration write.
+func (m *target) set(t *testing.T, settings connection.Change, pair connection.PairChange) error {
 	t.Helper()
-	warnings, err := m.Configure(t.Context(), "team-a", backend.Change{Settings: settings, Pair: pair, SkipVerification: true})
-	assert.Empty(t, warnings)
+	change := maps.Clone(settings)
+	for slot, fields := range [2][2]connection.Field{
+		{connection.ClientID, connection.ClientSecret}, {connection.PairedClientID, connection.PairedClientSecret},
+	} {
+		if id := pair.IDs[slot]; id != nil {
+			change[fields[0]] = *id
+		}
+		if secret := pair.Secrets[slot]; secret != nil {
+			change[fields[1]] = *secret
+		}
+	}
+	next, err := m.conn.Apply(change, pairNow)
+	if err == nil {
+		m.conn = next
+	}
 	return err
 }
 
-func (m settingsMount) read(t *testing.T) backend.Connection {
-	t.Helper()
-	conn, err := m.Connection(t.Context(), "team-a")
-	require.NoError(t, err)
+// read returns the connection with its defaults.
+func (m *target) read(*testing.T) connection.Connection {
+	conn := *m.conn
+	conn.Settings = conn.Settings.WithDefaults()
 	return conn
 }
 
-// stored is the connection's storage entry, empty if there is none.
-func (m settingsMount) stored(t *testing.T) string {
+// stored is the connection's stored form, empty if there is none.
+func (m *target) stored(t *testing.T) string {
 	t.Helper()
-	entry, err := m.storage.Get(t.Context(), backend.SealWrapPrefix+"team-a")
-	require.NoError(t, err)
-	if entry == nil {
+	if m.conn == nil {
 		return ""
 	}
-	return string(entry.Value)
+	stored, err := m.conn.Encode()
+	require.NoError(t, err)
+	return string(stored)
 }
 
 // oneClient and twoClients give what a connection needs besides its settings.
-func oneClient() backend.PairChange { return pairWrite("client_id=id-a", "client_secret=fake-a1") }
+func oneClient() connection.PairChange { return pairWrite("client_id=id-a", "client_secret=fake-a1") }
 
-func twoClients() backend.PairChange {
+func twoClients() connection.PairChange {
 	return pairWrite("client_id=id-a", "client_secret=fake-a1", "paired_client_id=id-b", "paired_client_secret=fake-b1")
 }
 
-var defaultSettings = backend.Settings{
+var defaultSettings = connection.Settings{
 	GrantType:      "client_credentials",
 	TokenURL:       "https://api.auth.gbgplc.com/as/token.oauth2",
 	Scope:          "gbg.token",
@@ -75,8 +79,8 @@ var defaultSettings = backend.Settings{
 
 func TestSettingsDefaults(t *testing.T) {
 	t.Parallel()
-	m := newSettingsMount(t)
-	require.NoError(t, m.set(t, backend.SettingsChange{}, oneClient()))
+	m := newTarget(t)
+	require.NoError(t, m.set(t, connection.Change{}, oneClient()))
 	assert.Equal(t, defaultSettings, m.read(t).Settings)
 	for _, setting := range []string{"grant_type", "token_url", "scope", "refresh_before", "request_timeout", "ca_pem"} {
 		assert.NotContains(t, m.stored(t), setting, "a default is not stored: a later release may have another")
@@ -89,11 +93,11 @@ func TestSettingsAccepted(t *testing.T) {
 	longURL := "https://gbg.test/" + strings.Repeat("x", 2048-len("https://gbg.test/"))
 	for _, tc := range []struct {
 		name   string
-		change backend.SettingsChange
-		want   func(*backend.Settings)
+		change connection.Change
+		want   func(*connection.Settings)
 	}{
-		{"grant type", backend.SettingsChange{GrantType: new("client_credentials")}, func(*backend.Settings) {}},
-		{"grant type, empty", backend.SettingsChange{GrantType: new("")}, func(*backend.Settings) {}},
+		{"grant type", connection.Change{connection.GrantType: "client_credentials"}, func(*connection.Settings) {}},
+		{"grant type, empty", connection.Change{connection.GrantType: ""}, func(*connection.Settings) {}},
 
 		{"url, https", tokenURL("https://gbg.test/as/token.oauth2"), wantURL("https://gbg.test/as/token.oauth2")},
 		{"url, https with port", tokenURL("https://gbg.test:8443/token"), wantURL("https://gbg.test:8443/token")},
@@ -110,8 +114,8 @@ func TestSettingsAccepted(t *testing.T) {
 		{"url, http to LocalHost", tokenURL("http://LocalHost/token"), wantURL("http://LocalHost/token")},
 		{"url, as long as may be", tokenURL(longURL), wantURL(longURL)},
 		{"url, trimmed", tokenURL(" \t" + longURL + "\r\n"), wantURL(longURL)},
-		{"url, empty", tokenURL(""), func(*backend.Settings) {}},
-		{"url, blank", tokenURL(" \n"), func(*backend.Settings) {}},
+		{"url, empty", tokenURL(""), func(*connection.Settings) {}},
+		{"url, blank", tokenURL(" \n"), func(*connection.Settings) {}},
 
 		{"scope", scopeChange("other"), wantScope("other")},
 		{"scopes", scopeChange("gbg.token other:read"), wantScope("gbg.token other:read")},
@@ -119,8 +123,8 @@ func TestSettingsAccepted(t *testing.T) {
 		{"scope, every character", scopeChange(everyScopeCharacter()), wantScope(everyScopeCharacter())},
 		{"scope, as long as may be", scopeChange(strings.Repeat("x", 4096)), wantScope(strings.Repeat("x", 4096))},
 		{"scope, long before it was trimmed", scopeChange("a" + strings.Repeat(" ", 5000) + "b"), wantScope("a b")},
-		{"scope, empty", scopeChange(""), func(*backend.Settings) {}},
-		{"scope, blank", scopeChange(" \n\t"), func(*backend.Settings) {}},
+		{"scope, empty", scopeChange(""), func(*connection.Settings) {}},
+		{"scope, blank", scopeChange(" \n\t"), func(*connection.Settings) {}},
 
 		{"refresh_before, least", refreshBefore(time.Second), wantRefreshBefore(time.Second)},
 		{"refresh_before, most", refreshBefore(24 * time.Hour), wantRefreshBefore(24 * time.Hour)},
@@ -131,17 +135,17 @@ func TestSettingsAccepted(t *testing.T) {
 		{"ca_pem, two", caPEM(cert + "\n" + cert), wantCA(cert + "\n" + cert)},
 		{"ca_pem, space before it", caPEM("\n " + cert + "\n\n"), wantCA(cert + "\n\n")},
 		{"ca_pem, as long as may be", caPEM(padded(cert, 256<<10)), wantCA(padded(cert, 256<<10))},
-		{"ca_pem, empty", caPEM(""), func(*backend.Settings) {}},
-		{"ca_pem, blank", caPEM("\n"), func(*backend.Settings) {}},
+		{"ca_pem, empty", caPEM(""), func(*connection.Settings) {}},
+		{"ca_pem, blank", caPEM("\n"), func(*connection.Settings) {}},
 
 		{
 			"everything",
-			backend.SettingsChange{
-				GrantType: new("client_credentials"), TokenURL: new("https://gbg.test/token"), Scope: new("other"),
-				RefreshBefore: new(time.Minute), RequestTimeout: new(20 * time.Second), CAPEM: &cert,
+			connection.Change{
+				connection.GrantType: "client_credentials", connection.TokenURL: "https://gbg.test/token", connection.Scope: "other",
+				connection.RefreshBefore: time.Minute, connection.RequestTimeout: 20 * time.Second, connection.CAPEM: cert,
 			},
-			func(s *backend.Settings) {
-				*s = backend.Settings{
+			func(s *connection.Settings) {
+				*s = connection.Settings{
 					GrantType: "client_credentials", TokenURL: "https://gbg.test/token", Scope: "other",
 					RefreshBefore: time.Minute, RequestTimeout: 20 * time.Second, CAPEM: cert,
 				}
@@ -152,20 +156,20 @@ func TestSettingsAccepted(t *testing.T) {
 			t.Parallel()
 			want := defaultSettings
 			tc.want(&want)
-			m := newSettingsMount(t)
+			m := newTarget(t)
 			require.NoError(t, m.set(t, tc.change, twoClients()), "on the first write")
 			assert.Equal(t, want, m.read(t).Settings)
 
-			require.NoError(t, m.set(t, backend.SettingsChange{}, backend.PairChange{}))
-			assert.Equal(t, want, m.read(t).Settings, "what is unsaid keeps its value")
+			require.NoError(t, m.set(t, connection.Change{}, connection.PairChange{}))
+			assert.Equal(t, want, m.read(t).Settings, "a field that is missing keeps its value")
 
-			m = newSettingsMount(t)
-			require.NoError(t, m.set(t, backend.SettingsChange{}, twoClients()))
+			m = newTarget(t)
+			require.NoError(t, m.set(t, connection.Change{}, twoClients()))
 			require.NoError(t, m.set(t, tc.change, twoClients()), "on a later write")
 			assert.Equal(t, want, m.read(t).Settings)
-			again := backend.New(backend.Options{Storage: m.storage})
-			defer again.Close()
-			assert.Equal(t, want, settingsMount{again, m.storage}.read(t).Settings, "as another node reads it")
+			again, err := connection.Decode("team-a", []byte(m.stored(t)))
+			require.NoError(t, err)
+			assert.Equal(t, want, again.Settings.WithDefaults(), "as another node reads it")
 		})
 	}
 }
@@ -182,13 +186,13 @@ func TestSettingsRefused(t *testing.T) {
 		noHost      = "token_url has no host"
 		noPort      = "token_url has a port that is not between 1 and 65535"
 		noControl   = "token_url has control characters"
-		noScope     = "scope has a character that no scope may have"
+		noScope     = "scope has a character that is not valid in a scope"
 		noRefresh   = "refresh_before must be between 1s and 24h0m0s"
 		noTimeout   = "request_timeout must be between 1s and 1m0s"
 	)
 	for _, tc := range []struct {
 		name   string
-		change backend.SettingsChange
+		change connection.Change
 		want   string
 	}{
 		{"grant type, unknown", grantType("password"), `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
@@ -285,17 +289,15 @@ func TestSettingsRefused(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			m := newSettingsMount(t)
+			m := newTarget(t)
 			requireInputError(t, m.set(t, tc.change, twoClients()), tc.want)
 			assert.Empty(t, m.stored(t), "on the first write")
-			_, err := m.Connection(t.Context(), "team-a")
-			assert.ErrorIs(t, err, backend.ErrNotConfigured)
 
-			require.NoError(t, m.set(t, backend.SettingsChange{}, oneClient()))
+			require.NoError(t, m.set(t, connection.Change{}, oneClient()))
 			before := m.stored(t)
 			requireInputError(t, m.set(t, tc.change, twoClients()), tc.want)
 			assert.Equal(t, before, m.stored(t), "on a later write, the pair's part included")
-			assert.Empty(t, m.read(t).Pair.Clients[backend.Paired])
+			assert.Empty(t, m.read(t).Pair.Clients[connection.Paired])
 			assert.Equal(t, defaultSettings, m.read(t).Settings)
 		})
 	}
@@ -304,16 +306,16 @@ func TestSettingsRefused(t *testing.T) {
 func TestSettingsEmptyMeansDefaultAgain(t *testing.T) {
 	t.Parallel()
 	cert := fakeCertificate(t)
-	custom := backend.SettingsChange{
-		GrantType: new("client_credentials"), TokenURL: new("https://gbg.test/token"), Scope: new("other"),
-		RefreshBefore: new(time.Minute), RequestTimeout: new(20 * time.Second), CAPEM: &cert,
+	custom := connection.Change{
+		connection.GrantType: "client_credentials", connection.TokenURL: "https://gbg.test/token", connection.Scope: "other",
+		connection.RefreshBefore: time.Minute, connection.RequestTimeout: 20 * time.Second, connection.CAPEM: cert,
 	}
 	for _, empty := range []string{"", " \n"} {
-		m := newSettingsMount(t)
+		m := newTarget(t)
 		require.NoError(t, m.set(t, custom, twoClients()))
-		change := backend.SettingsChange{TokenURL: &empty, Scope: &empty, CAPEM: &empty}
+		change := connection.Change{connection.TokenURL: empty, connection.Scope: empty, connection.CAPEM: empty}
 		if empty == "" {
-			change.GrantType = &empty
+			change[connection.GrantType] = empty
 		}
 		require.NoError(t, m.set(t, change, twoClients()))
 		want := defaultSettings
@@ -327,17 +329,17 @@ func TestSettingsEmptyMeansDefaultAgain(t *testing.T) {
 
 func TestSettingsPartialWrites(t *testing.T) {
 	t.Parallel()
-	m := newSettingsMount(t)
+	m := newTarget(t)
 	require.NoError(t, m.set(t, tokenURL("https://gbg.test/token"), twoClients()))
-	require.NoError(t, m.set(t, scopeChange("other"), backend.PairChange{}))
-	require.NoError(t, m.set(t, refreshBefore(time.Minute), backend.PairChange{}))
-	require.NoError(t, m.set(t, backend.SettingsChange{}, pairWrite("client_secret=fake-a2")))
+	require.NoError(t, m.set(t, scopeChange("other"), connection.PairChange{}))
+	require.NoError(t, m.set(t, refreshBefore(time.Minute), connection.PairChange{}))
+	require.NoError(t, m.set(t, connection.Change{}, pairWrite("client_secret=fake-a2")))
 	want := defaultSettings
 	want.TokenURL, want.Scope, want.RefreshBefore = "https://gbg.test/token", "other", time.Minute
 	conn := m.read(t)
 	assert.Equal(t, want, conn.Settings)
-	assert.Equal(t, "fake-a2", conn.Pair.Clients[backend.First].Secret.Reveal())
-	assert.Equal(t, "fake-b1", conn.Pair.Clients[backend.Paired].Secret.Reveal())
+	assert.Equal(t, "fake-a2", conn.Pair.Clients[connection.First].Secret.Reveal())
+	assert.Equal(t, "fake-b1", conn.Pair.Clients[connection.Paired].Secret.Reveal())
 }
 
 // Whoever changes where secrets are sent must know them.
@@ -352,7 +354,7 @@ func TestSettingsNewTokenURLWantsSecrets(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		was, url string
-		has, add backend.PairChange
+		has, add connection.PairChange
 		want     string
 	}{
 		{"set for the first time, no secret", "", custom, twoClients(), pairWrite(), noFirst},
@@ -365,7 +367,7 @@ func TestSettingsNewTokenURLWantsSecrets(t *testing.T) {
 		{"changed, both", custom, custom + "/2", twoClients(), secrets, ""},
 		{"default again", custom, "", twoClients(), pairWrite(), noFirst},
 		{"default again, both", custom, "", twoClients(), secrets, ""},
-		{"default by name again", custom, backend.DefaultTokenURL, twoClients(), pairWrite(), noFirst},
+		{"default by name again", custom, connection.DefaultTokenURL, twoClients(), pairWrite(), noFirst},
 		{"no pair, no secret", "", custom, oneClient(), pairWrite(), noFirst},
 		{"no pair, its secret", "", custom, oneClient(), pairWrite("client_secret=fake-a1"), ""},
 		{"pair added", "", custom, oneClient(), pairWrite("paired_client_id=id-b", "paired_client_secret=fake-b1"), noFirst},
@@ -382,12 +384,12 @@ func TestSettingsNewTokenURLWantsSecrets(t *testing.T) {
 		{"the same", custom, custom, twoClients(), pairWrite(), ""},
 		{"the same with spaces", custom, custom + "\n", twoClients(), pairWrite(), ""},
 		{"still the default", "", "", twoClients(), pairWrite(), ""},
-		{"the default by name", "", backend.DefaultTokenURL, twoClients(), pairWrite(), ""},
-		{"the default, no longer by name", backend.DefaultTokenURL, "", twoClients(), pairWrite(), ""},
+		{"the default by name", "", connection.DefaultTokenURL, twoClients(), pairWrite(), ""},
+		{"the default, no longer by name", connection.DefaultTokenURL, "", twoClients(), pairWrite(), ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			m := newSettingsMount(t)
+			m := newTarget(t)
 			require.NoError(t, m.set(t, tokenURL(tc.was), tc.has))
 			before := m.stored(t)
 			err := m.set(t, tokenURL(tc.url), tc.add)
@@ -399,7 +401,7 @@ func TestSettingsNewTokenURLWantsSecrets(t *testing.T) {
 			require.NoError(t, err)
 			want := strings.TrimSpace(tc.url)
 			if want == "" {
-				want = backend.DefaultTokenURL
+				want = connection.DefaultTokenURL
 			}
 			assert.Equal(t, want, m.read(t).Settings.TokenURL)
 		})
@@ -411,61 +413,61 @@ func TestSettingsClientTexts(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	for _, tc := range []struct {
 		name     string
-		field    backend.Setting
+		field    connection.Field
 		given    string
 		want     string
 		problem  string
 		asSecret bool
 	}{
-		{field: backend.ClientID, name: "trimmed", given: " \tid-c\r\n", want: "id-c"},
-		{field: backend.ClientID, name: "space inside", given: "id c", want: "id c"},
-		{field: backend.ClientID, name: "as long as may be", given: long(512) + "\n", want: long(512)},
-		{field: backend.ClientID, name: "too long", given: long(513), problem: "is longer than 512 bytes"},
-		{field: backend.ClientID, name: "newline inside", given: "id\nc", problem: "has control characters"},
-		{field: backend.ClientID, name: "NUL", given: "id-c\x00", problem: "has control characters"},
-		{field: backend.ClientID, name: "DEL", given: "id\x7fc", problem: "has control characters"},
-		{field: backend.ClientID, name: "C1", given: "id\u009bc", problem: "has control characters"},
-		{field: backend.ClientID, name: "blank", given: " \n", problem: "is missing"},
+		{field: connection.ClientID, name: "trimmed", given: " \tid-c\r\n", want: "id-c"},
+		{field: connection.ClientID, name: "space inside", given: "id c", want: "id c"},
+		{field: connection.ClientID, name: "as long as may be", given: long(512) + "\n", want: long(512)},
+		{field: connection.ClientID, name: "too long", given: long(513), problem: "is longer than 512 bytes"},
+		{field: connection.ClientID, name: "newline inside", given: "id\nc", problem: "has control characters"},
+		{field: connection.ClientID, name: "NUL", given: "id-c\x00", problem: "has control characters"},
+		{field: connection.ClientID, name: "DEL", given: "id\x7fc", problem: "has control characters"},
+		{field: connection.ClientID, name: "C1", given: "id\u009bc", problem: "has control characters"},
+		{field: connection.ClientID, name: "blank", given: " \n", problem: "is missing"},
 
-		{field: backend.PairedClientID, name: "trimmed", given: "\n id-c ", want: "id-c"},
-		{field: backend.PairedClientID, name: "as long as may be", given: long(512), want: long(512)},
-		{field: backend.PairedClientID, name: "too long", given: long(513), problem: "is longer than 512 bytes"},
-		{field: backend.PairedClientID, name: "newline inside", given: "id\nc", problem: "has control characters"},
-		{field: backend.PairedClientID, name: "equal once trimmed", given: "id-a\n", problem: "is the same as client_id; a pair is two different clients"},
-		{field: backend.PairedClientID, name: "blank", given: " \n", problem: ""},
+		{field: connection.PairedClientID, name: "trimmed", given: "\n id-c ", want: "id-c"},
+		{field: connection.PairedClientID, name: "as long as may be", given: long(512), want: long(512)},
+		{field: connection.PairedClientID, name: "too long", given: long(513), problem: "is longer than 512 bytes"},
+		{field: connection.PairedClientID, name: "newline inside", given: "id\nc", problem: "has control characters"},
+		{field: connection.PairedClientID, name: "equal once trimmed", given: "id-a\n", problem: "is the same as client_id; a pair is two different clients"},
+		{field: connection.PairedClientID, name: "blank", given: " \n", problem: ""},
 
-		{field: backend.ClientSecret, name: "trimmed", given: "fake-c1\n", want: "fake-c1", asSecret: true},
-		{field: backend.ClientSecret, name: "space inside", given: "fake c1", want: "fake c1", asSecret: true},
-		{field: backend.ClientSecret, name: "beyond ASCII", given: "fake-é", want: "fake-é", asSecret: true},
-		{field: backend.ClientSecret, name: "as long as may be", given: long(8192) + "\n", want: long(8192), asSecret: true},
-		{field: backend.ClientSecret, name: "too long", given: long(8193), problem: "is longer than 8192 bytes"},
-		{field: backend.ClientSecret, name: "newline inside", given: "fake\nc1", problem: "has control characters"},
-		{field: backend.ClientSecret, name: "tab inside", given: "fake\tc1", problem: "has control characters"},
-		{field: backend.ClientSecret, name: "NUL", given: "fake-c1\x00", problem: "has control characters"},
-		{field: backend.ClientSecret, name: "blank", given: " \n", problem: "is missing"},
+		{field: connection.ClientSecret, name: "trimmed", given: "fake-c1\n", want: "fake-c1", asSecret: true},
+		{field: connection.ClientSecret, name: "space inside", given: "fake c1", want: "fake c1", asSecret: true},
+		{field: connection.ClientSecret, name: "beyond ASCII", given: "fake-é", want: "fake-é", asSecret: true},
+		{field: connection.ClientSecret, name: "as long as may be", given: long(8192) + "\n", want: long(8192), asSecret: true},
+		{field: connection.ClientSecret, name: "too long", given: long(8193), problem: "is longer than 8192 bytes"},
+		{field: connection.ClientSecret, name: "newline inside", given: "fake\nc1", problem: "has control characters"},
+		{field: connection.ClientSecret, name: "tab inside", given: "fake\tc1", problem: "has control characters"},
+		{field: connection.ClientSecret, name: "NUL", given: "fake-c1\x00", problem: "has control characters"},
+		{field: connection.ClientSecret, name: "blank", given: " \n", problem: "is missing"},
 
-		{field: backend.PairedClientSecret, name: "trimmed", given: "\tfake-c1\r\n", want: "fake-c1", asSecret: true},
-		{field: backend.PairedClientSecret, name: "as long as may be", given: long(8192), want: long(8192), asSecret: true},
-		{field: backend.PairedClientSecret, name: "too long", given: long(8193), problem: "is longer than 8192 bytes"},
-		{field: backend.PairedClientSecret, name: "newline inside", given: "fake\nc1", problem: "has control characters"},
-		{field: backend.PairedClientSecret, name: "blank", given: " \n", problem: "is missing"},
+		{field: connection.PairedClientSecret, name: "trimmed", given: "\tfake-c1\r\n", want: "fake-c1", asSecret: true},
+		{field: connection.PairedClientSecret, name: "as long as may be", given: long(8192), want: long(8192), asSecret: true},
+		{field: connection.PairedClientSecret, name: "too long", given: long(8193), problem: "is longer than 8192 bytes"},
+		{field: connection.PairedClientSecret, name: "newline inside", given: "fake\nc1", problem: "has control characters"},
+		{field: connection.PairedClientSecret, name: "blank", given: " \n", problem: "is missing"},
 	} {
 		t.Run(string(tc.field)+", "+tc.name, func(t *testing.T) {
 			t.Parallel()
-			m := newSettingsMount(t)
-			require.NoError(t, m.set(t, backend.SettingsChange{}, twoClients()))
+			m := newTarget(t)
+			require.NoError(t, m.set(t, connection.Change{}, twoClients()))
 			before := m.stored(t)
 
 			fields := []string{string(tc.field) + "=" + tc.given}
 			switch tc.field { // a new id brings a secret
-			case backend.ClientID:
+			case connection.ClientID:
 				fields = append(fields, "client_secret=fake-c1")
-			case backend.PairedClientID:
+			case connection.PairedClientID:
 				if strings.TrimSpace(tc.given) != "" {
 					fields = append(fields, "paired_client_secret=fake-c1")
 				}
 			}
-			err := m.set(t, backend.SettingsChange{}, pairWrite(fields...))
+			err := m.set(t, connection.Change{}, pairWrite(fields...))
 			if tc.problem != "" {
 				requireInputError(t, err, string(tc.field)+" "+tc.problem)
 				assert.NotContains(t, err.Error(), "fake")
@@ -473,9 +475,9 @@ func TestSettingsClientTexts(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			slot := backend.First
+			slot := connection.First
 			if strings.HasPrefix(string(tc.field), "paired_") {
-				slot = backend.Paired
+				slot = connection.Paired
 			}
 			got := m.read(t).Pair.Clients[slot]
 			if tc.asSecret {
@@ -490,52 +492,52 @@ func TestSettingsClientTexts(t *testing.T) {
 // What a caller gives stays the caller's: trimming does not reach it.
 func TestSettingsChangeStaysTheCallers(t *testing.T) {
 	t.Parallel()
-	m := newSettingsMount(t)
+	m := newTarget(t)
 	change, scope := pairWrite("client_id= id-a\n", "client_secret= fake-a1\n"), " gbg.token\n"
 	require.NoError(t, m.set(t, scopeChange(scope), change))
 	assert.Equal(t, pairWrite("client_id= id-a\n", "client_secret= fake-a1\n"), change)
 
-	*change.IDs[backend.First], *change.Secrets[backend.First] = "id-x", backend.NewSecret("fake-x")
+	*change.IDs[connection.First], *change.Secrets[connection.First] = "id-x", connection.NewSecret("fake-x")
 	conn := m.read(t)
 	assert.Equal(t, "id-a", conn.Pair.Active().ID)
 	assert.Equal(t, "fake-a1", conn.Pair.Active().Secret.Reveal())
-	conn.Pair.Clients[backend.First].ID, conn.Settings.Scope = "id-x", "x"
+	conn.Pair.Clients[connection.First].ID, conn.Settings.Scope = "id-x", "x"
 	assert.Equal(t, "id-a", m.read(t).Pair.Active().ID)
 	assert.Equal(t, "gbg.token", m.read(t).Settings.Scope)
 }
 
-func grantType(v string) backend.SettingsChange { return backend.SettingsChange{GrantType: &v} }
-func tokenURL(v string) backend.SettingsChange  { return backend.SettingsChange{TokenURL: &v} }
-func scopeChange(v string) backend.SettingsChange {
-	return backend.SettingsChange{Scope: &v}
+func grantType(v string) connection.Change { return connection.Change{connection.GrantType: v} }
+func tokenURL(v string) connection.Change  { return connection.Change{connection.TokenURL: v} }
+func scopeChange(v string) connection.Change {
+	return connection.Change{connection.Scope: v}
 }
-func caPEM(v string) backend.SettingsChange { return backend.SettingsChange{CAPEM: &v} }
-func refreshBefore(v time.Duration) backend.SettingsChange {
-	return backend.SettingsChange{RefreshBefore: &v}
-}
-
-func requestTimeout(v time.Duration) backend.SettingsChange {
-	return backend.SettingsChange{RequestTimeout: &v}
+func caPEM(v string) connection.Change { return connection.Change{connection.CAPEM: v} }
+func refreshBefore(v time.Duration) connection.Change {
+	return connection.Change{connection.RefreshBefore: v}
 }
 
-func wantURL(v string) func(*backend.Settings) {
-	return func(s *backend.Settings) { s.TokenURL = v }
+func requestTimeout(v time.Duration) connection.Change {
+	return connection.Change{connection.RequestTimeout: v}
 }
 
-func wantScope(v string) func(*backend.Settings) {
-	return func(s *backend.Settings) { s.Scope = v }
+func wantURL(v string) func(*connection.Settings) {
+	return func(s *connection.Settings) { s.TokenURL = v }
 }
 
-func wantRefreshBefore(v time.Duration) func(*backend.Settings) {
-	return func(s *backend.Settings) { s.RefreshBefore = v }
+func wantScope(v string) func(*connection.Settings) {
+	return func(s *connection.Settings) { s.Scope = v }
 }
 
-func wantRequestTimeout(v time.Duration) func(*backend.Settings) {
-	return func(s *backend.Settings) { s.RequestTimeout = v }
+func wantRefreshBefore(v time.Duration) func(*connection.Settings) {
+	return func(s *connection.Settings) { s.RefreshBefore = v }
 }
 
-func wantCA(v string) func(*backend.Settings) {
-	return func(s *backend.Settings) { s.CAPEM = v }
+func wantRequestTimeout(v time.Duration) func(*connection.Settings) {
+	return func(s *connection.Settings) { s.RequestTimeout = v }
+}
+
+func wantCA(v string) func(*connection.Settings) {
+	return func(s *connection.Settings) { s.CAPEM = v }
 }
 
 // everyScopeCharacter is RFC 6749's NQCHAR: %x21, %x23-5B, %x5D-7E.

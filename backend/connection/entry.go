@@ -1,4 +1,4 @@
-package backend
+package connection
 
 import (
 	"encoding/json"
@@ -8,12 +8,6 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// entryPrefix is where connections are stored, a name each. Vault seal-wraps it.
-const entryPrefix = "connection/"
-
-// SealWrapPrefix is the part of storage that holds client secrets.
-const SealWrapPrefix = entryPrefix
-
 // entryVersion is the form of the entries that this release writes. A release
 // that changes the form raises it and reads the older ones too.
 const entryVersion = 1
@@ -21,21 +15,9 @@ const entryVersion = 1
 // entry is a connection as it is stored. Secrets are in the clear here and only
 // here: Vault encrypts what it stores.
 type entry struct {
-	Version              int           `json:"version"`
-	GrantType            string        `json:"grant_type,omitempty"`
-	TokenURL             string        `json:"token_url,omitempty"`
-	Scope                string        `json:"scope,omitempty"`
-	IDPTokenURL          string        `json:"idp_token_url,omitempty"`
-	IDPScope             string        `json:"idp_scope,omitempty"`
-	ExchangeClientID     string        `json:"exchange_client_id,omitempty"`
+	Version int `json:"version"`
+	Settings
 	ExchangeClientSecret string        `json:"exchange_client_secret,omitempty"`
-	RefreshBefore        time.Duration `json:"refresh_before,omitempty"`
-	RequestTimeout       time.Duration `json:"request_timeout,omitempty"`
-	CAPEM                string        `json:"ca_pem,omitempty"`
-	NoFailover           bool          `json:"no_failover,omitempty"`
-	MaxSecretAge         time.Duration `json:"max_secret_age,omitempty"`
-	Lease                bool          `json:"lease,omitempty"`
-	RevokeURL            string        `json:"revoke_url,omitempty"`
 	Clients              []entryClient `json:"clients,omitempty"`
 	ActiveSlot           Slot          `json:"active_slot"`
 	RotationTime         time.Time     `json:"rotation_time,omitzero"`
@@ -52,24 +34,12 @@ type entryClient struct {
 	SecretServed  bool      `json:"secret_served,omitempty"`
 }
 
-// encode gives the stored form. Equal connections have equal forms.
-func (c *Connection) encode() ([]byte, error) {
+// Encode returns the stored form, secrets included. Equal connections have equal forms.
+func (c *Connection) Encode() ([]byte, error) {
 	e := entry{
 		Version:              entryVersion,
-		GrantType:            c.Settings.GrantType,
-		TokenURL:             c.Settings.TokenURL,
-		Scope:                c.Settings.Scope,
-		IDPTokenURL:          c.Settings.IDPTokenURL,
-		IDPScope:             c.Settings.IDPScope,
-		ExchangeClientID:     c.Settings.ExchangeClientID,
+		Settings:             c.Settings,
 		ExchangeClientSecret: c.Settings.ExchangeClientSecret.Reveal(),
-		RefreshBefore:        c.Settings.RefreshBefore,
-		RequestTimeout:       c.Settings.RequestTimeout,
-		CAPEM:                c.Settings.CAPEM,
-		NoFailover:           c.Settings.NoFailover,
-		MaxSecretAge:         c.Settings.MaxSecretAge,
-		Lease:                c.Settings.Lease,
-		RevokeURL:            c.Settings.RevokeURL,
 		ActiveSlot:           c.Pair.ActiveSlot,
 		RotationTime:         c.Rotation.Time,
 		RotationCause:        c.Rotation.Cause,
@@ -91,8 +61,9 @@ func (c *Connection) encode() ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// decode reads the stored form.
-func decode(name string, stored []byte) (*Connection, error) {
+// Decode returns the connection of a stored form. The error names the connection and
+// quotes nothing of the form.
+func Decode(name string, stored []byte) (*Connection, error) {
 	// The version comes first: a newer entry may have any other form. The
 	// decoder's own text may quote the entry, so it is not shown.
 	var form struct {
@@ -102,30 +73,16 @@ func decode(name string, stored []byte) (*Connection, error) {
 		return nil, fmt.Errorf("connection %q: its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", name, form.Version, entryVersion)
 	}
 	var e entry
-	if json.Unmarshal(stored, &e) != nil || !e.whole() {
+	if json.Unmarshal(stored, &e) != nil || !e.valid() {
 		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete it and write it anew", name)
 	}
 	c := &Connection{
-		Settings: Settings{
-			GrantType:            e.GrantType,
-			TokenURL:             e.TokenURL,
-			Scope:                e.Scope,
-			IDPTokenURL:          e.IDPTokenURL,
-			IDPScope:             e.IDPScope,
-			ExchangeClientID:     e.ExchangeClientID,
-			ExchangeClientSecret: gbgauth.NewSecret(e.ExchangeClientSecret),
-			RefreshBefore:        e.RefreshBefore,
-			RequestTimeout:       e.RequestTimeout,
-			CAPEM:                e.CAPEM,
-			NoFailover:           e.NoFailover,
-			MaxSecretAge:         e.MaxSecretAge,
-			Lease:                e.Lease,
-			RevokeURL:            e.RevokeURL,
-		},
+		Settings:      e.Settings,
 		Pair:          Pair{ActiveSlot: e.ActiveSlot},
 		Rotation:      RotationRecord{Time: e.RotationTime, Cause: e.RotationCause, RegenerateAfter: e.RegenerateAfter},
 		TokenLifetime: e.TokenLifetime,
 	}
+	c.Settings.ExchangeClientSecret = gbgauth.NewSecret(e.ExchangeClientSecret)
 	for slot, client := range e.Clients {
 		c.Pair.Clients[slot] = Client{
 			ID:            client.ID,
@@ -138,15 +95,15 @@ func decode(name string, stored []byte) (*Connection, error) {
 	return c, nil
 }
 
-// whole says that the entry holds what every connection has: one client or two
+// valid reports whether the entry holds what every connection has: one client or two
 // different ones, each with a secret, of which one is active; none if callers
 // bring the tokens to exchange.
-func (e *entry) whole() bool {
+func (e *entry) valid() bool {
 	n := len(e.Clients)
 	if e.Version < 1 || n > 2 {
 		return false
 	}
-	if s := (Settings{GrantType: e.GrantType, IDPTokenURL: e.IDPTokenURL}); !s.hasPair() {
+	if !e.HasPair() {
 		return n == 0 && e.ActiveSlot == First
 	}
 	if n < 1 || e.ActiveSlot < First || int(e.ActiveSlot) >= n {

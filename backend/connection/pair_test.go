@@ -1,4 +1,4 @@
-package backend_test
+package connection_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // pairNow is the moment of every transition here; what the fixtures hold is
@@ -20,50 +20,50 @@ var pairNow = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // The fixtures' clients differ in everything, so that a record that does not
 // follow its id shows.
 var (
-	clientA = backend.Client{
-		ID: "id-a", Secret: backend.NewSecret("fake-a1"),
+	clientA = connection.Client{
+		ID: "id-a", Secret: connection.NewSecret("fake-a1"),
 		SecretSetTime: pairNow.Add(-9 * time.Hour), VerifiedTime: pairNow.Add(-8 * time.Hour), SecretServed: true,
 	}
-	clientB = backend.Client{
-		ID: "id-b", Secret: backend.NewSecret("fake-b1"),
+	clientB = connection.Client{
+		ID: "id-b", Secret: connection.NewSecret("fake-b1"),
 		SecretSetTime: pairNow.Add(-7 * time.Hour), VerifiedTime: pairNow.Add(-6 * time.Hour), SecretServed: true,
 	}
-	noClient = backend.Client{}
+	noClient = connection.Client{}
 )
 
 // The pairs to start from are made anew each time, so that a test can see
 // whether a transition changed the one it was given.
-func noPair() backend.Pair        { return backend.Pair{} }
-func pairAlone() backend.Pair     { return pairOf(clientA, noClient, backend.First) }
-func pairAB() backend.Pair        { return pairOf(clientA, clientB, backend.First) }
-func pairABActiveB() backend.Pair { return pairOf(clientA, clientB, backend.Paired) }
+func noPair() connection.Pair        { return connection.Pair{} }
+func pairAlone() connection.Pair     { return pairOf(clientA, noClient, connection.First) }
+func pairAB() connection.Pair        { return pairOf(clientA, clientB, connection.First) }
+func pairABActiveB() connection.Pair { return pairOf(clientA, clientB, connection.Paired) }
 
-func pairOf(first, paired backend.Client, active backend.Slot) backend.Pair {
-	return backend.Pair{Clients: [2]backend.Client{first, paired}, ActiveSlot: active}
+func pairOf(first, paired connection.Client, active connection.Slot) connection.Pair {
+	return connection.Pair{Clients: [2]connection.Client{first, paired}, ActiveSlot: active}
 }
 
 // newSecretNow is a client whose secret was set just now.
-func newSecretNow(id, secret string) backend.Client {
-	return backend.Client{ID: id, Secret: backend.NewSecret(secret), SecretSetTime: pairNow}
+func newSecretNow(id, secret string) connection.Client {
+	return connection.Client{ID: id, Secret: connection.NewSecret(secret), SecretSetTime: pairNow}
 }
 
 // pairWrite is a configuration write as a person gives it: "client_id=id-a".
-func pairWrite(fields ...string) backend.PairChange {
-	var change backend.PairChange
+func pairWrite(fields ...string) connection.PairChange {
+	var change connection.PairChange
 	for _, field := range fields {
 		name, value, ok := strings.Cut(field, "=")
 		if !ok {
 			panic("not name=value: " + field)
 		}
-		switch backend.Setting(name) {
-		case backend.ClientID:
-			change.IDs[backend.First] = &value
-		case backend.PairedClientID:
-			change.IDs[backend.Paired] = &value
-		case backend.ClientSecret:
-			change.Secrets[backend.First] = new(backend.NewSecret(value))
-		case backend.PairedClientSecret:
-			change.Secrets[backend.Paired] = new(backend.NewSecret(value))
+		switch connection.Field(name) {
+		case connection.ClientID:
+			change.IDs[connection.First] = &value
+		case connection.PairedClientID:
+			change.IDs[connection.Paired] = &value
+		case connection.ClientSecret:
+			change.Secrets[connection.First] = new(connection.NewSecret(value))
+		case connection.PairedClientSecret:
+			change.Secrets[connection.Paired] = new(connection.NewSecret(value))
 		default:
 			panic("no such field: " + field)
 		}
@@ -76,30 +76,30 @@ func TestPairChange(t *testing.T) {
 	newA, newB, newC := newSecretNow("id-a", "fake-a2"), newSecretNow("id-b", "fake-b2"), newSecretNow("id-c", "fake-c1")
 	for _, tc := range []struct {
 		name  string
-		from  func() backend.Pair
-		write backend.PairChange
-		want  backend.Pair
+		from  func() connection.Pair
+		write connection.PairChange
+		want  connection.Pair
 	}{
 		// The first write.
 		{
 			"first write, one client", noPair,
 			pairWrite("client_id=id-c", "client_secret=fake-c1"),
-			pairOf(newC, noClient, backend.First),
+			pairOf(newC, noClient, connection.First),
 		},
 		{
 			"first write, one client, the other named empty", noPair,
 			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=", "paired_client_secret="),
-			pairOf(newC, noClient, backend.First),
+			pairOf(newC, noClient, connection.First),
 		},
 		{
 			"first write, two clients", noPair,
 			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-b", "paired_client_secret=fake-b2"),
-			pairOf(newC, newB, backend.First),
+			pairOf(newC, newB, connection.First),
 		},
 		{
 			"first write, two clients with the same secret", noPair,
 			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-d", "paired_client_secret=fake-c1"),
-			pairOf(newC, newSecretNow("id-d", "fake-c1"), backend.First),
+			pairOf(newC, newSecretNow("id-d", "fake-c1"), connection.First),
 		},
 
 		// Writes that change nothing.
@@ -124,102 +124,102 @@ func TestPairChange(t *testing.T) {
 		{"no paired secret, said again", pairAlone, pairWrite("paired_client_secret="), pairAlone()},
 
 		// New secrets.
-		{"new secret, no pair", pairAlone, pairWrite("client_secret=fake-a2"), pairOf(newA, noClient, backend.First)},
-		{"new secret with its id", pairAlone, pairWrite("client_id=id-a", "client_secret=fake-a2"), pairOf(newA, noClient, backend.First)},
-		{"new secret of the active first", pairAB, pairWrite("client_secret=fake-a2"), pairOf(newA, clientB, backend.First)},
-		{"new secret of the standby first", pairABActiveB, pairWrite("client_secret=fake-a2"), pairOf(newA, clientB, backend.Paired)},
-		{"new secret of the standby paired", pairAB, pairWrite("paired_client_secret=fake-b2"), pairOf(clientA, newB, backend.First)},
-		{"new secret of the active paired", pairABActiveB, pairWrite("paired_client_secret=fake-b2"), pairOf(clientA, newB, backend.Paired)},
-		{"two new secrets", pairAB, pairWrite("client_secret=fake-a2", "paired_client_secret=fake-b2"), pairOf(newA, newB, backend.First)},
-		{"one new secret, one again", pairAB, pairWrite("client_secret=fake-a1", "paired_client_secret=fake-b2"), pairOf(clientA, newB, backend.First)},
+		{"new secret, no pair", pairAlone, pairWrite("client_secret=fake-a2"), pairOf(newA, noClient, connection.First)},
+		{"new secret with its id", pairAlone, pairWrite("client_id=id-a", "client_secret=fake-a2"), pairOf(newA, noClient, connection.First)},
+		{"new secret of the active first", pairAB, pairWrite("client_secret=fake-a2"), pairOf(newA, clientB, connection.First)},
+		{"new secret of the standby first", pairABActiveB, pairWrite("client_secret=fake-a2"), pairOf(newA, clientB, connection.Paired)},
+		{"new secret of the standby paired", pairAB, pairWrite("paired_client_secret=fake-b2"), pairOf(clientA, newB, connection.First)},
+		{"new secret of the active paired", pairABActiveB, pairWrite("paired_client_secret=fake-b2"), pairOf(clientA, newB, connection.Paired)},
+		{"two new secrets", pairAB, pairWrite("client_secret=fake-a2", "paired_client_secret=fake-b2"), pairOf(newA, newB, connection.First)},
+		{"one new secret, one again", pairAB, pairWrite("client_secret=fake-a1", "paired_client_secret=fake-b2"), pairOf(clientA, newB, connection.First)},
 		{
 			"the other client's secret is a new one", pairAB, pairWrite("client_secret=fake-b1"),
-			pairOf(newSecretNow("id-a", "fake-b1"), clientB, backend.First),
+			pairOf(newSecretNow("id-a", "fake-b1"), clientB, connection.First),
 		},
 
 		// The paired client comes and goes.
 		{
 			"paired added later", pairAlone,
-			pairWrite("paired_client_id=id-b", "paired_client_secret=fake-b2"), pairOf(clientA, newB, backend.First),
+			pairWrite("paired_client_id=id-b", "paired_client_secret=fake-b2"), pairOf(clientA, newB, connection.First),
 		},
 		{
 			"paired added with everything", pairAlone,
 			pairWrite("client_id=id-a", "client_secret=fake-a1", "paired_client_id=id-b", "paired_client_secret=fake-b2"),
-			pairOf(clientA, newB, backend.First),
+			pairOf(clientA, newB, connection.First),
 		},
 		{"paired removed, standby", pairAB, pairWrite("paired_client_id="), pairAlone()},
 		{"paired and its secret removed, standby", pairAB, pairWrite("paired_client_id=", "paired_client_secret="), pairAlone()},
-		{"paired removed, first gets a new secret", pairAB, pairWrite("paired_client_id=", "client_secret=fake-a2"), pairOf(newA, noClient, backend.First)},
+		{"paired removed, first gets a new secret", pairAB, pairWrite("paired_client_id=", "client_secret=fake-a2"), pairOf(newA, noClient, connection.First)},
 
 		// A new client takes a place: the place stays active or standby.
-		{"only client replaced", pairAlone, pairWrite("client_id=id-c", "client_secret=fake-c1"), pairOf(newC, noClient, backend.First)},
-		{"active first replaced", pairAB, pairWrite("client_id=id-c", "client_secret=fake-c1"), pairOf(newC, clientB, backend.First)},
-		{"active paired replaced", pairABActiveB, pairWrite("paired_client_id=id-c", "paired_client_secret=fake-c1"), pairOf(clientA, newC, backend.Paired)},
-		{"standby first replaced", pairABActiveB, pairWrite("client_id=id-c", "client_secret=fake-c1"), pairOf(newC, clientB, backend.Paired)},
-		{"standby paired replaced", pairAB, pairWrite("paired_client_id=id-c", "paired_client_secret=fake-c1"), pairOf(clientA, newC, backend.First)},
+		{"only client replaced", pairAlone, pairWrite("client_id=id-c", "client_secret=fake-c1"), pairOf(newC, noClient, connection.First)},
+		{"active first replaced", pairAB, pairWrite("client_id=id-c", "client_secret=fake-c1"), pairOf(newC, clientB, connection.First)},
+		{"active paired replaced", pairABActiveB, pairWrite("paired_client_id=id-c", "paired_client_secret=fake-c1"), pairOf(clientA, newC, connection.Paired)},
+		{"standby first replaced", pairABActiveB, pairWrite("client_id=id-c", "client_secret=fake-c1"), pairOf(newC, clientB, connection.Paired)},
+		{"standby paired replaced", pairAB, pairWrite("paired_client_id=id-c", "paired_client_secret=fake-c1"), pairOf(clientA, newC, connection.First)},
 		{
 			"both replaced, first active", pairAB,
 			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-d", "paired_client_secret=fake-d1"),
-			pairOf(newC, newSecretNow("id-d", "fake-d1"), backend.First),
+			pairOf(newC, newSecretNow("id-d", "fake-d1"), connection.First),
 		},
 		{
 			"both replaced, paired active", pairABActiveB,
 			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-d", "paired_client_secret=fake-d1"),
-			pairOf(newC, newSecretNow("id-d", "fake-d1"), backend.Paired),
+			pairOf(newC, newSecretNow("id-d", "fake-d1"), connection.Paired),
 		},
 		{
 			"active first replaced, paired removed", pairAB,
-			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id="), pairOf(newC, noClient, backend.First),
+			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id="), pairOf(newC, noClient, connection.First),
 		},
 		{
 			"replaced with the old client's secret", pairAlone, pairWrite("client_id=id-c", "client_secret=fake-a1"),
-			pairOf(newSecretNow("id-c", "fake-a1"), noClient, backend.First),
+			pairOf(newSecretNow("id-c", "fake-a1"), noClient, connection.First),
 		},
 
 		// Clients change places: secrets follow ids, and so does "active".
-		{"swapped, first active", pairAB, pairWrite("client_id=id-b", "paired_client_id=id-a"), pairOf(clientB, clientA, backend.Paired)},
-		{"swapped, paired active", pairABActiveB, pairWrite("client_id=id-b", "paired_client_id=id-a"), pairOf(clientB, clientA, backend.First)},
+		{"swapped, first active", pairAB, pairWrite("client_id=id-b", "paired_client_id=id-a"), pairOf(clientB, clientA, connection.Paired)},
+		{"swapped, paired active", pairABActiveB, pairWrite("client_id=id-b", "paired_client_id=id-a"), pairOf(clientB, clientA, connection.First)},
 		{
 			"swapped, same secrets given", pairAB,
 			pairWrite("client_id=id-b", "client_secret=fake-b1", "paired_client_id=id-a", "paired_client_secret=fake-a1"),
-			pairOf(clientB, clientA, backend.Paired),
+			pairOf(clientB, clientA, connection.Paired),
 		},
 		{
 			"swapped, one new secret", pairAB, pairWrite("client_id=id-b", "client_secret=fake-b2", "paired_client_id=id-a"),
-			pairOf(newB, clientA, backend.Paired),
+			pairOf(newB, clientA, connection.Paired),
 		},
 		{
 			"swapped, two new secrets", pairABActiveB,
 			pairWrite("client_id=id-b", "client_secret=fake-b2", "paired_client_id=id-a", "paired_client_secret=fake-a2"),
-			pairOf(newB, newA, backend.First),
+			pairOf(newB, newA, connection.First),
 		},
 		{
 			"active first moves, a new client takes its place", pairAB,
-			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-a"), pairOf(newC, clientA, backend.Paired),
+			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-a"), pairOf(newC, clientA, connection.Paired),
 		},
 		{
 			"active paired moves, a new client takes its place", pairABActiveB,
-			pairWrite("client_id=id-b", "paired_client_id=id-c", "paired_client_secret=fake-c1"), pairOf(clientB, newC, backend.First),
+			pairWrite("client_id=id-b", "paired_client_id=id-c", "paired_client_secret=fake-c1"), pairOf(clientB, newC, connection.First),
 		},
 		{
 			"standby first moves to the active place", pairABActiveB,
-			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-a"), pairOf(newC, clientA, backend.Paired),
+			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-a"), pairOf(newC, clientA, connection.Paired),
 		},
 		{
 			"standby paired moves to the active place", pairAB,
-			pairWrite("client_id=id-b", "paired_client_id=id-c", "paired_client_secret=fake-c1"), pairOf(clientB, newC, backend.First),
+			pairWrite("client_id=id-b", "paired_client_id=id-c", "paired_client_secret=fake-c1"), pairOf(clientB, newC, connection.First),
 		},
 		{
 			"only client moves to the paired place", pairAlone,
-			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-a"), pairOf(newC, clientA, backend.Paired),
+			pairWrite("client_id=id-c", "client_secret=fake-c1", "paired_client_id=id-a"), pairOf(newC, clientA, connection.Paired),
 		},
 
 		// The paired id becomes client_id, and the pair goes.
-		{"active paired becomes the only client", pairABActiveB, pairWrite("client_id=id-b", "paired_client_id="), pairOf(clientB, noClient, backend.First)},
-		{"standby paired becomes the only client", pairAB, pairWrite("client_id=id-b", "paired_client_id="), pairOf(clientB, noClient, backend.First)},
+		{"active paired becomes the only client", pairABActiveB, pairWrite("client_id=id-b", "paired_client_id="), pairOf(clientB, noClient, connection.First)},
+		{"standby paired becomes the only client", pairAB, pairWrite("client_id=id-b", "paired_client_id="), pairOf(clientB, noClient, connection.First)},
 		{
 			"paired becomes the only client, with a new secret", pairABActiveB,
-			pairWrite("client_id=id-b", "client_secret=fake-b2", "paired_client_id="), pairOf(newB, noClient, backend.First),
+			pairWrite("client_id=id-b", "client_secret=fake-b2", "paired_client_id="), pairOf(newB, noClient, connection.First),
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -241,8 +241,8 @@ func TestPairChangeRefused(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name  string
-		from  func() backend.Pair
-		write backend.PairChange
+		from  func() connection.Pair
+		write connection.PairChange
 		want  string
 	}{
 		// The first write.
@@ -334,11 +334,11 @@ func TestPairChangeRefused(t *testing.T) {
 // setting.
 func requireInputError(t *testing.T, err error, want string) {
 	t.Helper()
-	var refused *backend.InputError
+	var refused *connection.InputError
 	require.ErrorAs(t, err, &refused)
 	require.EqualError(t, err, want)
 	setting, problem, _ := strings.Cut(want, " ")
-	assert.Equal(t, backend.Setting(setting), refused.Setting)
+	assert.Equal(t, connection.Field(setting), refused.Field)
 	assert.Equal(t, problem, refused.Problem)
 }
 
@@ -346,8 +346,8 @@ func TestPairSides(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name            string
-		pair            backend.Pair
-		active, standby backend.Client
+		pair            connection.Pair
+		active, standby connection.Client
 		ok              bool
 	}{
 		{"no client at all", noPair(), noClient, noClient, false},
@@ -370,22 +370,22 @@ func TestPairWithStandbySecret(t *testing.T) {
 	newA, newB := newSecretNow("id-a", "fake-a2"), newSecretNow("id-b", "fake-b2")
 	for _, tc := range []struct {
 		name   string
-		from   func() backend.Pair
+		from   func() connection.Pair
 		secret string
-		want   backend.Pair
+		want   connection.Pair
 		err    error
 	}{
-		{"paired stands by", pairAB, "fake-b2", pairOf(clientA, newB, backend.First), nil},
-		{"first stands by", pairABActiveB, "fake-a2", pairOf(newA, clientB, backend.Paired), nil},
+		{"paired stands by", pairAB, "fake-b2", pairOf(clientA, newB, connection.First), nil},
+		{"first stands by", pairABActiveB, "fake-a2", pairOf(newA, clientB, connection.Paired), nil},
 		{"the same secret again", pairAB, "fake-b1", pairAB(), nil},
-		{"the active client's secret is a new one", pairAB, "fake-a1", pairOf(clientA, newSecretNow("id-b", "fake-a1"), backend.First), nil},
-		{"no pair", pairAlone, "fake-b2", pairAlone(), backend.ErrNoPair},
-		{"no client at all", noPair, "fake-b2", noPair(), backend.ErrNoPair},
+		{"the active client's secret is a new one", pairAB, "fake-a1", pairOf(clientA, newSecretNow("id-b", "fake-a1"), connection.First), nil},
+		{"no pair", pairAlone, "fake-b2", pairAlone(), connection.ErrNoPair},
+		{"no client at all", noPair, "fake-b2", noPair(), connection.ErrNoPair},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			from := tc.from()
-			got, err := from.WithStandbySecret(backend.NewSecret(tc.secret), pairNow)
+			got, err := from.WithStandbySecret(connection.NewSecret(tc.secret), pairNow)
 			assert.ErrorIs(t, err, tc.err)
 			assert.Equal(t, tc.want, got)
 			assert.Equal(t, tc.from(), from, "the receiver")
@@ -396,27 +396,27 @@ func TestPairWithStandbySecret(t *testing.T) {
 func TestPairFlip(t *testing.T) {
 	t.Parallel()
 	newA, newB := newSecretNow("id-a", "fake-a2"), newSecretNow("id-b", "fake-b2")
-	served := func(c backend.Client) backend.Client {
+	served := func(c connection.Client) connection.Client {
 		c.SecretServed = true
 		return c
 	}
 	for _, tc := range []struct {
 		name string
-		from func() backend.Pair
-		want backend.Pair
+		from func() connection.Pair
+		want connection.Pair
 		err  error
 	}{
 		{
-			"first leaves", func() backend.Pair { return pairOf(newA, newB, backend.First) },
-			pairOf(served(newA), newB, backend.Paired), nil,
+			"first leaves", func() connection.Pair { return pairOf(newA, newB, connection.First) },
+			pairOf(served(newA), newB, connection.Paired), nil,
 		},
 		{
-			"paired leaves", func() backend.Pair { return pairOf(newA, newB, backend.Paired) },
-			pairOf(newA, served(newB), backend.First), nil,
+			"paired leaves", func() connection.Pair { return pairOf(newA, newB, connection.Paired) },
+			pairOf(newA, served(newB), connection.First), nil,
 		},
 		{"secrets that have served keep their mark", pairAB, pairABActiveB(), nil},
-		{"no pair", pairAlone, pairAlone(), backend.ErrNoPair},
-		{"no client at all", noPair, noPair(), backend.ErrNoPair},
+		{"no pair", pairAlone, pairAlone(), connection.ErrNoPair},
+		{"no client at all", noPair, noPair(), connection.ErrNoPair},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -433,7 +433,7 @@ func TestPairFlip(t *testing.T) {
 // not.
 func TestPairFlipTwice(t *testing.T) {
 	t.Parallel()
-	pair := pairOf(newSecretNow("id-a", "fake-a1"), newSecretNow("id-b", "fake-b1"), backend.First)
+	pair := pairOf(newSecretNow("id-a", "fake-a1"), newSecretNow("id-b", "fake-b1"), connection.First)
 	start := pair
 	served := func() [2]bool { return [2]bool{pair.Clients[0].SecretServed, pair.Clients[1].SecretServed} }
 
@@ -447,11 +447,11 @@ func TestPairFlipTwice(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "id-a", twice.Active().ID, "flipped back")
 	assert.True(t, twice.Active().SecretServed, "back with the secret it had")
-	assert.True(t, twice.Clients[backend.Paired].SecretServed)
+	assert.True(t, twice.Clients[connection.Paired].SecretServed)
 	twice.Clients[0].SecretServed, twice.Clients[1].SecretServed = false, false
 	assert.Equal(t, start, twice, "but for the marks, two flips are none")
 
-	pair, err = pair.WithStandbySecret(backend.NewSecret("fake-a2"), pairNow)
+	pair, err = pair.WithStandbySecret(connection.NewSecret("fake-a2"), pairNow)
 	require.NoError(t, err)
 	assert.Equal(t, [2]bool{false, false}, served(), "a new secret has not served")
 	pair, err = pair.Flip()
@@ -462,20 +462,20 @@ func TestPairFlipTwice(t *testing.T) {
 
 func TestPairVerified(t *testing.T) {
 	t.Parallel()
-	verified := func(c backend.Client) backend.Client {
+	verified := func(c connection.Client) connection.Client {
 		c.VerifiedTime = pairNow
 		return c
 	}
 	for _, tc := range []struct {
 		name string
-		from func() backend.Pair
+		from func() connection.Pair
 		id   string
-		want backend.Pair
+		want connection.Pair
 	}{
-		{"only client", pairAlone, "id-a", pairOf(verified(clientA), noClient, backend.First)},
-		{"active", pairAB, "id-a", pairOf(verified(clientA), clientB, backend.First)},
-		{"standby", pairAB, "id-b", pairOf(clientA, verified(clientB), backend.First)},
-		{"active paired", pairABActiveB, "id-b", pairOf(clientA, verified(clientB), backend.Paired)},
+		{"only client", pairAlone, "id-a", pairOf(verified(clientA), noClient, connection.First)},
+		{"active", pairAB, "id-a", pairOf(verified(clientA), clientB, connection.First)},
+		{"standby", pairAB, "id-b", pairOf(clientA, verified(clientB), connection.First)},
+		{"active paired", pairABActiveB, "id-b", pairOf(clientA, verified(clientB), connection.Paired)},
 		{"somebody else", pairAB, "id-c", pairAB()},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -519,7 +519,7 @@ func TestPairWalk(t *testing.T) {
 type pairWalk struct {
 	random *rand.Rand
 	now    time.Time
-	pair   backend.Pair
+	pair   connection.Pair
 	// steps counts what happened, by kind.
 	steps map[string]int
 }
@@ -560,7 +560,7 @@ func (w *pairWalk) step(t *testing.T) {
 	case 1:
 		did = "standby secret"
 		// Never empty: a rotation without a new secret does not come here.
-		w.pair, err = before.WithStandbySecret(backend.NewSecret(w.pick("fake-1", "fake-2", "fake-3")), w.now)
+		w.pair, err = before.WithStandbySecret(connection.NewSecret(w.pick("fake-1", "fake-2", "fake-3")), w.now)
 		require.Equal(t, was.Active(), w.pair.Active(), did)
 	case 2:
 		did = "verified"
@@ -573,7 +573,7 @@ func (w *pairWalk) step(t *testing.T) {
 		if err == nil {
 			w.checkChange(t, was, write, fmt.Sprint(was, " with ", fields))
 		} else {
-			var refused *backend.InputError
+			var refused *connection.InputError
 			require.ErrorAs(t, err, &refused)
 			require.NotContains(t, err.Error(), "fake-")
 		}
@@ -582,19 +582,19 @@ func (w *pairWalk) step(t *testing.T) {
 	if err != nil {
 		require.Equal(t, was, w.pair, "%s was refused", did)
 		if did != "change" {
-			require.ErrorIs(t, err, backend.ErrNoPair)
+			require.ErrorIs(t, err, connection.ErrNoPair)
 		}
 		did += " refused"
 	}
 	w.steps[did]++
 
-	if w.pair == (backend.Pair{}) {
+	if w.pair == (connection.Pair{}) {
 		return // not configured yet
 	}
-	require.Contains(t, []backend.Slot{backend.First, backend.Paired}, w.pair.ActiveSlot, did)
+	require.Contains(t, []connection.Slot{connection.First, connection.Paired}, w.pair.ActiveSlot, did)
 	require.NotEmpty(t, w.pair.Active().ID, "%s: the active place is filled", did)
-	require.NotEmpty(t, w.pair.Clients[backend.First].ID, "%s: there is a first client", did)
-	require.NotEqual(t, w.pair.Clients[backend.First].ID, w.pair.Clients[backend.Paired].ID, did)
+	require.NotEmpty(t, w.pair.Clients[connection.First].ID, "%s: there is a first client", did)
+	require.NotEqual(t, w.pair.Clients[connection.First].ID, w.pair.Clients[connection.Paired].ID, did)
 	for _, client := range w.pair.Clients {
 		if client.ID == "" {
 			require.Equal(t, noClient, client, "%s: an empty place is empty", did)
@@ -609,9 +609,9 @@ func (w *pairWalk) step(t *testing.T) {
 }
 
 // checkChange checks what a write that was not refused may have done.
-func (w *pairWalk) checkChange(t *testing.T, was backend.Pair, write backend.PairChange, did string) {
+func (w *pairWalk) checkChange(t *testing.T, was connection.Pair, write connection.PairChange, did string) {
 	t.Helper()
-	old := map[string]backend.Client{}
+	old := map[string]connection.Client{}
 	for _, client := range was.Clients {
 		old[client.ID] = client
 	}
@@ -630,13 +630,13 @@ func (w *pairWalk) checkChange(t *testing.T, was backend.Pair, write backend.Pai
 			require.Equal(t, kept, client, "%s: a client keeps its record wherever it goes", did)
 		default:
 			require.NotNil(t, given, "%s: a new client's secret was given", did)
-			require.Equal(t, backend.Client{ID: client.ID, Secret: *given, SecretSetTime: w.now}, client, did)
+			require.Equal(t, connection.Client{ID: client.ID, Secret: *given, SecretSetTime: w.now}, client, did)
 		}
 	}
 	active := was.Active().ID
 	switch {
 	case active == "":
-		require.Equal(t, backend.First, w.pair.ActiveSlot, did)
+		require.Equal(t, connection.First, w.pair.ActiveSlot, did)
 	case w.pair.Clients[0].ID == active, w.pair.Clients[1].ID == active:
 		require.Equal(t, active, w.pair.Active().ID, "%s: only Flip changes the active client", did)
 	default:

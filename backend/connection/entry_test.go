@@ -1,7 +1,7 @@
 // This test is inside the package: the stored form has no public face, and an
 // entry of an older or newer release cannot be written through one.
 
-package backend
+package connection
 
 import (
 	"bytes"
@@ -114,16 +114,16 @@ func TestEntryGolden(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := decode("team-a", []byte(tc.stored))
+			got, err := Decode("team-a", []byte(tc.stored))
 			require.NoError(t, err)
 			assert.True(t, inUTC(tc.want) == inUTC(got), "want %+v\ngot  %+v", inUTC(tc.want), inUTC(got))
 			for slot := range got.Pair.Clients {
 				assert.Equal(t, tc.want.Pair.Clients[slot].Secret.Reveal(), got.Pair.Clients[slot].Secret.Reveal())
 			}
-			again, err := got.encode()
+			again, err := got.Encode()
 			require.NoError(t, err)
 			assert.Equal(t, tc.stored, string(again), "an entry that was read is written back as it was")
-			fresh, err := tc.want.encode()
+			fresh, err := tc.want.Encode()
 			require.NoError(t, err)
 			assert.Equal(t, tc.stored, string(fresh))
 		})
@@ -148,9 +148,9 @@ func TestEntryRoundTrip(t *testing.T) {
 				want := *conn
 				want.Pair.ActiveSlot = First
 				want.Pair.Clients[First].Secret = NewSecret(secret)
-				stored, err := want.encode()
+				stored, err := want.Encode()
 				require.NoError(t, err)
-				got, err := decode("team-a", stored)
+				got, err := Decode("team-a", stored)
 				require.NoError(t, err)
 				assert.Equal(t, secret, got.Pair.Clients[First].Secret.Reveal())
 				assert.True(t, inUTC(&want) == inUTC(got), "want %+v\ngot  %+v", want, *got)
@@ -192,13 +192,13 @@ func TestEntryWithoutClients(t *testing.T) {
 		`{"version":1,"active_slot":0}`:                                                                               false,
 		`{"version":1,"grant_type":"client_credentials","active_slot":0}`:                                             false,
 	} {
-		conn, err := decode("team-a", []byte(stored))
+		conn, err := Decode("team-a", []byte(stored))
 		if !whole {
 			require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, stored)
 			continue
 		}
 		require.NoError(t, err, stored)
-		again, err := conn.encode()
+		again, err := conn.Encode()
 		require.NoError(t, err)
 		assert.JSONEq(t, stored, strings.Replace(string(again), `,"secret_set_time":"0001-01-01T00:00:00Z"`, "", 1))
 	}
@@ -210,26 +210,26 @@ func TestEntryEqualConnectionsEncodeEqual(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a, b := build(), build()
-			first, err := a.encode()
+			first, err := a.Encode()
 			require.NoError(t, err)
-			second, err := b.encode()
+			second, err := b.Encode()
 			require.NoError(t, err)
 			assert.Equal(t, string(first), string(second))
-			assert.True(t, a.equal(b))
+			assert.True(t, a.Equal(b))
 
 			b.Pair.Clients[First].Secret = NewSecret(entrySecret + "-other")
-			other, err := b.encode()
+			other, err := b.Encode()
 			require.NoError(t, err)
 			assert.NotEqual(t, string(first), string(other))
-			assert.False(t, a.equal(b))
+			assert.False(t, a.Equal(b))
 		})
 	}
 	// A moment that the clock gave and the same one read back from storage.
 	now := time.Now().UTC()
 	a, b := goldenMinimalConnection(), goldenMinimalConnection()
 	a.Pair.Clients[First].SecretSetTime, b.Pair.Clients[First].SecretSetTime = now, now.Round(0)
-	assert.True(t, a.equal(b), "the monotonic clock's reading is not stored")
-	assert.False(t, (*Connection)(nil).equal(a))
+	assert.True(t, a.Equal(b), "the monotonic clock's reading is not stored")
+	assert.False(t, (*Connection)(nil).Equal(a))
 }
 
 func TestEntryNewerVersion(t *testing.T) {
@@ -245,12 +245,12 @@ func TestEntryNewerVersion(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, err := decode("team-a", []byte(stored))
+			c, err := Decode("team-a", []byte(stored))
 			require.EqualError(t, err, `connection "team-a": its storage entry has version 2, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one`)
 			assert.Nil(t, c)
 		})
 	}
-	_, err := decode("team-a", []byte(strings.Replace(goldenMinimal, `"version":1`, `"version":1234`, 1)))
+	_, err := Decode("team-a", []byte(strings.Replace(goldenMinimal, `"version":1`, `"version":1234`, 1)))
 	assert.ErrorContains(t, err, "version 1234")
 }
 
@@ -331,7 +331,7 @@ func TestEntryDamaged(t *testing.T) {
 
 func requireDamaged(t *testing.T, stored string) {
 	t.Helper()
-	c, err := decode("team-a", []byte(stored))
+	c, err := Decode("team-a", []byte(stored))
 	require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, "%s", stored)
 	require.Nil(t, c)
 }
@@ -346,7 +346,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(damaged[name]))
 	}
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		c, err := decode("team-a", stored)
+		c, err := Decode("team-a", stored)
 		if err != nil {
 			require.Nil(t, c)
 			require.NotContains(t, err.Error(), entrySecret)
@@ -358,12 +358,12 @@ func FuzzDecode(f *testing.F) {
 			require.Equal(t, client.ID == "", client.Secret.IsEmpty())
 		}
 
-		encoded, err := c.encode()
+		encoded, err := c.Encode()
 		require.NoError(t, err)
-		again, err := decode("team-a", encoded)
+		again, err := Decode("team-a", encoded)
 		require.NoError(t, err, "written as %s", encoded)
 		require.True(t, inUTC(c) == inUTC(again), "read %+v\nthen %+v", *c, *again)
-		encodedAgain, err := again.encode()
+		encodedAgain, err := again.Encode()
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(encoded, encodedAgain), "written as %s\nthen    as %s", encoded, encodedAgain)
 	})
@@ -373,9 +373,9 @@ func FuzzDecode(f *testing.F) {
 // and writes what it knows: docs/upgrading.md says so.
 func TestEntryWithAFieldOfANewerRelease(t *testing.T) {
 	t.Parallel()
-	conn, err := decode("team-a", []byte(strings.Replace(goldenMinimal, "{", `{"newer":[{"secret":"`+entrySecret+`"}],`, 1)))
+	conn, err := Decode("team-a", []byte(strings.Replace(goldenMinimal, "{", `{"newer":[{"secret":"`+entrySecret+`"}],`, 1)))
 	require.NoError(t, err)
-	stored, err := conn.encode()
+	stored, err := conn.Encode()
 	require.NoError(t, err)
 	assert.JSONEq(t, goldenMinimal, string(stored))
 }

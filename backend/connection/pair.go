@@ -1,4 +1,4 @@
-package backend
+package connection
 
 import (
 	"time"
@@ -14,30 +14,29 @@ func NewSecret(value string) Secret { return gbgauth.NewSecret(value) }
 
 // Client is one API client of a pair.
 type Client struct {
-	// ID is its client id at GBG.
+	// ID is the client id at GBG.
 	ID string
-	// Secret is what it proves itself with.
+	// Secret is the client secret.
 	Secret Secret
-	// SecretSetTime is when Secret became what it is now, by the wall clock.
+	// SecretSetTime is when Secret was set, by the wall clock.
 	SecretSetTime time.Time
 	// VerifiedTime is when the client last got a token from GBG, by the wall clock;
 	// zero if it never did with this secret.
 	VerifiedTime time.Time
-	// SecretServed says that the client has been active with this very secret
-	// before, and then left. Rotating back to it is safe but renews nothing.
+	// SecretServed is set if the client has been active with this secret before, and
+	// is not any more. Rotating back to it is safe but renews nothing.
 	SecretServed bool
 }
 
-// withSecret gives the client with a secret. The same secret changes nothing.
+// withSecret returns the client with a secret. The same secret changes nothing.
 func (c Client) withSecret(secret Secret, now time.Time) Client {
 	if c.Secret == secret {
 		return c
 	}
-	return Client{ID: c.ID, Secret: secret, SecretSetTime: wallTime(now)}
+	return Client{ID: c.ID, Secret: secret, SecretSetTime: now.Round(0)}
 }
 
-// Slot is a place in a pair. A client keeps its place; which one is active is
-// a matter of its own.
+// Slot is a place in a pair. A client keeps its place when another becomes active.
 type Slot int
 
 const (
@@ -47,11 +46,11 @@ const (
 	Paired
 )
 
-// other is the place across.
+// other returns the other place.
 func (s Slot) other() Slot { return 1 - s }
 
 // Pair is two API clients of which one is active, or one client that is. It is
-// a value: every transition gives a new pair and leaves the old one as it was.
+// a value: every transition returns a new pair and leaves the old one as it was.
 type Pair struct {
 	// Clients are the two places. Clients[Paired].ID is empty if there is no
 	// second client.
@@ -60,16 +59,17 @@ type Pair struct {
 	ActiveSlot Slot
 }
 
-// Active is the client that tokens are asked with.
+// Active returns the client that tokens are requested for.
 func (p Pair) Active() Client { return p.Clients[p.ActiveSlot] }
 
-// Standby is the other client; ok is false if there is none.
+// Standby returns the other client; ok is false if there is none.
 func (p Pair) Standby() (standby Client, ok bool) {
 	standby = p.Clients[p.ActiveSlot.other()]
 	return standby, standby.ID != ""
 }
 
-// PairChange is what a configuration write says of a pair. Nil means unsaid.
+// PairChange is the part of a configuration write that is about the pair. A nil value
+// is not changed.
 type PairChange struct {
 	// IDs and Secrets are by Slot. An empty paired id removes the second client.
 	IDs     [2]*string
@@ -92,7 +92,7 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	}
 	first, paired := next.Clients[First], next.Clients[Paired]
 	if first.ID == paired.ID {
-		return p, invalid(PairedClientID, "is the same as client_id; a pair is two different clients")
+		return p, Invalid(PairedClientID, "is the same as client_id; a pair is two different clients")
 	}
 	switch active := p.Active().ID; {
 	case active == "":
@@ -102,28 +102,39 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	case active == paired.ID:
 		next.ActiveSlot = Paired
 	case paired.ID == "" && p.ActiveSlot == Paired:
-		return p, invalid(PairedClientID, "cannot be removed: it is the active client. Rotate first, then remove it")
+		return p, Invalid(PairedClientID, "cannot be removed: it is the active client. Rotate first, then remove it")
 	}
 	return next, nil
 }
 
-// settingsOf names the id and the secret of a place.
-func settingsOf(slot Slot) (id, secret Setting) {
+// fieldsOf returns the fields of a place's id and secret.
+func fieldsOf(slot Slot) (id, secret Field) {
 	if slot == First {
 		return ClientID, ClientSecret
 	}
 	return PairedClientID, PairedClientSecret
 }
 
-// changedClient is the client that a write leaves in a place.
+// slotOf returns the place whose id is a field's value; ok is false if there is none.
+func slotOf(field Field) (slot Slot, ok bool) {
+	switch field {
+	case ClientID:
+		return First, true
+	case PairedClientID:
+		return Paired, true
+	}
+	return First, false
+}
+
+// changedClient returns the client that a write leaves in a place.
 func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client, error) {
-	idSetting, secretSetting := settingsOf(slot)
+	idField, secretField := fieldsOf(slot)
 	client := p.Clients[slot]
 	if id := change.IDs[slot]; id != nil && *id != client.ID {
 		switch other := p.Clients[slot.other()]; {
 		case *id == "" && slot == Paired:
 			if change.Secrets[slot] != nil && !change.Secrets[slot].IsEmpty() {
-				return Client{}, invalid(secretSetting, "has no client: paired_client_id is empty")
+				return Client{}, Invalid(secretField, "has no client: paired_client_id is empty")
 			}
 			return Client{}, nil
 		case *id == other.ID:
@@ -135,21 +146,22 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	secret := change.Secrets[slot]
 	switch {
 	case client.ID == "" && slot == First:
-		return Client{}, invalid(idSetting, "is missing")
+		return Client{}, Invalid(idField, "is missing")
 	case client.ID == "" && secret != nil && !secret.IsEmpty():
-		return Client{}, invalid(idSetting, "is missing: a secret was given for it")
+		return Client{}, Invalid(idField, "is missing: a secret was given for it")
 	case client.ID == "":
 		return Client{}, nil
 	case secret != nil:
 		client = client.withSecret(*secret, now)
 	}
 	if client.Secret.IsEmpty() {
-		return Client{}, invalid(secretSetting, "is missing")
+		return Client{}, Invalid(secretField, "is missing")
 	}
 	return client, nil
 }
 
-// WithStandbySecret gives the standby a new secret, which must not be empty.
+// WithStandbySecret returns the pair with a new secret of the standby, which must not
+// be empty.
 // Without a standby the error is ErrNoPair.
 func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	standby, ok := p.Standby()
@@ -160,7 +172,8 @@ func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	return p, nil
 }
 
-// Flip makes the standby active. Without a standby the error is ErrNoPair.
+// Flip returns the pair with the standby active. Without a standby the error is
+// ErrNoPair.
 func (p Pair) Flip() (Pair, error) {
 	if _, ok := p.Standby(); !ok {
 		return p, ErrNoPair
@@ -170,11 +183,11 @@ func (p Pair) Flip() (Pair, error) {
 	return p, nil
 }
 
-// Verified notes that the client with this id got a token.
+// Verified returns the pair after the client with this id has got a token.
 func (p Pair) Verified(clientID string, now time.Time) Pair {
 	for slot := range p.Clients {
 		if clientID != "" && p.Clients[slot].ID == clientID {
-			p.Clients[slot].VerifiedTime = wallTime(now)
+			p.Clients[slot].VerifiedTime = now.Round(0)
 		}
 	}
 	return p

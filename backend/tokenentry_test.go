@@ -7,11 +7,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 )
+
+// entrySecret is what the secrets in these entries begin with. No error may show it.
+const entrySecret = "not-a-real-secret"
 
 const (
 	goldenToken = `{"version":1,"access_token":"not-a-real-secret-token","type":"Bearer","client_id":"id-a","token_url":"https://gbg.test/token",` +
@@ -22,10 +26,11 @@ const (
 )
 
 // goldenTokenConnection is the connection that goldenToken is of.
-func goldenTokenConnection() *Connection {
-	c := goldenMinimalConnection()
-	c.Settings.TokenURL, c.Settings.Scope = "https://gbg.test/token", "gbg.token other"
-	return c
+func goldenTokenConnection() *connection.Connection {
+	return &connection.Connection{
+		Settings: connection.Settings{TokenURL: "https://gbg.test/token", Scope: "gbg.token other"},
+		Pair:     connection.Pair{Clients: [2]connection.Client{{ID: "id-a", Secret: connection.NewSecret(entrySecret + "-a")}}},
+	}
 }
 
 // fuzzedEngine is an engine on a storage, and what it logs.

@@ -1,0 +1,142 @@
+package connection
+
+import (
+	"bytes"
+	"time"
+)
+
+// Change is a configuration write: values by field, each of its field's Type. A field
+// that is missing keeps its value, and an empty text means the default.
+type Change map[Field]any
+
+// Apply returns the connection that a write makes of c, which is nil if there is none
+// yet. The errors are *InputError.
+func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
+	next := &Connection{}
+	if c != nil {
+		*next = *c
+	}
+	var err error
+	if next.Settings, err = next.Settings.change(change); err != nil {
+		return nil, err
+	}
+	if c != nil {
+		if err := c.Settings.checkImmutable(next.Settings); err != nil {
+			return nil, err
+		}
+	}
+	if err := next.Settings.check(); err != nil {
+		return nil, err
+	}
+	pair, err := change.pair()
+	if err != nil {
+		return nil, err
+	}
+	if !next.Settings.HasPair() {
+		if err := pair.rejectClients(); err != nil {
+			return nil, err
+		}
+	} else if next.Pair, err = next.Pair.Change(pair, now); err != nil {
+		return nil, err
+	}
+	if c != nil {
+		if err := c.requireSecrets(next, change); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+// pair returns the part of a write that is about the pair, normalized.
+func (c Change) pair() (p PairChange, err error) {
+	for slot := range p.IDs {
+		idField, secretField := fieldsOf(Slot(slot))
+		if id, ok := c[idField].(string); ok {
+			if id, err = NormalizedID(idField, id); err != nil {
+				return p, err
+			}
+			p.IDs[slot] = &id
+		}
+		if secret, ok := c[secretField].(Secret); ok {
+			if secret, err = NormalizedSecret(secretField, secret); err != nil {
+				return p, err
+			}
+			p.Secrets[slot] = &secret
+		}
+	}
+	return p, nil
+}
+
+// rejectClients refuses clients on a connection that has none.
+func (p PairChange) rejectClients() error {
+	for slot := range p.IDs {
+		id, secret := fieldsOf(Slot(slot))
+		if p.IDs[slot] != nil && *p.IDs[slot] != "" {
+			return Invalid(id, "has no use without idp_token_url: callers bring the tokens to exchange")
+		}
+		if p.Secrets[slot] != nil && !p.Secrets[slot].IsEmpty() {
+			return Invalid(secret, "has no use without idp_token_url: callers bring the tokens to exchange")
+		}
+	}
+	return nil
+}
+
+// requireSecrets refuses a write that would have a stored secret sent to a new address:
+// who changes where secrets are sent must know them.
+func (c *Connection) requireSecrets(next *Connection, change Change) error {
+	was, now := c.Settings.WithDefaults(), next.Settings.WithDefaults()
+	const why = "is missing: a write that changes %s must give the secrets of both clients again, so that no stored secret is sent to a new address"
+	for _, url := range []struct {
+		field   Field
+		changed bool
+	}{
+		{TokenURL, was.TokenURL != now.TokenURL},
+		{IDPTokenURL, was.IDPTokenURL != now.IDPTokenURL},
+		{RevokeURL, was.RevokeURL != now.RevokeURL},
+	} {
+		if !url.changed {
+			continue
+		}
+		for slot, client := range next.Pair.Clients {
+			_, secret := fieldsOf(Slot(slot))
+			if _, given := change[secret]; client.ID != "" && !given {
+				return Invalid(secret, why, url.field)
+			}
+		}
+		if _, given := change[ExchangeClientSecret]; url.field != IDPTokenURL && !next.Settings.ExchangeClientSecret.IsEmpty() && !given {
+			return Invalid(ExchangeClientSecret, "is missing: a write that changes %s must give it again, so that it is not sent to a new address", url.field)
+		}
+	}
+	return nil
+}
+
+// Equal reports whether both connections are stored the same. A nil one equals none.
+func (c *Connection) Equal(o *Connection) bool {
+	if c == nil {
+		return false
+	}
+	a, errA := c.Encode()
+	b, errB := o.Encode()
+	return errA == nil && errB == nil && bytes.Equal(a, b)
+}
+
+// ClientsToVerify returns the clients whose token requests are not those of the
+// connection before, and the active one if it was not active before.
+func (c *Connection) ClientsToVerify(old *Connection) []Client {
+	known := map[Request]bool{}
+	if old != nil && old.Settings.CAPEM == c.Settings.CAPEM {
+		for _, client := range old.Pair.Clients {
+			known[old.Request(client)] = true
+		}
+		if !old.SameRequest(c) {
+			delete(known, c.Request(c.Pair.Active()))
+		}
+	}
+	var clients []Client
+	for _, client := range c.Pair.Clients {
+		if client.ID != "" && !known[c.Request(client)] {
+			clients = append(clients, client)
+		}
+	}
+	return clients
+}

@@ -1,0 +1,248 @@
+package connection
+
+import (
+	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+const (
+	// GrantClientCredentials is GBG GO's grant (RFC 6749 section 4.4).
+	GrantClientCredentials = "client_credentials"
+	// GrantIDAuth is the grant of GBG Identity Solution: an identity provider's token
+	// is exchanged for GBG's.
+	GrantIDAuth = gbgauth.GrantIDAuth
+)
+
+const (
+	// DefaultTokenURL is GBG GO's token endpoint.
+	DefaultTokenURL = "https://api.auth.gbgplc.com/as/token.oauth2"
+	// DefaultIdentityTokenURL is the token endpoint of GBG Identity Solution.
+	DefaultIdentityTokenURL = "https://api.gbgplc.com/authenticate/v1/connect/token"
+	// DefaultScope is the scope that GBG GO requires. GBG Identity Solution grants
+	// all scopes that are allowed if none is requested.
+	DefaultScope = "gbg.token"
+	// DefaultRefreshBefore is how long before expiry the next token is fetched.
+	DefaultRefreshBefore = 5 * time.Minute
+	// DefaultRequestTimeout is the time for one answer to a reader.
+	DefaultRequestTimeout = 10 * time.Second
+)
+
+// The settings of a connection. Each is declared in fields.
+const (
+	ClientID             Field = "client_id"
+	ClientSecret         Field = "client_secret"
+	PairedClientID       Field = "paired_client_id"
+	PairedClientSecret   Field = "paired_client_secret"
+	GrantType            Field = "grant_type"
+	TokenURL             Field = "token_url"
+	Scope                Field = "scope"
+	IDPTokenURL          Field = "idp_token_url"
+	IDPScope             Field = "idp_scope"
+	ExchangeClientID     Field = "exchange_client_id"
+	ExchangeClientSecret Field = "exchange_client_secret"
+	RefreshBefore        Field = "refresh_before"
+	RequestTimeout       Field = "request_timeout"
+	CAPEM                Field = "ca_pem"
+	Failover             Field = "failover"
+	MaxSecretAge         Field = "max_secret_age"
+	LeaseTokens          Field = "lease"
+	RevokeURL            Field = "revoke_url"
+)
+
+// Settings are what a configuration write sets, the client pair aside. Zero values
+// mean the defaults, which are not stored: a later release may have others. The
+// storage form of each is that of its tag.
+type Settings struct {
+	GrantType string `json:"grant_type,omitempty"`
+	TokenURL  string `json:"token_url,omitempty"`
+	// Scope is space-separated, as all scopes are.
+	Scope string `json:"scope,omitempty"`
+	// IDPTokenURL is where the pair gets the tokens that are exchanged. Empty means
+	// that there is no pair: callers bring tokens of their own.
+	IDPTokenURL string `json:"idp_token_url,omitempty"`
+	IDPScope    string `json:"idp_scope,omitempty"`
+	// ExchangeClientID and ExchangeClientSecret authenticate the exchange itself.
+	ExchangeClientID     string        `json:"exchange_client_id,omitempty"`
+	ExchangeClientSecret Secret        `json:"-"` // stored by entry
+	RefreshBefore        time.Duration `json:"refresh_before,omitempty"`
+	RequestTimeout       time.Duration `json:"request_timeout,omitempty"`
+	// CAPEM holds the only roots trusted for this connection.
+	CAPEM string `json:"ca_pem,omitempty"`
+	// NoFailover keeps the standby from taking over by itself when GBG refuses the
+	// active client.
+	NoFailover bool `json:"no_failover,omitempty"`
+	// MaxSecretAge is the age of the active client's secret from which on people are
+	// warned. Zero means never.
+	MaxSecretAge time.Duration `json:"max_secret_age,omitempty"`
+	// Lease gives every reader a token of its own under a Vault lease.
+	Lease bool `json:"lease,omitempty"`
+	// RevokeURL is where leased tokens are revoked (RFC 7009). Empty means that they
+	// live on until they expire.
+	RevokeURL string `json:"revoke_url,omitempty"`
+}
+
+// Fields returns the declarations of all settings.
+func Fields() []FieldSchema { return fields }
+
+var fields = []FieldSchema{
+	{
+		Field: ClientID, Title: "Client ID", Group: "Clients", pairType: Text,
+		Description: "The first API client's id, as GBG's Account management portal shows it.",
+	},
+	{
+		Field: ClientSecret, Title: "Client secret", Group: "Clients", pairType: Confidential,
+		Description: "The first client's secret. It is never shown again.",
+	},
+	{
+		Field: PairedClientID, Title: "Paired client ID", Group: "Clients", pairType: Text,
+		Description: "The second client's id. It may be added later; an empty text removes it.",
+	},
+	{
+		Field: PairedClientSecret, Title: "Paired client secret", Group: "Clients", pairType: Confidential,
+		Description: "The second client's secret. It is never shown again.",
+	},
+	{
+		Field: GrantType, Title: "Grant type", Group: "Endpoint",
+		Description: `How tokens are requested: "client_credentials" (GBG GO), which is the default, or "id_auth" (GBG Identity Solution). It cannot be changed later.`,
+		Default:     GrantClientCredentials, AllowedValues: []any{GrantClientCredentials, GrantIDAuth},
+		value: choiceSetting(func(s *Settings) *string { return &s.GrantType },
+			option{GrantClientCredentials, "GBG GO"}, option{GrantIDAuth, "GBG Identity Solution"}),
+	},
+	{
+		Field: TokenURL, Title: "Token URL", Group: "Endpoint",
+		Description: "GBG's token endpoint: https, or http to a loopback address. The default is GBG GO's or GBG Identity Solution's, by grant_type. A write that changes it must give the secrets again.",
+		value: urlSetting(func(s *Settings) *string { return &s.TokenURL }).withDefaultFor(map[string]string{
+			GrantClientCredentials: DefaultTokenURL, GrantIDAuth: DefaultIdentityTokenURL,
+		}),
+	},
+	{
+		Field: Scope, Title: "Scope", Group: "Endpoint",
+		Description: `The scope to request from GBG, space-separated. The default is "gbg.token", which GBG GO requires; none for "id_auth", where GBG then grants all that is allowed.`,
+		value: scopeSetting(func(s *Settings) *string { return &s.Scope }).withDefaultFor(map[string]string{
+			GrantClientCredentials: DefaultScope,
+		}),
+	},
+	{
+		Field: IDPTokenURL, Title: "Identity provider token URL", Group: "Identity Solution", GrantType: GrantIDAuth,
+		Description: `For "id_auth": the identity provider's token endpoint. The clients are then the identity provider's, and their tokens are exchanged at token_url. Without it there are no clients: callers bring the tokens to exchange. A write that changes it must give the secrets of both clients again.`,
+		value:       urlSetting(func(s *Settings) *string { return &s.IDPTokenURL }),
+	},
+	{
+		Field: IDPScope, Title: "Identity provider scope", Group: "Identity Solution", GrantType: GrantIDAuth,
+		Description: `For "id_auth": the scope to request from the identity provider, space-separated. The default is none.`,
+		value:       scopeSetting(func(s *Settings) *string { return &s.IDPScope }),
+	},
+	{
+		Field: ExchangeClientID, Title: "Exchange client ID", Group: "Identity Solution", GrantType: GrantIDAuth,
+		Description: `For "id_auth": the client id that an exchange sends. The default is "ro.client", as GBG documents it.`,
+		value: idSetting(func(s *Settings) *string { return &s.ExchangeClientID }).withDefaultFor(map[string]string{
+			GrantIDAuth: gbgauth.DefaultExchangeClientID,
+		}),
+	},
+	{
+		Field: ExchangeClientSecret, Title: "Exchange client secret", Group: "Identity Solution", GrantType: GrantIDAuth,
+		Description: `For "id_auth": the client secret that an exchange sends. The default is the constant that GBG documents. It is never shown again.`,
+		value: secretSetting(func(s *Settings) *Secret { return &s.ExchangeClientSecret }).withDefaultFor(map[string]Secret{
+			GrantIDAuth: gbgauth.NewSecret(gbgauth.DefaultExchangeClientSecret),
+		}),
+	},
+	{
+		Field: CAPEM, Title: "CA certificates", Group: "Endpoint", Multiline: true,
+		Description: "PEM certificates to trust for this connection instead of the system's.",
+		value:       setting[string]{of: Text, at: func(s *Settings) *string { return &s.CAPEM }, normalize: normalizedCAPEM},
+	},
+	{
+		Field: RefreshBefore, Title: "Refresh before", Group: "Timing",
+		Description: "How long before a token expires the next one is fetched; never more than a third of its lifetime.",
+		Default:     int64(DefaultRefreshBefore / time.Second),
+		value:       durationSetting(func(s *Settings) *time.Duration { return &s.RefreshBefore }, time.Second, 24*time.Hour).withDefault(DefaultRefreshBefore),
+	},
+	{
+		Field: RequestTimeout, Title: "Request timeout", Group: "Timing",
+		Description: "How long one request may wait for GBG, up to a minute.",
+		Default:     int64(DefaultRequestTimeout / time.Second),
+		value:       durationSetting(func(s *Settings) *time.Duration { return &s.RequestTimeout }, time.Second, time.Minute).withDefault(DefaultRequestTimeout),
+	},
+	{
+		Field: Failover, Title: "Failover", Group: "Clients",
+		Description: "Whether the standby takes over by itself when GBG refuses the active client.",
+		Default:     true,
+		value:       invertedFlag{flagSetting(func(s *Settings) *bool { return &s.NoFailover })},
+	},
+	{
+		Field: MaxSecretAge, Title: "Maximum secret age", Group: "Clients",
+		Description: "The age of the active client's secret from which on answers carry a warning. 0 is never.",
+		Default:     0,
+		value:       durationSetting(func(s *Settings) *time.Duration { return &s.MaxSecretAge }, 0, 10*365*24*time.Hour),
+	},
+	{
+		Field: LeaseTokens, Title: "Lease tokens", Group: "Leases",
+		Description: "Give every reader a token of its own, under a Vault lease that ends with it. The default is one token for all, without a lease.",
+		Default:     false,
+		value:       flagSetting(func(s *Settings) *bool { return &s.Lease }),
+	},
+	{
+		Field: RevokeURL, Title: "Revocation URL", Group: "Leases",
+		Description: "Where leased tokens are revoked when their lease ends (RFC 7009): https, or http to a loopback address. Without it they live on until they expire. A write that changes it must give the secrets of both clients again.",
+		value:       urlSetting(func(s *Settings) *string { return &s.RevokeURL }),
+	},
+}
+
+// WithDefaults returns the settings with the defaults in place of zero values.
+func (s Settings) WithDefaults() Settings {
+	// The grant type comes first: other defaults depend on it.
+	for _, f := range fields {
+		if f.value != nil {
+			f.value.fill(&s)
+		}
+	}
+	return s
+}
+
+// HasPair reports whether the connection has clients of its own. Without an identity
+// provider's address, GBG Identity Solution has none.
+func (s Settings) HasPair() bool { return s.GrantType != GrantIDAuth || s.IDPTokenURL != "" }
+
+// change applies a configuration write. The errors are *InputError.
+func (s Settings) change(c Change) (Settings, error) {
+	for _, f := range fields {
+		given, ok := c[f.Field]
+		if f.value == nil || !ok {
+			continue
+		}
+		if err := f.value.set(&s, f.Field, given); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// check refuses combinations of settings of which one has no use.
+func (s Settings) check() error {
+	grantType := s.WithDefaults().GrantType
+	for _, f := range fields {
+		if f.value != nil && f.GrantType != "" && f.GrantType != grantType && !f.value.isZero(&s) {
+			return Invalid(f.Field, "is for grant_type %q; this connection's is %q", f.GrantType, grantType)
+		}
+	}
+	if s.IDPScope != "" && s.IDPTokenURL == "" {
+		return Invalid(IDPScope, "needs idp_token_url: it is the scope to request there")
+	}
+	if s.Lease && !s.HasPair() {
+		return Invalid(LeaseTokens, "has no use without idp_token_url: an exchanged token is its caller's alone as it is")
+	}
+	return nil
+}
+
+// checkImmutable refuses changes that would make another connection of it.
+func (s Settings) checkImmutable(next Settings) error {
+	was, now := s.WithDefaults().GrantType, next.WithDefaults().GrantType
+	switch {
+	case was != now:
+		return Invalid(GrantType, "cannot be changed from %q to %q: delete the connection and write it anew, or use another name", was, now)
+	case s.IDPTokenURL != "" && next.IDPTokenURL == "":
+		return Invalid(IDPTokenURL, "cannot be removed: delete the connection and write it anew, or use another name")
+	}
+	return nil
+}

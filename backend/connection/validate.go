@@ -1,0 +1,207 @@
+package connection
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// Maximum lengths in bytes: far beyond what GBG uses, and short enough to stop an
+// accident (a file given for the wrong field).
+const (
+	maxIDLength      = 512
+	maxSecretLength  = 8 << 10
+	maxScopeLength   = 4 << 10
+	maxIDTokenLength = 32 << 10
+	maxURLLength     = 2 << 10
+	maxCALength      = 256 << 10
+)
+
+// normalizedScope returns scopes separated by one space each. Their characters are
+// those of RFC 6749 section 3.3.
+func normalizedScope(field Field, scope string) (string, error) {
+	scope = strings.Join(strings.Fields(trimText(scope)), " ")
+	if len(scope) > maxScopeLength {
+		return "", Invalid(field, "is longer than %d bytes", maxScopeLength)
+	}
+	if err := checkVisible(field, scope); err != nil {
+		return "", err
+	}
+	for _, c := range []byte(scope) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return "", Invalid(field, "has a character that is not valid in a scope")
+		}
+	}
+	return scope, nil
+}
+
+// normalizedURL returns a URL without white space around it. It must be one that a
+// secret may be sent to; empty is valid.
+func normalizedURL(field Field, text string) (string, error) {
+	text = trimText(text)
+	return text, checkURL(field, text)
+}
+
+// checkURL reports as an error what keeps a secret from being sent to a URL: it must be
+// https, or http to a loopback address. An empty one is valid.
+func checkURL(field Field, text string) error {
+	if text == "" {
+		return nil
+	}
+	if len(text) > maxURLLength {
+		return Invalid(field, "is longer than %d bytes", maxURLLength)
+	}
+	if err := checkText(field, text); err != nil {
+		return err
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return Invalid(field, "is not a URL")
+	case u.User != nil:
+		return Invalid(field, "must not hold a user name or password")
+	case u.Fragment != "" || strings.Contains(text, "#"):
+		return Invalid(field, "must not have a fragment (#...)")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return Invalid(field, "must begin with https://")
+	case u.Hostname() == "":
+		return Invalid(field, "has no host")
+	case !isPort(u.Port()):
+		return Invalid(field, "has a port that is not between 1 and 65535")
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return Invalid(field, "must begin with https:// (http:// is for a loopback address only)")
+	}
+	return nil
+}
+
+// isPort reports whether a port can be connected to. An empty one is the scheme's
+// default.
+func isPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// byteOrderMark is what some editors put at the beginning of a file.
+const byteOrderMark = '\uFEFF'
+
+// trimText removes white space from both ends of a text, and byte order marks from
+// its beginning.
+func trimText(text string) string {
+	return strings.TrimRightFunc(trimTextLeft(text), unicode.IsSpace)
+}
+
+// trimTextLeft is trimText for the beginning only.
+func trimTextLeft(text string) string {
+	return strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == byteOrderMark })
+}
+
+// invisible holds the characters that leave no trace on a screen, or a line break
+// that nobody typed.
+var invisible = []*unicode.RangeTable{
+	unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Noncharacter_Code_Point, unicode.Zl, unicode.Zp,
+}
+
+// checkText refuses control characters and what checkVisible refuses.
+func checkText(field Field, text string) error {
+	if err := checkVisible(field, text); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return Invalid(field, "has control characters")
+	}
+	return nil
+}
+
+// checkVisible refuses characters that a person cannot see or cannot tell from
+// others, so that a text is what it looks like, and those that stand for lost ones:
+// Vault itself makes U+FFFD of what is not UTF-8 in a request. The error names the
+// character and quotes nothing else.
+func checkVisible(field Field, text string) error {
+	if !utf8.ValidString(text) { // JSON would store something else
+		return Invalid(field, "is not UTF-8 text")
+	}
+	for _, r := range text {
+		switch {
+		case r < utf8.RuneSelf:
+		case r == utf8.RuneError:
+			return Invalid(field, "has a replacement character (%U) in place of one that could not be read: give it as UTF-8 text", r)
+		case unicode.Is(unicode.Zs, r):
+			return Invalid(field, "has a space that is not an ordinary one (%U)", r)
+		case unicode.In(r, invisible...):
+			return Invalid(field, "has an invisible character (%U)", r)
+		}
+	}
+	return nil
+}
+
+// NormalizedID returns a client id without white space around it, such as the newline
+// at the end of a file. The error is an *InputError.
+func NormalizedID(field Field, id string) (string, error) {
+	id = trimText(id)
+	if len(id) > maxIDLength {
+		return "", Invalid(field, "is longer than %d bytes", maxIDLength)
+	}
+	return id, checkText(field, id)
+}
+
+// NormalizedSecret is NormalizedID for a secret.
+func NormalizedSecret(field Field, secret Secret) (Secret, error) {
+	text := trimText(secret.Reveal())
+	if len(text) > maxSecretLength {
+		return Secret{}, Invalid(field, "is longer than %d bytes", maxSecretLength)
+	}
+	if err := checkText(field, text); err != nil {
+		return Secret{}, err
+	}
+	return gbgauth.NewSecret(text), nil
+}
+
+// normalizedCAPEM returns certificates without white space before them. The newline at
+// the end of a file stays, so that the stored value is the one that was declared.
+func normalizedCAPEM(field Field, pem string) (string, error) {
+	pem = trimTextLeft(pem)
+	if len(pem) > maxCALength {
+		return "", Invalid(field, "is longer than %d bytes", maxCALength)
+	}
+	if err := checkVisible(field, pem); err != nil {
+		return "", err
+	}
+	if _, err := gbgauth.NewClient(gbgauth.ClientOptions{Roots: pem}); err != nil {
+		return "", Invalid(field, "%s", err)
+	}
+	return pem, nil
+}
+
+// NormalizedIDToken returns a caller's token without white space around it. It may be a
+// JWT or an opaque token (RFC 6750 section 2.1, b64token). The error is an *InputError.
+func NormalizedIDToken(field Field, token Secret) (Secret, error) {
+	text := trimText(token.Reveal())
+	switch {
+	case text == "":
+		return Secret{}, Invalid(field, "is empty")
+	case len(text) > maxIDTokenLength:
+		return Secret{}, Invalid(field, "is longer than %d bytes", maxIDTokenLength)
+	case strings.ContainsRune(text, ' '):
+		return Secret{}, Invalid(field, `has a space in it: give the token alone, without "Bearer"`)
+	}
+	if err := checkVisible(field, text); err != nil {
+		return Secret{}, err
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Secret{}, Invalid(field, "has a character that is not valid in a token")
+	}
+	return gbgauth.NewSecret(text), nil
+}
