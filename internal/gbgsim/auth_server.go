@@ -11,15 +11,12 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/jonboulle/clockwork"
 )
 
 // authServer is an authorization server as RFC 6749 means it: it has clients,
 // and issues opaque access tokens, all of one lifetime. GBG is one, the
 // identity provider is another. It is safe for concurrent use.
 type authServer struct {
-	clock       clockwork.Clock
 	tokenPrefix string
 
 	mu       sync.Mutex
@@ -51,9 +48,8 @@ var (
 )
 
 // newAuthServer panics if the lifetime is not one that setLifetime takes.
-func newAuthServer(clock clockwork.Clock, tokenPrefix string, lifetime time.Duration) *authServer {
+func newAuthServer(tokenPrefix string, lifetime time.Duration) *authServer {
 	a := &authServer{
-		clock:       clock,
 		tokenPrefix: tokenPrefix,
 		clients:     map[string]*Client{},
 		tokens:      map[string]token{},
@@ -197,7 +193,7 @@ func (a *authServer) grantTo(subject string) tokenAnswer {
 // issue must be called with the lock held. It sets when the token expires.
 func (a *authServer) issue(issued token) tokenAnswer {
 	accessToken := a.tokenPrefix + rand.Text()
-	issued.expires = a.clock.Now().Add(a.lifetime)
+	issued.expires = time.Now().Add(a.lifetime)
 	a.tokens[accessToken] = issued
 
 	return tokenAnswer{
@@ -228,7 +224,7 @@ func (a *authServer) check(accessToken string) (token, error) {
 	switch {
 	case !ok:
 		return token{}, errUnknownToken
-	case !a.clock.Now().Before(issued.expires):
+	case !time.Now().Before(issued.expires):
 		return token{}, errExpiredToken
 	case issued.revoked:
 		return token{}, errRevokedToken

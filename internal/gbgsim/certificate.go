@@ -29,8 +29,8 @@ type authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// Certificates are valid from notBefore to either of the others. They are far
-// from any time that a test's clock may show.
+// Certificates are valid from notBefore to either of the others. Both limits are
+// far from the real time and from the fake time of a testing/synctest bubble.
 var (
 	notBefore = time.Date(1970, time.January, 1, 0, 0, 0, 0, time.UTC)
 	expired   = time.Date(1971, time.January, 1, 0, 0, 0, 0, time.UTC)

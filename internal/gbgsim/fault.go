@@ -81,8 +81,8 @@ type Fault struct {
 	// how many TLS connections. Zero is all until it is cleared.
 	Requests int `json:"requests,omitempty"`
 
-	// Delay is how long a request waits before the fault does anything, in
-	// real time whatever [Options.Clock] is. [FaultDelay] needs it.
+	// Delay is how long a request waits before the fault does anything.
+	// [FaultDelay] needs it.
 	Delay time.Duration `json:"-"`
 
 	// Status is the HTTP status: from 400 to 599 for [FaultStatus], which
@@ -110,7 +110,7 @@ type Fault struct {
 	RetryAfter string `json:"retry_after,omitempty"`
 
 	// RetryAfterDate is how far the HTTP date in the header Retry-After of
-	// [FaultStatus] is ahead of [Options.Clock] when it answers; negative is in
+	// [FaultStatus] is ahead of the time at which it answers; negative is in
 	// the past. Zero is none. It excludes RetryAfter.
 	RetryAfterDate time.Duration `json:"-"`
 

@@ -52,10 +52,10 @@ func (f Fault) hold(w http.ResponseWriter, r *http.Request, cleared <-chan struc
 // answerFault answers in the token endpoint's place if the fault is of such a
 // kind, or else does nothing and returns false. It panics with
 // [http.ErrAbortHandler] to close the connection.
-func (s *Simulator) answerFault(w http.ResponseWriter, fault Fault) bool {
+func answerFault(w http.ResponseWriter, fault Fault) bool {
 	switch fault.Kind {
 	case FaultStatus:
-		s.answerStatus(w, fault)
+		answerStatus(w, fault)
 	case FaultBody:
 		write(w, cmp.Or(fault.Status, http.StatusOK), fault.ContentType, []byte(fault.Body))
 	case FaultNullToken:
@@ -74,10 +74,10 @@ func (s *Simulator) answerFault(w http.ResponseWriter, fault Fault) bool {
 	return true
 }
 
-func (s *Simulator) answerStatus(w http.ResponseWriter, fault Fault) {
+func answerStatus(w http.ResponseWriter, fault Fault) {
 	retryAfter, requestID := fault.RetryAfter, fault.RequestID
 	if fault.RetryAfterDate != 0 {
-		retryAfter = s.clock.Now().Add(fault.RetryAfterDate).UTC().Format(http.TimeFormat)
+		retryAfter = time.Now().Add(fault.RetryAfterDate).UTC().Format(http.TimeFormat)
 	}
 	if fault.GBGError != (GBGError{}) {
 		requestID = cmp.Or(requestID, rand.Text())

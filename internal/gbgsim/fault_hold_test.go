@@ -149,68 +149,49 @@ func TestAHangEndsWhenTheClientGivesUp(t *testing.T) {
 	for _, contentType := range []string{"application/x-www-form-urlencoded", "application/json"} {
 		t.Run(contentType, func(t *testing.T) {
 			t.Parallel()
-			arrived, ended := make(chan struct{}), make(chan struct{})
-			simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(context.Context, string) { close(arrived) }})
-			require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang}))
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				simulator.ServeHTTP(w, r)
-				close(ended)
-			}))
-			t.Cleanup(server.Close)
-			ctx, cancel := context.WithCancel(t.Context())
-			request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+gbgsim.TokenPath,
-				strings.NewReader(goodForm("client-a", "any").Encode()))
-			require.NoError(t, err)
-			request.Header.Set("Content-Type", contentType)
-			go func() {
-				<-arrived
-				cancel()
-			}()
+			synctest.Test(t, func(t *testing.T) {
+				var serverCtx context.Context
+				simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(ctx context.Context, _ string) { serverCtx = ctx }})
+				require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang}))
+				address, web := startInMemory(t, simulator)
+				ctx, cancel := context.WithCancel(t.Context())
+				request, err := http.NewRequestWithContext(ctx, http.MethodPost, address+gbgsim.TokenPath,
+					strings.NewReader(goodForm("client-a", "any").Encode()))
+				require.NoError(t, err)
+				request.Header.Set("Content-Type", contentType)
+				go func() {
+					synctest.Wait()
+					cancel()
+				}()
 
-			response, err := server.Client().Do(request)
-			if err == nil {
-				_ = response.Body.Close()
-			}
+				response, err := web.Do(request)
+				if err == nil {
+					_ = response.Body.Close()
+				}
 
-			require.ErrorIs(t, err, context.Canceled)
-			<-ended
-			require.Equal(t, 1, simulator.Stats().TokenRequests.Total)
-			require.Zero(t, simulator.Stats().TokenRequests.Issued)
+				require.ErrorIs(t, err, context.Canceled)
+				<-serverCtx.Done()
+				require.Equal(t, 1, simulator.Stats().TokenRequests.Total)
+				require.Zero(t, simulator.Stats().TokenRequests.Issued)
+			})
 		})
 	}
 }
 
-// Serve would end a request that waits when it has had its time for reading.
+// The server's timeouts would end a request that waits for longer.
 func TestAWaitLiftsTheServersTimeouts(t *testing.T) {
 	t.Parallel()
-	simulator := gbgsim.New(gbgsim.Options{})
-	client := createClient(t, simulator, "client-a")
-	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: time.Nanosecond}))
-	writer := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+	synctest.Test(t, func(t *testing.T) {
+		simulator := gbgsim.New(gbgsim.Options{})
+		client := createClient(t, simulator, "client-a")
+		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: 2 * time.Minute}))
+		address, web := startInMemory(t, simulator)
 
-	simulator.ServeHTTP(writer, tokenRequest(t, goodForm(client.ID, client.Secret)))
+		got, err := post(t, web, address, goodForm(client.ID, client.Secret))
 
-	require.Equal(t, http.StatusOK, writer.Code)
-	require.Equal(t, []time.Time{{}}, writer.read)
-	require.Equal(t, []time.Time{{}}, writer.write)
-}
-
-type deadlineRecorder struct {
-	*httptest.ResponseRecorder
-
-	read, write []time.Time
-}
-
-func (r *deadlineRecorder) SetReadDeadline(deadline time.Time) error {
-	r.read = append(r.read, deadline)
-
-	return nil
-}
-
-func (r *deadlineRecorder) SetWriteDeadline(deadline time.Time) error {
-	r.write = append(r.write, deadline)
-
-	return nil
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, got.status)
+	})
 }
 
 // ask asks for a token in the background; the status of the answer follows.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -152,28 +153,30 @@ func TestFaultsLeaveTheRestAlone(t *testing.T) {
 // requests hits so many.
 func TestConcurrentRequestsShareAFault(t *testing.T) {
 	t.Parallel()
-	const callers, faulted = 16, 5
-	simulator := gbgsim.New(gbgsim.Options{})
-	client := createClient(t, simulator, "client-a")
-	require.NoError(t, simulator.SetFault(gbgsim.Fault{
-		Kind: gbgsim.FaultStatus, Status: 503, Requests: faulted, Delay: time.Millisecond,
-	}))
+	synctest.Test(t, func(t *testing.T) {
+		const callers, faulted = 16, 5
+		simulator := gbgsim.New(gbgsim.Options{})
+		client := createClient(t, simulator, "client-a")
+		require.NoError(t, simulator.SetFault(gbgsim.Fault{
+			Kind: gbgsim.FaultStatus, Status: 503, Requests: faulted, Delay: time.Millisecond,
+		}))
 
-	statuses := make([]int, callers)
-	var group sync.WaitGroup
-	for caller := range callers {
-		answered := ask(t, t.Context(), simulator, client)
-		group.Go(func() {
-			_ = simulator.Faults()
-			statuses[caller] = <-answered
-		})
-	}
-	group.Wait()
+		statuses := make([]int, callers)
+		var group sync.WaitGroup
+		for caller := range callers {
+			answered := ask(t, t.Context(), simulator, client)
+			group.Go(func() {
+				_ = simulator.Faults()
+				statuses[caller] = <-answered
+			})
+		}
+		group.Wait()
 
-	counts := map[int]int{}
-	for _, status := range statuses {
-		counts[status]++
-	}
-	require.Equal(t, map[int]int{http.StatusOK: callers - faulted, http.StatusServiceUnavailable: faulted}, counts)
-	require.Equal(t, gbgsim.RequestCounts{Total: callers, Issued: callers - faulted, Faulted: faulted}, simulator.Stats().TokenRequests)
+		counts := map[int]int{}
+		for _, status := range statuses {
+			counts[status]++
+		}
+		require.Equal(t, map[int]int{http.StatusOK: callers - faulted, http.StatusServiceUnavailable: faulted}, counts)
+		require.Equal(t, gbgsim.RequestCounts{Total: callers, Issued: callers - faulted, Faulted: faulted}, simulator.Stats().TokenRequests)
+	})
 }

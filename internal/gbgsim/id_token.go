@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -29,8 +30,7 @@ type signedOn struct {
 }
 
 // IDToken returns what the single sign-on of a person gives: a signed JWT with
-// iss, sub, aud, iat, exp and jti, by [Options.Clock] and for as long as other
-// tokens of the IdP. The IdP knows everybody: any subject but an empty one will
+// iss, sub, aud, iat, exp and jti, valid for as long as other tokens of the IdP. The IdP knows everybody: any subject but an empty one will
 // do.
 func (s *Simulator) IDToken(subject string) (string, error) {
 	if subject == "" {
@@ -43,7 +43,7 @@ func (s *Simulator) IDToken(subject string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("signing an id_token: %w", err)
 	}
-	now := s.clock.Now()
+	now := time.Now()
 	idToken, err := jwt.Signed(signer).Claims(jwt.Claims{
 		Issuer:   IDPIssuer,
 		Subject:  subject,

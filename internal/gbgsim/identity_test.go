@@ -5,9 +5,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgsim"
@@ -56,7 +56,7 @@ func TestIdentityRefuses(t *testing.T) {
 	set := func(name string, values ...string) func(url.Values) {
 		return func(form url.Values) { form[name] = values }
 	}
-	type before = func(t *testing.T, simulator *gbgsim.Simulator, clock *clockwork.FakeClock)
+	type before = func(t *testing.T, simulator *gbgsim.Simulator)
 	tests := map[string]struct {
 		change func(url.Values)
 		// before happens after the id_token was issued.
@@ -81,11 +81,11 @@ func TestIdentityRefuses(t *testing.T) {
 		"repeated id_token":        {change: set("id_token", "a", "b"), status: 400, code: "invalid_request", description: "more than once"},
 		"unknown id_token":         {change: set("id_token", gbgsim.IDPTokenPrefix+"unknown"), status: 400, code: "invalid_grant", description: "The id_token was not issued here."},
 		"expired id_token": {
-			before: func(_ *testing.T, _ *gbgsim.Simulator, clock *clockwork.FakeClock) { clock.Advance(5 * time.Minute) },
+			before: func(*testing.T, *gbgsim.Simulator) { time.Sleep(5 * time.Minute) },
 			status: 400, code: "invalid_grant", description: "The id_token has expired.",
 		},
 		"deleted IdP client, another one in its place": {
-			before: func(t *testing.T, simulator *gbgsim.Simulator, _ *clockwork.FakeClock) {
+			before: func(t *testing.T, simulator *gbgsim.Simulator) {
 				t.Helper()
 				require.NoError(t, simulator.DeleteIDPClient("idp-a"))
 				createIDPClient(t, simulator, "idp-a")
@@ -100,34 +100,35 @@ func TestIdentityRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			clock := clockwork.NewFakeClock()
-			simulator := gbgsim.New(gbgsim.Options{Clock: clock})
-			client := createIDPClient(t, simulator, "idp-a")
-			form := exchangeForm(getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(client)).AccessToken)
-			if test.before != nil {
-				test.before(t, simulator, clock)
-			}
-			if test.change != nil {
-				test.change(form)
-			}
-			request := formRequest(t, gbgsim.IdentityTokenPath, form)
-			if test.basic {
-				request.SetBasicAuth(gbgsim.IdentityClientID, gbgsim.IdentityClientSecret)
-			}
-			if test.contentType != "" {
-				request.Header.Set("Content-Type", test.contentType)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				simulator := gbgsim.New(gbgsim.Options{})
+				client := createIDPClient(t, simulator, "idp-a")
+				form := exchangeForm(getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(client)).AccessToken)
+				if test.before != nil {
+					test.before(t, simulator)
+				}
+				if test.change != nil {
+					test.change(form)
+				}
+				request := formRequest(t, gbgsim.IdentityTokenPath, form)
+				if test.basic {
+					request.SetBasicAuth(gbgsim.IdentityClientID, gbgsim.IdentityClientSecret)
+				}
+				if test.contentType != "" {
+					request.Header.Set("Content-Type", test.contentType)
+				}
 
-			got := do(t, simulator, request)
+				got := do(t, simulator, request)
 
-			require.Equal(t, test.status, got.status, got.body)
-			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
-			var refused refusal
-			got.decode(t, &refused)
-			require.Equal(t, test.code, refused.Error)
-			require.Contains(t, refused.Description, test.description)
-			require.NotContains(t, got.body, gbgsim.IDPTokenPrefix)
-			require.Equal(t, gbgsim.RequestCounts{Total: 1, Refused: 1}, simulator.Stats().Identity.TokenRequests)
+				require.Equal(t, test.status, got.status, got.body)
+				require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+				var refused refusal
+				got.decode(t, &refused)
+				require.Equal(t, test.code, refused.Error)
+				require.Contains(t, refused.Description, test.description)
+				require.NotContains(t, got.body, gbgsim.IDPTokenPrefix)
+				require.Equal(t, gbgsim.RequestCounts{Total: 1, Refused: 1}, simulator.Stats().Identity.TokenRequests)
+			})
 		})
 	}
 }
@@ -151,20 +152,21 @@ func TestTokensAreGoodWhereTheyBelong(t *testing.T) {
 // was exchanged for it.
 func TestAnExchangedTokenHasALifeOfItsOwn(t *testing.T) {
 	t.Parallel()
-	clock := clockwork.NewFakeClock()
-	simulator := gbgsim.New(gbgsim.Options{Clock: clock, TokenLifetime: time.Minute, IDPTokenLifetime: 10 * time.Second})
-	client := createIDPClient(t, simulator, "idp-a")
-	fromIDP := getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(client))
-	require.Equal(t, 10, fromIDP.ExpiresIn)
-	clock.Advance(10*time.Second - time.Nanosecond)
-	granted := getTokenAt(t, simulator, gbgsim.IdentityTokenPath, exchangeForm(fromIDP.AccessToken))
-	require.Equal(t, 60, granted.ExpiresIn)
-	require.NoError(t, simulator.DeleteIDPClient(client.ID))
+	synctest.Test(t, func(t *testing.T) {
+		simulator := gbgsim.New(gbgsim.Options{TokenLifetime: time.Minute, IDPTokenLifetime: 10 * time.Second})
+		client := createIDPClient(t, simulator, "idp-a")
+		fromIDP := getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(client))
+		require.Equal(t, 10, fromIDP.ExpiresIn)
+		time.Sleep(10*time.Second - time.Nanosecond)
+		granted := getTokenAt(t, simulator, gbgsim.IdentityTokenPath, exchangeForm(fromIDP.AccessToken))
+		require.Equal(t, 60, granted.ExpiresIn)
+		require.NoError(t, simulator.DeleteIDPClient(client.ID))
 
-	clock.Advance(time.Minute - time.Nanosecond)
-	require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
-	clock.Advance(time.Nanosecond)
-	require.Equal(t, http.StatusUnauthorized, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+		time.Sleep(time.Minute - time.Nanosecond)
+		require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, http.StatusUnauthorized, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+	})
 }
 
 func TestLastExchangeIsWhatWasSent(t *testing.T) {

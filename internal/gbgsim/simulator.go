@@ -11,6 +11,9 @@
 // It follows GBG's public documentation, and PingFederate (the product whose
 // path GBG GO's token endpoint has) and RFC 6749 where GBG's documentation is
 // silent. Everything is kept in memory, every token ever issued included.
+//
+// Time is that of package time: in a testing/synctest bubble, tokens expire and
+// delays end by the bubble's fake clock.
 package gbgsim
 
 import (
@@ -21,7 +24,6 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/jonboulle/clockwork"
 )
 
 // Paths of the simulator. TokenPath is GBG GO's own; APIPath is the
@@ -42,9 +44,6 @@ const maxBody = 64 << 10
 
 // Options are the settings of a new Simulator. The zero value is useful.
 type Options struct {
-	// Clock says when a token expires. Nil is the real clock.
-	Clock clockwork.Clock
-
 	// TokenLifetime is how long a new token of GBG's is valid, in whole
 	// seconds. Zero is one hour, as on GBG's public platform.
 	TokenLifetime time.Duration
@@ -66,7 +65,6 @@ type Options struct {
 // Simulator is a GBG of one's own. It is an [http.Handler] and safe for
 // concurrent use. Create it with [New].
 type Simulator struct {
-	clock       clockwork.Clock
 	beforeToken func(ctx context.Context, clientID string)
 	handler     http.Handler
 
@@ -88,9 +86,6 @@ type Simulator struct {
 // New returns a Simulator without any clients. It panics if a token lifetime is
 // one that [Simulator.SetTokenLifetime] refuses, zero aside.
 func New(options Options) *Simulator {
-	if options.Clock == nil {
-		options.Clock = clockwork.NewRealClock()
-	}
 	if options.TokenLifetime == 0 {
 		options.TokenLifetime = defaultTokenLifetime
 	}
@@ -100,12 +95,11 @@ func New(options Options) *Simulator {
 
 	idTokenKey := newIDTokenKey()
 	s := &Simulator{
-		clock:         options.Clock,
 		beforeToken:   options.BeforeToken,
-		gbg:           newAuthServer(options.Clock, TokenPrefix, options.TokenLifetime),
-		idp:           newAuthServer(options.Clock, IDPTokenPrefix, options.IDPTokenLifetime),
+		gbg:           newAuthServer(TokenPrefix, options.TokenLifetime),
+		idp:           newAuthServer(IDPTokenPrefix, options.IDPTokenLifetime),
 		idTokenKey:    idTokenKey,
-		trusted:       newTrust(options.Clock, idTokenKey),
+		trusted:       newTrust(idTokenKey),
 		stats:         newStats(),
 		faultsCleared: make(chan struct{}),
 		certificates:  sync.OnceValues(newCertificates),

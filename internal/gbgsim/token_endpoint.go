@@ -67,7 +67,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 				return
 			}
 		}
-		if s.answerFault(w, fault) {
+		if answerFault(w, fault) {
 			return
 		}
 

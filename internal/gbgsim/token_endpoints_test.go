@@ -4,8 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -72,44 +72,45 @@ func TestAFaultHitsItsEndpointOnly(t *testing.T) {
 		gbgsim.FaultRedirect:  {gbgsim.Fault{Location: "/"}, only, answered(302, "")},
 		gbgsim.FaultClose:     {gbgsim.Fault{}, only, failed},
 		gbgsim.FaultReset:     {gbgsim.Fault{}, only, failed},
-		gbgsim.FaultDelay:     {gbgsim.Fault{Delay: time.Millisecond}, issued, answered(200, "sim-")},
+		gbgsim.FaultDelay:     {gbgsim.Fault{Delay: time.Minute}, issued, answered(200, "sim-")},
 		gbgsim.FaultTruncate:  {gbgsim.Fault{}, issued, failed},
 		gbgsim.FaultOversize:  {gbgsim.Fault{Size: 2000}, issued, answered(200, `"padding":"xxx`)},
 		gbgsim.FaultExpiresIn: {gbgsim.Fault{ExpiresIn: "7"}, issued, answered(200, `"expires_in":7`)},
 		gbgsim.FaultScope:     {gbgsim.Fault{Scope: "less"}, issued, answered(200, `"scope":"less"`)},
 	}
 	for kind, test := range tests {
-		for faulty := range 3 {
-			simulator := gbgsim.New(gbgsim.Options{})
-			all := endpoints(t, simulator)
-			name := string(kind) + " at " + all[faulty].path
-			t.Run(name, func(t *testing.T) {
+		for faulty, path := range []string{gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath} {
+			t.Run(string(kind)+" at "+path, func(t *testing.T) {
 				t.Parallel()
-				address, web := start(t, simulator, false)
-				fault := test.fault
-				fault.Kind, fault.Endpoint, fault.ClientID, fault.Requests = kind, all[faulty].name, all[faulty].clientID, 1
-				require.NoError(t, simulator.SetFault(fault))
+				synctest.Test(t, func(t *testing.T) {
+					simulator := gbgsim.New(gbgsim.Options{})
+					all := endpoints(t, simulator)
+					address, web := startInMemory(t, simulator)
+					fault := test.fault
+					fault.Kind, fault.Endpoint, fault.ClientID, fault.Requests = kind, all[faulty].name, all[faulty].clientID, 1
+					require.NoError(t, simulator.SetFault(fault))
 
-				for other := range all {
-					before := all[other].counts(simulator.Stats()).TokenRequests
-					got, err := postTo(t, web, address+all[other].path, all[other].form)
-					after := all[other].counts(simulator.Stats())
-					want := gbgsim.RequestCounts{Issued: 1}
-					if other == faulty {
-						test.check(t, got, err)
-						want = test.counts
-					} else {
-						answered(200, `"access_token":"sim-`)(t, got, err)
+					for other := range all {
+						before := all[other].counts(simulator.Stats()).TokenRequests
+						got, err := postTo(t, web, address+all[other].path, all[other].form)
+						after := all[other].counts(simulator.Stats())
+						want := gbgsim.RequestCounts{Issued: 1}
+						if other == faulty {
+							test.check(t, got, err)
+							want = test.counts
+						} else {
+							answered(200, `"access_token":"sim-`)(t, got, err)
+						}
+						require.Equal(t, gbgsim.RequestCounts{
+							Total:   before.Total + 1,
+							Issued:  before.Issued + want.Issued,
+							Refused: before.Refused,
+							Faulted: want.Faulted,
+						}, after.TokenRequests, all[other].path)
+						require.Equal(t, after.TokenRequests, after.ByClient[all[other].clientID], all[other].path)
 					}
-					require.Equal(t, gbgsim.RequestCounts{
-						Total:   before.Total + 1,
-						Issued:  before.Issued + want.Issued,
-						Refused: before.Refused,
-						Faulted: want.Faulted,
-					}, after.TokenRequests, all[other].path)
-					require.Equal(t, after.TokenRequests, after.ByClient[all[other].clientID], all[other].path)
-				}
-				require.Empty(t, simulator.Faults())
+					require.Empty(t, simulator.Faults())
+				})
 			})
 		}
 	}
@@ -118,23 +119,21 @@ func TestAFaultHitsItsEndpointOnly(t *testing.T) {
 func TestAHangAtAnyEndpointEndsWhenItIsCleared(t *testing.T) {
 	t.Parallel()
 
-	for index := range 3 {
-		arrived := make(chan struct{}, 2) // endpoints gets a token itself
-		simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(context.Context, string) { arrived <- struct{}{} }})
-		hanging := endpoints(t, simulator)[index]
-		<-arrived
-		t.Run(hanging.path, func(t *testing.T) {
+	for index, path := range []string{gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath} {
+		t.Run(path, func(t *testing.T) {
 			t.Parallel()
-			require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang, Endpoint: hanging.name}))
-			request := formRequest(t, hanging.path, hanging.form)
-			var group sync.WaitGroup
-			group.Go(func() {
-				<-arrived
-				simulator.ClearFaults()
-			})
+			synctest.Test(t, func(t *testing.T) {
+				simulator := gbgsim.New(gbgsim.Options{})
+				hanging := endpoints(t, simulator)[index]
+				require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang, Endpoint: hanging.name}))
+				request := formRequest(t, hanging.path, hanging.form)
+				go func() {
+					synctest.Wait()
+					simulator.ClearFaults()
+				}()
 
-			require.Equal(t, http.StatusOK, do(t, simulator, request).status)
-			group.Wait()
+				require.Equal(t, http.StatusOK, do(t, simulator, request).status)
+			})
 		})
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/hashicorp/go-cleanhttp"
-	"github.com/jonboulle/clockwork"
 )
 
 // keysTimeout is how long an issuer may take to answer with its keys.
@@ -38,8 +37,6 @@ var signatureAlgorithms = []jose.SignatureAlgorithm{
 // trust verifies JWTs of the issuers that it knows: their signature, issuer
 // and lifetime, but not their audience. It is safe for concurrent use.
 type trust struct {
-	clock clockwork.Clock
-
 	mu        sync.Mutex
 	verifiers map[string]*oidc.IDTokenVerifier // by issuer
 }
@@ -51,7 +48,7 @@ type trustedIssuer struct {
 
 // TrustIssuer makes [IdentityTokenPath] accept JWTs of another issuer (iss) as
 // id_tokens too, if a key of the JWK Set (RFC 7517) at jwksURL has signed them
-// and they have not expired by [Options.Clock]. Their audience does not matter.
+// and they have not expired. Their audience does not matter.
 //
 // The keys are fetched when the first token wants them, and again for a token
 // with a key that is not among them. A jwksURL with https needs a certificate
@@ -87,8 +84,8 @@ func (s *Simulator) portalTrust(r *http.Request) (int, any, error) {
 }
 
 // newTrust returns one that knows the simulator's own issuer.
-func newTrust(clock clockwork.Clock, own jose.JSONWebKey) *trust {
-	t := &trust{clock: clock, verifiers: map[string]*oidc.IDTokenVerifier{}}
+func newTrust(own jose.JSONWebKey) *trust {
+	t := &trust{verifiers: map[string]*oidc.IDTokenVerifier{}}
 	t.add(IDPIssuer, &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{own.Public().Key}})
 
 	return t
@@ -99,7 +96,7 @@ func (t *trust) add(issuer string, keys oidc.KeySet) {
 		SkipClientIDCheck: true,
 		// The verifier accepts a token at the moment of its exp, when it has
 		// expired already (RFC 7519, section 4.1.4).
-		Now: func() time.Time { return t.clock.Now().Add(time.Nanosecond) },
+		Now: func() time.Time { return time.Now().Add(time.Nanosecond) },
 	}
 	for _, algorithm := range signatureAlgorithms {
 		config.SupportedSigningAlgs = append(config.SupportedSigningAlgs, string(algorithm))

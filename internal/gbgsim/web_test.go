@@ -1,6 +1,7 @@
 package gbgsim_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"vault-plugin-secrets-gbg/internal/memnet"
 )
 
 // start serves over a network, with TLS if secure, until the test ends.
@@ -32,6 +34,26 @@ func start(t *testing.T, simulator *gbgsim.Simulator, secure bool) (address stri
 	t.Cleanup(server.Close)
 
 	return server.URL, newWebClient(t, simulator)
+}
+
+// startInMemory serves over a network in memory until the test ends, for tests in a
+// testing/synctest bubble.
+func startInMemory(t *testing.T, simulator *gbgsim.Simulator) (address string, web *http.Client) {
+	t.Helper()
+	const host = "gbg.test:80"
+	network := &memnet.Network{}
+	listener := network.Listen(host)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- simulator.Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-served)
+	})
+	web = newWebClient(t, simulator)
+	web.Transport.(*http.Transport).DialContext = network.DialContext
+
+	return "http://" + host, web
 }
 
 // newWebClient returns a client with connections of its own that trusts the
