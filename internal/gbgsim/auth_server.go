@@ -155,19 +155,19 @@ func (a *authServer) changeClient(id string, change func(*Client)) error {
 
 // grantClientCredentials answers the grant of RFC 6749, section 4.4. Without
 // scopes, any may be asked for.
-func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...string) (tokenAnswer, *refusal) {
+func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...string) (tokenResponse, *refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
 	client, refused := a.authenticate(request)
 	if refused != nil {
-		return tokenAnswer{}, refused
+		return tokenResponse{}, refused
 	}
 	if refused := request.checkGrantType("client_credentials"); refused != nil {
-		return tokenAnswer{}, refused
+		return tokenResponse{}, refused
 	}
 	if refused := request.checkScope(scopes); refused != nil {
-		return tokenAnswer{}, refused
+		return tokenResponse{}, refused
 	}
 
 	return a.issue(token{subject: client.ID, client: client}), nil
@@ -183,7 +183,7 @@ func (a *authServer) authenticate(request tokenRequest) (*Client, *refusal) {
 }
 
 // grantTo gives a token to someone who is no client of this server.
-func (a *authServer) grantTo(subject string) tokenAnswer {
+func (a *authServer) grantTo(subject string) tokenResponse {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
@@ -191,12 +191,12 @@ func (a *authServer) grantTo(subject string) tokenAnswer {
 }
 
 // issue must be called with the lock held. It sets when the token expires.
-func (a *authServer) issue(issued token) tokenAnswer {
+func (a *authServer) issue(issued token) tokenResponse {
 	accessToken := a.tokenPrefix + rand.Text()
 	issued.expires = time.Now().Add(a.lifetime)
 	a.tokens[accessToken] = issued
 
-	return tokenAnswer{
+	return tokenResponse{
 		AccessToken: accessToken,
 		TokenType:   "Bearer",
 		ExpiresIn:   strconv.AppendInt(nil, int64(a.lifetime/time.Second), 10),

@@ -116,7 +116,7 @@ func reset(w http.ResponseWriter) {
 }
 
 // grant returns the answer with a token as the fault changes it.
-func (f Fault) grant(answer tokenAnswer) tokenAnswer {
+func (f Fault) grant(answer tokenResponse) tokenResponse {
 	switch f.Kind {
 	case FaultExpiresIn:
 		answer.ExpiresIn = json.RawMessage(f.ExpiresIn)

@@ -18,14 +18,14 @@ const (
 	EndpointRevoke   Endpoint = "revoke"   // GBG GO\'s, at [RevokePath]
 )
 
-// grantFunc answers a request that is not malformed: a tokenAnswer, or whatever
+// grantFunc answers a request that is not malformed: a tokenResponse, or whatever
 // else stands for success.
 type grantFunc func(context.Context, tokenRequest) (any, *refusal)
 
-// tokenAnswer is a successful answer (RFC 6749, section 5.1) with the members
+// tokenResponse is a successful answer (RFC 6749, section 5.1) with the members
 // that GBG documents. ExpiresIn is a number of seconds, and Scope is left out,
 // unless there is a fault.
-type tokenAnswer struct {
+type tokenResponse struct {
 	AccessToken string          `json:"access_token"`
 	TokenType   string          `json:"token_type"`
 	ExpiresIn   json.RawMessage `json:"expires_in,omitempty"`
@@ -85,7 +85,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 
 			return
 		}
-		if token, ok := answer.(tokenAnswer); ok {
+		if token, ok := answer.(tokenResponse); ok {
 			answer = fault.grant(token)
 		}
 		fault.send(w, http.StatusOK, answer)
