@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// apiAnswer says whom the token stands for, which is a person if GBG Identity
+// apiResponse says whom the token stands for, which is a person if GBG Identity
 // Solution issued it to one.
-type apiAnswer struct {
+type apiResponse struct {
 	ClientID   string `json:"client_id"`
 	Department string `json:"department"`
 	Result     string `json:"result"`
@@ -55,7 +55,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 }
 
 // callAPI answers and counts one call. An empty accessToken is none.
-func (s *Simulator) callAPI(accessToken string) (apiAnswer, *apiError) {
+func (s *Simulator) callAPI(accessToken string) (apiResponse, *apiError) {
 	answer, refused := s.authorize(accessToken)
 	s.countAPICall(refused == nil)
 
@@ -63,24 +63,24 @@ func (s *Simulator) callAPI(accessToken string) (apiAnswer, *apiError) {
 }
 
 // authorize asks for a role only where GBG GO issued the token.
-func (s *Simulator) authorize(accessToken string) (apiAnswer, *apiError) {
+func (s *Simulator) authorize(accessToken string) (apiResponse, *apiError) {
 	if accessToken == "" {
-		return apiAnswer{}, unauthorized("4011", "MISSING_TOKEN", "The request has no bearer token.")
+		return apiResponse{}, unauthorized("4011", "MISSING_TOKEN", "The request has no bearer token.")
 	}
 	held, err := s.gbg.check(accessToken)
 	switch {
 	case errors.Is(err, errExpiredToken):
-		return apiAnswer{}, unauthorized("4013", "EXPIRED_TOKEN", "The token "+err.Error()+".")
+		return apiResponse{}, unauthorized("4013", "EXPIRED_TOKEN", "The token "+err.Error()+".")
 	case errors.Is(err, errRevokedToken):
-		return apiAnswer{}, unauthorized("4015", "REVOKED_TOKEN", "The token "+err.Error()+".")
+		return apiResponse{}, unauthorized("4015", "REVOKED_TOKEN", "The token "+err.Error()+".")
 	case errors.Is(err, errDeletedClient):
-		return apiAnswer{}, unauthorized("4014", "DELETED_CLIENT", "The token "+err.Error()+".")
+		return apiResponse{}, unauthorized("4014", "DELETED_CLIENT", "The token "+err.Error()+".")
 	case err != nil:
-		return apiAnswer{}, unauthorized("4012", "UNKNOWN_TOKEN", "The token "+err.Error()+".")
+		return apiResponse{}, unauthorized("4012", "UNKNOWN_TOKEN", "The token "+err.Error()+".")
 	case held.client == nil:
-		return apiAnswer{ClientID: held.subject, Result: "ok"}, nil
+		return apiResponse{ClientID: held.subject, Result: "ok"}, nil
 	case !slices.Contains(held.client.Roles, RoleGoAPIAccess):
-		return apiAnswer{}, &apiError{status: http.StatusForbidden, GBGError: GBGError{
+		return apiResponse{}, &apiError{status: http.StatusForbidden, GBGError: GBGError{
 			Code:     "4031",
 			Name:     "MISSING_ROLE",
 			Location: "Authorization",
@@ -89,7 +89,7 @@ func (s *Simulator) authorize(accessToken string) (apiAnswer, *apiError) {
 		}}
 	}
 
-	return apiAnswer{ClientID: held.subject, Department: held.client.Department, Result: "ok"}, nil
+	return apiResponse{ClientID: held.subject, Department: held.client.Department, Result: "ok"}, nil
 }
 
 func unauthorized(code, name, problem string) *apiError {
