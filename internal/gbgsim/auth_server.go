@@ -155,7 +155,7 @@ func (a *authServer) changeClient(id string, change func(*Client)) error {
 
 // grantClientCredentials answers the grant of RFC 6749, section 4.4. Without
 // scopes, any may be asked for.
-func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...string) (tokenResponse, *refusal) {
+func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...string) (tokenResponse, *oauthError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
@@ -174,7 +174,7 @@ func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...stri
 }
 
 // authenticate must be called with the lock held.
-func (a *authServer) authenticate(request tokenRequest) (*Client, *refusal) {
+func (a *authServer) authenticate(request tokenRequest) (*Client, *oauthError) {
 	client, ok := a.clients[request.clientID]
 	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
 		return nil, invalidClient()

@@ -93,7 +93,7 @@ func answerStatus(w http.ResponseWriter, fault Fault) {
 	case fault.GBGError != GBGError{}:
 		writeJSON(w, fault.Status, gbgErrors{Errors: []GBGError{fault.GBGError}})
 	case fault.Error != "":
-		writeJSON(w, fault.Status, refusal{Code: fault.Error, Description: fault.ErrorDescription})
+		writeJSON(w, fault.Status, oauthError{Code: fault.Error, Description: fault.ErrorDescription})
 	default:
 		page := fmt.Sprintf("<html><body><h1>%d %s</h1></body></html>\n", fault.Status, http.StatusText(fault.Status))
 		write(w, fault.Status, "text/html; charset=utf-8", []byte(page))

@@ -42,7 +42,7 @@ func (s *Simulator) LastExchange() url.Values {
 // provider, whatever its kind, for one of GBG's. Unlike its subject, who may be
 // gone from the identity provider the next moment, that one lives until it
 // expires.
-func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (any, *refusal) {
+func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (any, *oauthError) {
 	if refused := cmp.Or(
 		request.checkGiven("client_id", "client_secret"),
 		checkIdentityClient(request),
@@ -73,7 +73,7 @@ func (s *Simulator) idTokenSubject(ctx context.Context, idToken string) (string,
 	return held.subject, err
 }
 
-func checkIdentityClient(request tokenRequest) *refusal {
+func checkIdentityClient(request tokenRequest) *oauthError {
 	if request.clientID == IdentityClientID && request.clientSecret == IdentityClientSecret {
 		return nil
 	}
@@ -81,6 +81,6 @@ func checkIdentityClient(request tokenRequest) *refusal {
 	return invalidClient()
 }
 
-func invalidGrant(description string) *refusal {
-	return &refusal{status: http.StatusBadRequest, Code: "invalid_grant", Description: description}
+func invalidGrant(description string) *oauthError {
+	return &oauthError{status: http.StatusBadRequest, Code: "invalid_grant", Description: description}
 }

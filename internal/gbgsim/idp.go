@@ -53,7 +53,7 @@ func (s *Simulator) SetIDPTokenLifetime(lifetime time.Duration) error {
 }
 
 // grantIDP answers a client of the IdP.
-func (s *Simulator) grantIDP(_ context.Context, request tokenRequest) (any, *refusal) {
+func (s *Simulator) grantIDP(_ context.Context, request tokenRequest) (any, *oauthError) {
 	return s.idp.grantClientCredentials(request)
 }
 

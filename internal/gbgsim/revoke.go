@@ -11,14 +11,14 @@ const RevokePath = "/as/revoke_token.oauth2"
 
 // revoke answers a revocation request (RFC 7009). Only the client that got a token
 // may revoke it; one that is not known counts as revoked.
-func (s *Simulator) revoke(_ context.Context, request tokenRequest) (any, *refusal) {
+func (s *Simulator) revoke(_ context.Context, request tokenRequest) (any, *oauthError) {
 	if refused := request.checkGiven("client_id", "client_secret", "token"); refused != nil {
 		return nil, refused
 	}
 	return struct{}{}, s.gbg.revoke(request)
 }
 
-func (a *authServer) revoke(request tokenRequest) *refusal {
+func (a *authServer) revoke(request tokenRequest) *oauthError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
@@ -32,7 +32,7 @@ func (a *authServer) revoke(request tokenRequest) *refusal {
 	case !ok:
 		return nil
 	case issued.client != client:
-		return &refusal{
+		return &oauthError{
 			status:      http.StatusBadRequest,
 			Code:        "invalid_request",
 			Description: "The token was issued to another client.",

@@ -125,6 +125,6 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // grantGo answers a client of GBG GO.
-func (s *Simulator) grantGo(_ context.Context, request tokenRequest) (any, *refusal) {
+func (s *Simulator) grantGo(_ context.Context, request tokenRequest) (any, *oauthError) {
 	return s.gbg.grantClientCredentials(request, Scope)
 }

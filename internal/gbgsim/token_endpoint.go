@@ -20,7 +20,7 @@ const (
 
 // grantFunc answers a request that is not malformed: a tokenResponse, or whatever
 // else stands for success.
-type grantFunc func(context.Context, tokenRequest) (any, *refusal)
+type grantFunc func(context.Context, tokenRequest) (any, *oauthError)
 
 // tokenResponse is a successful answer (RFC 6749, section 5.1) with the members
 // that GBG documents. ExpiresIn is a number of seconds, and Scope is left out,
@@ -32,8 +32,8 @@ type tokenResponse struct {
 	Scope       string          `json:"scope,omitempty"`
 }
 
-// refusal is an error answer (RFC 6749, section 5.2).
-type refusal struct {
+// oauthError is an error answer (RFC 6749, section 5.2).
+type oauthError struct {
 	status      int
 	Code        string `json:"error"`
 	Description string `json:"error_description,omitempty"`
@@ -109,7 +109,7 @@ func ended(w http.ResponseWriter, r *http.Request) bool {
 	if r.Context().Err() == nil {
 		return false
 	}
-	writeJSON(w, http.StatusServiceUnavailable, refusal{
+	writeJSON(w, http.StatusServiceUnavailable, oauthError{
 		Code:        "temporarily_unavailable",
 		Description: "The request ended before it was answered.",
 	})

@@ -22,7 +22,7 @@ type tokenRequest struct {
 // what is malformed in itself (RFC 6749, sections 2.3 and 3.2). The client names
 // itself in the form, or, where basic says so, in a Basic header. The request is
 // as much as could be read.
-func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *refusal) {
+func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *oauthError) {
 	form, refused := tokenForm(r)
 	request := tokenRequest{
 		form:         form,
@@ -51,7 +51,7 @@ func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *refusal) {
 
 // tokenForm returns the form of a token request, which is as much as could be
 // read and never nil. Parameters in the URL do not count.
-func tokenForm(r *http.Request) (url.Values, *refusal) {
+func tokenForm(r *http.Request) (url.Values, *oauthError) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
 		return url.Values{}, invalidRequest("The body must be application/x-www-form-urlencoded.")
@@ -75,7 +75,7 @@ func tokenForm(r *http.Request) (url.Values, *refusal) {
 
 // checkGiven refuses a request without a parameter. One without a value is
 // not there (RFC 6749, section 3.2).
-func (r tokenRequest) checkGiven(names ...string) *refusal {
+func (r tokenRequest) checkGiven(names ...string) *oauthError {
 	for _, name := range names {
 		if r.form.Get(name) == "" {
 			return invalidRequest("The parameter " + name + " is missing.")
@@ -86,12 +86,12 @@ func (r tokenRequest) checkGiven(names ...string) *refusal {
 }
 
 // checkGrantType refuses every grant type but one.
-func (r tokenRequest) checkGrantType(supported string) *refusal {
+func (r tokenRequest) checkGrantType(supported string) *oauthError {
 	if r.form.Get("grant_type") == supported {
 		return nil
 	}
 
-	return &refusal{
+	return &oauthError{
 		status:      http.StatusBadRequest,
 		Code:        "unsupported_grant_type",
 		Description: "Only the grant type " + supported + " is supported here.",
@@ -99,7 +99,7 @@ func (r tokenRequest) checkGrantType(supported string) *refusal {
 }
 
 // checkScope refuses scopes that are not among those allowed. None are all.
-func (r tokenRequest) checkScope(allowed []string) *refusal {
+func (r tokenRequest) checkScope(allowed []string) *oauthError {
 	if len(allowed) == 0 {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (r tokenRequest) checkScope(allowed []string) *refusal {
 	}
 	for scope := range strings.FieldsSeq(r.form.Get("scope")) {
 		if !slices.Contains(allowed, scope) {
-			return &refusal{
+			return &oauthError{
 				status:      http.StatusBadRequest,
 				Code:        "invalid_scope",
 				Description: "Only the " + noun + " " + strings.Join(allowed, " ") + " can be asked for.",
@@ -120,12 +120,12 @@ func (r tokenRequest) checkScope(allowed []string) *refusal {
 	return nil
 }
 
-func invalidRequest(description string) *refusal {
-	return &refusal{status: http.StatusBadRequest, Code: "invalid_request", Description: description}
+func invalidRequest(description string) *oauthError {
+	return &oauthError{status: http.StatusBadRequest, Code: "invalid_request", Description: description}
 }
 
-func invalidClient() *refusal {
-	return &refusal{
+func invalidClient() *oauthError {
+	return &oauthError{
 		status:      http.StatusUnauthorized,
 		Code:        "invalid_client",
 		Description: "Invalid client or client credentials.",
