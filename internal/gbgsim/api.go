@@ -16,8 +16,8 @@ type apiResponse struct {
 	Result     string `json:"result"`
 }
 
-// gbgErrors is the form in which GBG GO documents the errors of its API.
-type gbgErrors struct {
+// gbgErrorResponse is the form in which GBG GO documents the errors of its API.
+type gbgErrorResponse struct {
 	Errors []GBGError `json:"errors"`
 }
 
@@ -47,7 +47,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 		if refused.status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
-		writeJSON(w, refused.status, gbgErrors{Errors: []GBGError{refused.GBGError}})
+		writeJSON(w, refused.status, gbgErrorResponse{Errors: []GBGError{refused.GBGError}})
 
 		return
 	}

@@ -91,7 +91,7 @@ func answerStatus(w http.ResponseWriter, fault Fault) {
 
 	switch {
 	case fault.GBGError != GBGError{}:
-		writeJSON(w, fault.Status, gbgErrors{Errors: []GBGError{fault.GBGError}})
+		writeJSON(w, fault.Status, gbgErrorResponse{Errors: []GBGError{fault.GBGError}})
 	case fault.Error != "":
 		writeJSON(w, fault.Status, oauthError{Code: fault.Error, Description: fault.ErrorDescription})
 	default:
