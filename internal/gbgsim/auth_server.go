@@ -159,7 +159,7 @@ func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...stri
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	client, refused := a.authenticate(request)
+	client, refused := a.authenticateLocked(request)
 	if refused != nil {
 		return tokenResponse{}, refused
 	}
@@ -170,11 +170,11 @@ func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...stri
 		return tokenResponse{}, refused
 	}
 
-	return a.issue(token{subject: client.ID, client: client}), nil
+	return a.issueLocked(token{subject: client.ID, client: client}), nil
 }
 
-// authenticate must be called with the lock held.
-func (a *authServer) authenticate(request tokenRequest) (*Client, *oauthError) {
+// authenticateLocked must be called with the lock held.
+func (a *authServer) authenticateLocked(request tokenRequest) (*Client, *oauthError) {
 	client, ok := a.clients[request.clientID]
 	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
 		return nil, invalidClient()
@@ -187,11 +187,11 @@ func (a *authServer) grantTo(subject string) tokenResponse {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	return a.issue(token{subject: subject})
+	return a.issueLocked(token{subject: subject})
 }
 
-// issue must be called with the lock held. It sets when the token expires.
-func (a *authServer) issue(issued token) tokenResponse {
+// issueLocked must be called with the lock held. It sets when the token expires.
+func (a *authServer) issueLocked(issued token) tokenResponse {
 	accessToken := a.tokenPrefix + rand.Text()
 	issued.expires = time.Now().Add(a.lifetime)
 	a.tokens[accessToken] = issued

@@ -57,12 +57,12 @@ func (s *Simulator) takeRequestFault(endpoint Endpoint, clientID string) (fault 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	fault = s.takeFault(func(fault Fault) bool {
+	fault = s.takeFaultLocked(func(fault Fault) bool {
 		return !fault.Kind.ofConnection() && fault.Endpoint == endpoint &&
 			(fault.ClientID == "" || fault.ClientID == clientID)
 	})
 	if fault.Kind != "" {
-		s.countToken(endpoint, clientID, RequestCounts{Faulted: 1})
+		s.countTokenLocked(endpoint, clientID, RequestCounts{Faulted: 1})
 	}
 
 	return fault, s.faultsCleared
@@ -74,7 +74,7 @@ func (s *Simulator) takeConnectionFault() FaultKind {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	kind := s.takeFault(func(fault Fault) bool { return fault.Kind.ofConnection() }).Kind
+	kind := s.takeFaultLocked(func(fault Fault) bool { return fault.Kind.ofConnection() }).Kind
 	s.stats.TLSConnections.Total++
 	if kind != "" {
 		s.stats.TLSConnections.Faulted++
@@ -83,9 +83,9 @@ func (s *Simulator) takeConnectionFault() FaultKind {
 	return kind
 }
 
-// takeFault returns the first fault that fits, and takes one request from it.
+// takeFaultLocked returns the first fault that fits, and takes one request from it.
 // It must be called with the lock held.
-func (s *Simulator) takeFault(fits func(Fault) bool) Fault {
+func (s *Simulator) takeFaultLocked(fits func(Fault) bool) Fault {
 	index := slices.IndexFunc(s.faults, fits)
 	if index < 0 {
 		return Fault{}

@@ -22,7 +22,7 @@ func (a *authServer) revoke(request tokenRequest) *oauthError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	client, refused := a.authenticate(request)
+	client, refused := a.authenticateLocked(request)
 	if refused != nil && checkIdentityClient(request) != nil {
 		return refused
 	}

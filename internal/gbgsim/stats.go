@@ -88,9 +88,9 @@ func (s *Simulator) countTokenAnswer(endpoint Endpoint, clientID string, issued 
 	defer s.mu.Unlock()
 
 	if issued {
-		s.countToken(endpoint, clientID, RequestCounts{Issued: 1})
+		s.countTokenLocked(endpoint, clientID, RequestCounts{Issued: 1})
 	} else {
-		s.countToken(endpoint, clientID, RequestCounts{Refused: 1})
+		s.countTokenLocked(endpoint, clientID, RequestCounts{Refused: 1})
 	}
 }
 
@@ -105,8 +105,8 @@ func (s *Simulator) countAPICall(accepted bool) {
 	}
 }
 
-// countToken must be called with the lock held.
-func (s *Simulator) countToken(endpoint Endpoint, clientID string, more RequestCounts) {
+// countTokenLocked must be called with the lock held.
+func (s *Simulator) countTokenLocked(endpoint Endpoint, clientID string, more RequestCounts) {
 	counts := s.stats.of(endpoint)
 	counts.TokenRequests = counts.TokenRequests.plus(more)
 	if clientID != "" {

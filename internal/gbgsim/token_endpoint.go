@@ -97,7 +97,7 @@ func (s *Simulator) arrived(endpoint Endpoint, request tokenRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	s.countToken(endpoint, request.clientID, RequestCounts{Total: 1})
+	s.countTokenLocked(endpoint, request.clientID, RequestCounts{Total: 1})
 	if endpoint == EndpointIdentity {
 		s.lastExchange = request.form
 	}
