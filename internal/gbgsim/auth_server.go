@@ -182,8 +182,8 @@ func (a *authServer) authenticateLocked(request tokenRequest) (*Client, *oauthEr
 	return client, nil
 }
 
-// grantTo gives a token to someone who is no client of this server.
-func (a *authServer) grantTo(subject string) tokenResponse {
+// issueTo gives a token to someone who is no client of this server.
+func (a *authServer) issueTo(subject string) tokenResponse {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 

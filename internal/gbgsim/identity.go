@@ -59,7 +59,7 @@ func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (an
 		return nil, refused
 	}
 
-	return s.gbg.grantTo(subject), nil
+	return s.gbg.issueTo(subject), nil
 }
 
 // idTokenSubject says whom a token stands for that is an access token of the
