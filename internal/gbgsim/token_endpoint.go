@@ -49,7 +49,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 		if refused == nil && endpoint != EndpointRevoke {
 			refused = request.checkGiven("grant_type")
 		}
-		s.arrived(endpoint, request)
+		s.recordRequest(endpoint, request)
 
 		if s.beforeToken != nil {
 			s.beforeToken(r.Context(), request.clientID)
@@ -92,8 +92,8 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 	}
 }
 
-// arrived takes note of a token request.
-func (s *Simulator) arrived(endpoint Endpoint, request tokenRequest) {
+// recordRequest takes note of a token request.
+func (s *Simulator) recordRequest(endpoint Endpoint, request tokenRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
