@@ -53,7 +53,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 
 		if s.beforeToken != nil {
 			s.beforeToken(r.Context(), request.clientID)
-			if ended(w, r) {
+			if requestEnded(w, r) {
 				return
 			}
 		}
@@ -63,7 +63,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 			if !fault.hold(w, r, cleared) {
 				fault = Fault{}
 			}
-			if ended(w, r) {
+			if requestEnded(w, r) {
 				return
 			}
 		}
@@ -103,9 +103,9 @@ func (s *Simulator) recordRequest(endpoint Endpoint, request tokenRequest) {
 	}
 }
 
-// ended says whether a request that was held has ended meanwhile, and then
+// requestEnded says whether a request that was held has requestEnded meanwhile, and then
 // answers it in case that anyone listens.
-func ended(w http.ResponseWriter, r *http.Request) bool {
+func requestEnded(w http.ResponseWriter, r *http.Request) bool {
 	if r.Context().Err() == nil {
 		return false
 	}
