@@ -17,9 +17,9 @@ import (
 // nullToken is the example of an answer in GBG's documentation.
 const nullToken = `{"access_token":null,"expires_in":null,"token_type":null}`
 
-// hold waits for as long as the fault says, or until the request ends. It
+// wait waits for as long as the fault says, or until the request ends. It
 // returns false if the fault was cleared meanwhile. No lock may be held.
-func (f Fault) hold(w http.ResponseWriter, r *http.Request, cleared <-chan struct{}) bool {
+func (f Fault) wait(w http.ResponseWriter, r *http.Request, cleared <-chan struct{}) bool {
 	if f.Delay == 0 && f.Kind != FaultHang {
 		return true
 	}

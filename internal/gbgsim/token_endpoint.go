@@ -60,7 +60,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 
 		fault, cleared := s.takeRequestFault(endpoint, request.clientID)
 		if fault.Kind != "" {
-			if !fault.hold(w, r, cleared) {
+			if !fault.wait(w, r, cleared) {
 				fault = Fault{}
 			}
 			if requestEnded(w, r) {
