@@ -115,8 +115,8 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// grant returns the answer with a token as the fault changes it.
-func (f Fault) grant(answer tokenResponse) tokenResponse {
+// modify returns the answer with a token as the fault changes it.
+func (f Fault) modify(answer tokenResponse) tokenResponse {
 	switch f.Kind {
 	case FaultExpiresIn:
 		answer.ExpiresIn = json.RawMessage(f.ExpiresIn)

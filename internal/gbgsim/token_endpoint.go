@@ -86,7 +86,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 			return
 		}
 		if token, ok := answer.(tokenResponse); ok {
-			answer = fault.grant(token)
+			answer = fault.modify(token)
 		}
 		fault.send(w, http.StatusOK, answer)
 	}
