@@ -128,8 +128,8 @@ func (f Fault) modify(answer tokenResponse) tokenResponse {
 	return answer
 }
 
-// send sends an answer, which must be a JSON object, as the fault damages it.
-func (f Fault) send(w http.ResponseWriter, status int, answer any) {
+// writeResponse sends an answer, which must be a JSON object, as the fault damages it.
+func (f Fault) writeResponse(w http.ResponseWriter, status int, answer any) {
 	body := encodeJSON(answer)
 	switch f.Kind {
 	case FaultTruncate:

@@ -81,14 +81,14 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 			if _, _, basic := r.BasicAuth(); basic && refused.status == http.StatusUnauthorized {
 				w.Header().Set("WWW-Authenticate", `Basic realm="gbg-simulator"`)
 			}
-			fault.send(w, refused.status, refused)
+			fault.writeResponse(w, refused.status, refused)
 
 			return
 		}
 		if token, ok := answer.(tokenResponse); ok {
 			answer = fault.modify(token)
 		}
-		fault.send(w, http.StatusOK, answer)
+		fault.writeResponse(w, http.StatusOK, answer)
 	}
 }
 
