@@ -49,13 +49,13 @@ func (f Fault) wait(w http.ResponseWriter, r *http.Request, cleared <-chan struc
 	}
 }
 
-// answerFault answers in the token endpoint's place if the fault is of such a
+// writeFault answers in the token endpoint's place if the fault is of such a
 // kind, or else does nothing and returns false. It panics with
 // [http.ErrAbortHandler] to close the connection.
-func answerFault(w http.ResponseWriter, fault Fault) bool {
+func writeFault(w http.ResponseWriter, fault Fault) bool {
 	switch fault.Kind {
 	case FaultStatus:
-		answerStatus(w, fault)
+		writeStatusFault(w, fault)
 	case FaultBody:
 		write(w, cmp.Or(fault.Status, http.StatusOK), fault.ContentType, []byte(fault.Body))
 	case FaultNullToken:
@@ -74,7 +74,7 @@ func answerFault(w http.ResponseWriter, fault Fault) bool {
 	return true
 }
 
-func answerStatus(w http.ResponseWriter, fault Fault) {
+func writeStatusFault(w http.ResponseWriter, fault Fault) {
 	retryAfter, requestID := fault.RetryAfter, fault.RequestID
 	if fault.RetryAfterDate != 0 {
 		retryAfter = time.Now().Add(fault.RetryAfterDate).UTC().Format(http.TimeFormat)

@@ -67,7 +67,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 				return
 			}
 		}
-		if answerFault(w, fault) {
+		if writeFault(w, fault) {
 			return
 		}
 
