@@ -113,8 +113,8 @@ var faultKinds = []faultKind{
 	},
 }
 
-// ofConnection says whether a kind of fault hits connections, not requests.
-func (k FaultKind) ofConnection() bool {
+// isConnectionFault says whether a kind of fault hits connections, not requests.
+func (k FaultKind) isConnectionFault() bool {
 	return k == FaultExpiredCertificate || k == FaultUntrustedCertificate
 }
 

@@ -58,7 +58,7 @@ func (s *Simulator) takeRequestFault(endpoint Endpoint, clientID string) (fault 
 	defer s.mu.Unlock()
 
 	fault = s.takeFaultLocked(func(fault Fault) bool {
-		return !fault.Kind.ofConnection() && fault.Endpoint == endpoint &&
+		return !fault.Kind.isConnectionFault() && fault.Endpoint == endpoint &&
 			(fault.ClientID == "" || fault.ClientID == clientID)
 	})
 	if fault.Kind != "" {
@@ -74,7 +74,7 @@ func (s *Simulator) takeConnectionFault() FaultKind {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	kind := s.takeFaultLocked(func(fault Fault) bool { return fault.Kind.ofConnection() }).Kind
+	kind := s.takeFaultLocked(func(fault Fault) bool { return fault.Kind.isConnectionFault() }).Kind
 	s.stats.TLSConnections.Total++
 	if kind != "" {
 		s.stats.TLSConnections.Faulted++
