@@ -17,8 +17,8 @@ const (
 	defaultSize = 1<<20 + 1
 )
 
-// faultKind is what there is to know of a [FaultKind] apart from doing it.
-type faultKind struct {
+// faultSpec is what there is to know of a [FaultKind] apart from doing it.
+type faultSpec struct {
 	kind FaultKind
 
 	// about is one line for the help.
@@ -32,8 +32,8 @@ type faultKind struct {
 	check func(Fault) error
 }
 
-// faultKinds are all kinds, in the help's order.
-var faultKinds = []faultKind{
+// faultSpecs are all kinds, in the help's order.
+var faultSpecs = []faultSpec{
 	{
 		kind:  FaultStatus,
 		about: "an error status, as HTML, as OAuth's error or as GBG's gbg_error {code,name,location,problem,action}",
@@ -120,11 +120,11 @@ func (k FaultKind) isConnectionFault() bool {
 
 // check says why a fault makes no sense.
 func (f Fault) check() error {
-	index := slices.IndexFunc(faultKinds, func(known faultKind) bool { return known.kind == f.Kind })
+	index := slices.IndexFunc(faultSpecs, func(known faultSpec) bool { return known.kind == f.Kind })
 	if index < 0 {
 		return fmt.Errorf("kind %q is not one of %s", f.Kind, strings.Join(faultKindNames(), ", "))
 	}
-	known := faultKinds[index]
+	known := faultSpecs[index]
 	for _, name := range f.given() {
 		if !slices.Contains(known.takes, name) {
 			return fmt.Errorf("%s has no meaning for a fault of kind %q", name, f.Kind)
@@ -260,8 +260,8 @@ func checkScopeFault(f Fault) error {
 
 // FaultKinds returns all kinds, in the help's order.
 func FaultKinds() []FaultKind {
-	kinds := make([]FaultKind, 0, len(faultKinds))
-	for _, known := range faultKinds {
+	kinds := make([]FaultKind, 0, len(faultSpecs))
+	for _, known := range faultSpecs {
 		kinds = append(kinds, known.kind)
 	}
 
@@ -269,7 +269,7 @@ func FaultKinds() []FaultKind {
 }
 
 func faultKindNames() []string {
-	names := make([]string, 0, len(faultKinds))
+	names := make([]string, 0, len(faultSpecs))
 	for _, kind := range FaultKinds() {
 		names = append(names, string(kind))
 	}

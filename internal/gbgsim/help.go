@@ -61,7 +61,7 @@ func serveHelp(w http.ResponseWriter, _ *http.Request) {
 // helpOnFaults is a table of all kinds for people.
 func helpOnFaults() string {
 	var help strings.Builder
-	for _, known := range faultKinds {
+	for _, known := range faultSpecs {
 		fmt.Fprintf(&help, "%-22s %s\n", known.kind, known.about)
 		if len(known.takes) > 0 {
 			fmt.Fprintf(&help, "%-22s   takes %s\n", "", strings.Join(known.takes, ", "))
