@@ -21,12 +21,12 @@ const (
 type faultSpec struct {
 	kind FaultKind
 
-	// about is one line for the help.
-	about string
+	// summary is one line for the help.
+	summary string
 
-	// takes are the names of its parameters in JSON, apart from kind and
+	// parameters are the names of its parameters in JSON, apart from kind and
 	// requests, which all take.
-	takes []string
+	parameters []string
 
 	// check looks at the parameters' values. Nil accepts any.
 	check func(Fault) error
@@ -36,80 +36,80 @@ type faultSpec struct {
 var faultSpecs = []faultSpec{
 	{
 		kind:  FaultStatus,
-		about: "an error status, as HTML, as OAuth's error or as GBG's gbg_error {code,name,location,problem,action}",
-		takes: []string{
+		summary: "an error status, as HTML, as OAuth's error or as GBG's gbg_error {code,name,location,problem,action}",
+		parameters: []string{
 			"endpoint", "client_id", "delay", "status", "error", "error_description", "gbg_error", "request_id", "retry_after", "retry_after_date",
 		},
 		check: checkStatusFault,
 	},
 	{
 		kind:  FaultBody,
-		about: "status 200 or another, with any body or none",
-		takes: []string{"endpoint", "client_id", "delay", "status", "body", "content_type"},
+		summary: "status 200 or another, with any body or none",
+		parameters: []string{"endpoint", "client_id", "delay", "status", "body", "content_type"},
 		check: checkBodyFault,
 	},
 	{
 		kind:  FaultNullToken,
-		about: "status 200, with null for token, type and lifetime",
-		takes: []string{"endpoint", "client_id", "delay"},
+		summary: "status 200, with null for token, type and lifetime",
+		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
 		kind:  FaultRedirect,
-		about: "status 302 or another, with a location",
-		takes: []string{"endpoint", "client_id", "delay", "status", "location"},
+		summary: "status 302 or another, with a location",
+		parameters: []string{"endpoint", "client_id", "delay", "status", "location"},
 		check: checkRedirectFault,
 	},
 	{
 		kind:  FaultClose,
-		about: "no answer, the connection is closed",
-		takes: []string{"endpoint", "client_id", "delay"},
+		summary: "no answer, the connection is closed",
+		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
 		kind:  FaultReset,
-		about: "no answer, the connection is reset",
-		takes: []string{"endpoint", "client_id", "delay"},
+		summary: "no answer, the connection is reset",
+		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
 		kind:  FaultDelay,
-		about: "the right answer after a delay",
-		takes: []string{"endpoint", "client_id", "delay"},
+		summary: "the right answer after a delay",
+		parameters: []string{"endpoint", "client_id", "delay"},
 		check: checkDelayFault,
 	},
 	{
 		kind:  FaultHang,
-		about: "no answer until the faults are cleared",
-		takes: []string{"endpoint", "client_id"},
+		summary: "no answer until the faults are cleared",
+		parameters: []string{"endpoint", "client_id"},
 	},
 	{
 		kind:  FaultTruncate,
-		about: "half of the right answer",
-		takes: []string{"endpoint", "client_id", "delay"},
+		summary: "half of the right answer",
+		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
 		kind:  FaultOversize,
-		about: "the right answer, padded to a size in bytes, 1 MiB and a byte unless given",
-		takes: []string{"endpoint", "client_id", "delay", "size"},
+		summary: "the right answer, padded to a size in bytes, 1 MiB and a byte unless given",
+		parameters: []string{"endpoint", "client_id", "delay", "size"},
 		check: checkOversizeFault,
 	},
 	{
 		kind:  FaultExpiresIn,
-		about: "the right answer with any JSON value as expires_in, or without it",
-		takes: []string{"endpoint", "client_id", "delay", "expires_in"},
+		summary: "the right answer with any JSON value as expires_in, or without it",
+		parameters: []string{"endpoint", "client_id", "delay", "expires_in"},
 		check: checkExpiresInFault,
 	},
 	{
 		kind:  FaultScope,
-		about: "the right answer with a scope",
-		takes: []string{"endpoint", "client_id", "delay", "scope"},
+		summary: "the right answer with a scope",
+		parameters: []string{"endpoint", "client_id", "delay", "scope"},
 		check: checkScopeFault,
 	},
 	{
 		kind:  FaultExpiredCertificate,
-		about: "a certificate that has expired, on new TLS connections",
+		summary: "a certificate that has expired, on new TLS connections",
 	},
 	{
 		kind:  FaultUntrustedCertificate,
-		about: "a certificate of an authority unknown to all, on new TLS connections",
+		summary: "a certificate of an authority unknown to all, on new TLS connections",
 	},
 }
 
@@ -125,8 +125,8 @@ func (f Fault) check() error {
 		return fmt.Errorf("kind %q is not one of %s", f.Kind, strings.Join(faultKindNames(), ", "))
 	}
 	known := faultSpecs[index]
-	for _, name := range f.given() {
-		if !slices.Contains(known.takes, name) {
+	for _, name := range f.parameters() {
+		if !slices.Contains(known.parameters, name) {
 			return fmt.Errorf("%s has no meaning for a fault of kind %q", name, f.Kind)
 		}
 	}
@@ -149,9 +149,9 @@ func (f Fault) check() error {
 	return known.check(f)
 }
 
-// given returns the names of the parameters that are not zero, apart from
+// parameters returns the names of the parameters that are not zero, apart from
 // those that every kind takes.
-func (f Fault) given() []string {
+func (f Fault) parameters() []string {
 	var names []string
 	for _, parameter := range []struct {
 		name  string

@@ -62,9 +62,9 @@ func serveHelp(w http.ResponseWriter, _ *http.Request) {
 func helpOnFaults() string {
 	var help strings.Builder
 	for _, known := range faultSpecs {
-		fmt.Fprintf(&help, "%-22s %s\n", known.kind, known.about)
-		if len(known.takes) > 0 {
-			fmt.Fprintf(&help, "%-22s   takes %s\n", "", strings.Join(known.takes, ", "))
+		fmt.Fprintf(&help, "%-22s %s\n", known.kind, known.summary)
+		if len(known.parameters) > 0 {
+			fmt.Fprintf(&help, "%-22s   takes %s\n", "", strings.Join(known.parameters, ", "))
 		}
 	}
 
