@@ -55,11 +55,11 @@ for the HTTP date in 30 seconds.
 
 func serveHelp(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, help+helpOnFaults())
+	_, _ = io.WriteString(w, help+faultHelp())
 }
 
-// helpOnFaults is a table of all kinds for people.
-func helpOnFaults() string {
+// faultHelp is a table of all kinds for people.
+func faultHelp() string {
 	var help strings.Builder
 	for _, known := range faultSpecs {
 		fmt.Fprintf(&help, "%-22s %s\n", known.kind, known.summary)
