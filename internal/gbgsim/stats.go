@@ -107,14 +107,14 @@ func (s *Simulator) countAPICall(accepted bool) {
 
 // countTokenLocked must be called with the lock held.
 func (s *Simulator) countTokenLocked(endpoint Endpoint, clientID string, more RequestCounts) {
-	counts := s.stats.of(endpoint)
-	counts.TokenRequests = counts.TokenRequests.plus(more)
+	counts := s.stats.forEndpoint(endpoint)
+	counts.TokenRequests = counts.TokenRequests.add(more)
 	if clientID != "" {
-		counts.ByClient[clientID] = counts.ByClient[clientID].plus(more)
+		counts.ByClient[clientID] = counts.ByClient[clientID].add(more)
 	}
 }
 
-func (s *Stats) of(endpoint Endpoint) *EndpointCounts {
+func (s *Stats) forEndpoint(endpoint Endpoint) *EndpointCounts {
 	switch endpoint {
 	case EndpointIdentity:
 		return &s.Identity
@@ -127,7 +127,7 @@ func (s *Stats) of(endpoint Endpoint) *EndpointCounts {
 	}
 }
 
-func (c RequestCounts) plus(more RequestCounts) RequestCounts {
+func (c RequestCounts) add(more RequestCounts) RequestCounts {
 	return RequestCounts{
 		Total:   c.Total + more.Total,
 		Issued:  c.Issued + more.Issued,
