@@ -67,7 +67,7 @@ func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (an
 func (s *Simulator) idTokenSubject(ctx context.Context, idToken string) (string, error) {
 	held, err := s.idp.check(idToken)
 	if errors.Is(err, errUnknownToken) {
-		return s.trusted.verify(ctx, idToken)
+		return s.verifier.verify(ctx, idToken)
 	}
 
 	return held.subject, err

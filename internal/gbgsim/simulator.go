@@ -72,7 +72,7 @@ type Simulator struct {
 	idp *authServer
 
 	idTokenKey jose.JSONWebKey // of the IdP, with the private key
-	trusted    *trust
+	verifier    *jwtVerifier
 
 	certificates func() (certificates, error) // made when first called
 
@@ -99,7 +99,7 @@ func New(options Options) *Simulator {
 		gbg:           newAuthServer(TokenPrefix, options.TokenLifetime),
 		idp:           newAuthServer(IDPTokenPrefix, options.IDPTokenLifetime),
 		idTokenKey:    idTokenKey,
-		trusted:       newTrust(idTokenKey),
+		verifier:       newJWTVerifier(idTokenKey),
 		stats:         newStats(),
 		faultsCleared: make(chan struct{}),
 		certificates:  sync.OnceValues(newCertificates),

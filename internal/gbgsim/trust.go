@@ -34,9 +34,9 @@ var signatureAlgorithms = []jose.SignatureAlgorithm{
 	jose.EdDSA,
 }
 
-// trust verifies JWTs of the issuers that it knows: their signature, issuer
+// jwtVerifier verifies JWTs of the issuers that it knows: their signature, issuer
 // and lifetime, but not their audience. It is safe for concurrent use.
-type trust struct {
+type jwtVerifier struct {
 	mu        sync.Mutex
 	verifiers map[string]*oidc.IDTokenVerifier // by issuer
 }
@@ -69,7 +69,7 @@ func (s *Simulator) TrustIssuer(issuer, jwksURL string) error {
 
 	web := cleanhttp.DefaultClient()
 	web.Timeout = keysTimeout
-	s.trusted.add(issuer, oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), web), jwksURL))
+	s.verifier.add(issuer, oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), web), jwksURL))
 
 	return nil
 }
@@ -83,15 +83,15 @@ func (s *Simulator) portalTrust(r *http.Request) (int, any, error) {
 	return http.StatusNoContent, nil, s.TrustIssuer(request.Issuer, request.JWKSURL)
 }
 
-// newTrust returns one that knows the simulator's own issuer.
-func newTrust(own jose.JSONWebKey) *trust {
-	t := &trust{verifiers: map[string]*oidc.IDTokenVerifier{}}
+// newJWTVerifier returns one that knows the simulator's own issuer.
+func newJWTVerifier(own jose.JSONWebKey) *jwtVerifier {
+	t := &jwtVerifier{verifiers: map[string]*oidc.IDTokenVerifier{}}
 	t.add(IDPIssuer, &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{own.Public().Key}})
 
 	return t
 }
 
-func (t *trust) add(issuer string, keys oidc.KeySet) {
+func (t *jwtVerifier) add(issuer string, keys oidc.KeySet) {
 	config := &oidc.Config{
 		SkipClientIDCheck: true,
 		// The verifier accepts a token at the moment of its exp, when it has
@@ -110,7 +110,7 @@ func (t *trust) add(issuer string, keys oidc.KeySet) {
 
 // verify returns the subject of a JWT. What is no JWT at all is an
 // [errUnknownToken]. Errors quote nothing of the token.
-func (t *trust) verify(ctx context.Context, idToken string) (subject string, err error) {
+func (t *jwtVerifier) verify(ctx context.Context, idToken string) (subject string, err error) {
 	parsed, err := jwt.ParseSigned(idToken, signatureAlgorithms)
 	if err != nil {
 		return "", errUnknownToken
@@ -137,7 +137,7 @@ func (t *trust) verify(ctx context.Context, idToken string) (subject string, err
 	return verified.Subject, nil
 }
 
-func (t *trust) verifier(issuer string) (*oidc.IDTokenVerifier, bool) {
+func (t *jwtVerifier) verifier(issuer string) (*oidc.IDTokenVerifier, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 
