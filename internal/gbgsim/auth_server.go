@@ -86,7 +86,7 @@ func (a *authServer) createClient(request NewClient) (Client, error) {
 	if err := checkClientID(id); err != nil {
 		return Client{}, err
 	}
-	roles, err := normalRoles(request.Roles)
+	roles, err := normalizeRoles(request.Roles)
 	if err != nil {
 		return Client{}, err
 	}

@@ -79,7 +79,7 @@ func (s *Simulator) Regenerate(clientID string) (string, error) {
 // already has. No roles takes them all away. It fails with [ErrUnknownClient],
 // or because a role has no name.
 func (s *Simulator) SetRoles(clientID string, roles ...string) error {
-	roles, err := normalRoles(roles)
+	roles, err := normalizeRoles(roles)
 	if err != nil {
 		return err
 	}
@@ -117,8 +117,8 @@ func checkClientID(id string) error {
 	return nil
 }
 
-// normalRoles returns roles as [Client] keeps them.
-func normalRoles(roles []string) ([]string, error) {
+// normalizeRoles returns roles as [Client] keeps them.
+func normalizeRoles(roles []string) ([]string, error) {
 	if slices.Contains(roles, "") {
 		return nil, errors.New("a role has no name")
 	}
