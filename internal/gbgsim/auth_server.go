@@ -203,9 +203,9 @@ func (a *authServer) issueLocked(issued token) tokenResponse {
 	}
 }
 
-// subjectOf says whom a token stands for, whether or not it is still good. ok
+// tokenSubject says whom a token stands for, whether or not it is still good. ok
 // is false if it was not issued here.
-func (a *authServer) subjectOf(accessToken string) (subject string, ok bool) {
+func (a *authServer) tokenSubject(accessToken string) (subject string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 

@@ -12,7 +12,7 @@ const TokenPrefix = "sim-token-"
 // client of the identity provider or a person. ok is false if the token was
 // not issued at either.
 func (s *Simulator) TokenClient(accessToken string) (subject string, ok bool) {
-	return s.gbg.subjectOf(accessToken)
+	return s.gbg.tokenSubject(accessToken)
 }
 
 // TokenLifetime returns how long a new token of GBG's is valid.
