@@ -44,10 +44,10 @@ func (s *Simulator) LastExchange() url.Values {
 // expires.
 func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (any, *oauthError) {
 	if refused := cmp.Or(
-		request.checkGiven("client_id", "client_secret"),
+		request.requireParameters("client_id", "client_secret"),
 		checkIdentityClient(request),
 		request.checkGrantType("id_auth"),
-		request.checkGiven("id_token"),
+		request.requireParameters("id_token"),
 	); refused != nil {
 		return nil, refused
 	}

@@ -12,7 +12,7 @@ const RevokePath = "/as/revoke_token.oauth2"
 // revoke answers a revocation request (RFC 7009). Only the client that got a token
 // may revoke it; one that is not known counts as revoked.
 func (s *Simulator) revoke(_ context.Context, request tokenRequest) (any, *oauthError) {
-	if refused := request.checkGiven("client_id", "client_secret", "token"); refused != nil {
+	if refused := request.requireParameters("client_id", "client_secret", "token"); refused != nil {
 		return nil, refused
 	}
 	return struct{}{}, s.gbg.revoke(request)

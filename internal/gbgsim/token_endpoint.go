@@ -47,7 +47,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 
 		request, refused := readTokenRequest(r, endpoint == EndpointIDP)
 		if refused == nil && endpoint != EndpointRevoke {
-			refused = request.checkGiven("grant_type")
+			refused = request.requireParameters("grant_type")
 		}
 		s.recordRequest(endpoint, request)
 

@@ -73,9 +73,9 @@ func tokenForm(r *http.Request) (url.Values, *oauthError) {
 	return form, nil
 }
 
-// checkGiven refuses a request without a parameter. One without a value is
+// requireParameters refuses a request without a parameter. One without a value is
 // not there (RFC 6749, section 3.2).
-func (r tokenRequest) checkGiven(names ...string) *oauthError {
+func (r tokenRequest) requireParameters(names ...string) *oauthError {
 	for _, name := range names {
 		if r.form.Get(name) == "" {
 			return invalidRequest("The parameter " + name + " is missing.")
