@@ -126,7 +126,7 @@ func (a *authServer) listClients() []Client {
 
 func (a *authServer) regenerate(clientID string) (string, error) {
 	secret := newSecret()
-	err := a.changeClient(clientID, func(client *Client) { client.Secret = secret })
+	err := a.updateClient(clientID, func(client *Client) { client.Secret = secret })
 	if err != nil {
 		return "", err
 	}
@@ -135,12 +135,12 @@ func (a *authServer) regenerate(clientID string) (string, error) {
 }
 
 func (a *authServer) deleteClient(clientID string) error {
-	return a.changeClient(clientID, func(*Client) { delete(a.clients, clientID) })
+	return a.updateClient(clientID, func(*Client) { delete(a.clients, clientID) })
 }
 
-// changeClient calls change with the lock held. The only error is
+// updateClient calls change with the lock held. The only error is
 // [ErrUnknownClient].
-func (a *authServer) changeClient(id string, change func(*Client)) error {
+func (a *authServer) updateClient(id string, change func(*Client)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 

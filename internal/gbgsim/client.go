@@ -84,7 +84,7 @@ func (s *Simulator) SetRoles(clientID string, roles ...string) error {
 		return err
 	}
 
-	return s.gbg.changeClient(clientID, func(client *Client) { client.Roles = roles })
+	return s.gbg.updateClient(clientID, func(client *Client) { client.Roles = roles })
 }
 
 // DeleteClient removes a client; its tokens stop working, also if a client of
