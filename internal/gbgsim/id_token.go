@@ -21,11 +21,11 @@ const IDPIssuer = "https://idp.gbg-simulator.invalid"
 // person signs on to.
 const idTokenAudience = "gbg-simulator-application"
 
-type login struct {
+type loginRequest struct {
 	Subject string `json:"subject"`
 }
 
-type signedOn struct {
+type loginResponse struct {
 	IDToken string `json:"id_token"`
 }
 
@@ -71,13 +71,13 @@ func newIDTokenKey() jose.JSONWebKey {
 }
 
 func (s *Simulator) portalLogin(r *http.Request) (int, any, error) {
-	var request login
+	var request loginRequest
 	if err := readJSON(r, &request); err != nil {
 		return 0, nil, err
 	}
 	idToken, err := s.IDToken(request.Subject)
 
-	return http.StatusOK, signedOn{IDToken: idToken}, err
+	return http.StatusOK, loginResponse{IDToken: idToken}, err
 }
 
 func (s *Simulator) portalKeys(*http.Request) (int, any, error) {

@@ -17,7 +17,7 @@ const IDPTokenPrefix = "sim-idp-token-"
 // defaultIDPTokenLifetime is the simulator's own.
 const defaultIDPTokenLifetime = 5 * time.Minute
 
-type newIDPClient struct {
+type idpClientRequest struct {
 	ID string `json:"client_id"`
 }
 
@@ -67,7 +67,7 @@ func (s *Simulator) routeIDP(mux *http.ServeMux) {
 }
 
 func (s *Simulator) portalCreateIDPClient(r *http.Request) (int, any, error) {
-	var request newIDPClient
+	var request idpClientRequest
 	if err := readJSON(r, &request); err != nil {
 		return 0, nil, err
 	}

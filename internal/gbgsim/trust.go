@@ -41,7 +41,7 @@ type jwtVerifier struct {
 	verifiers map[string]*oidc.IDTokenVerifier // by issuer
 }
 
-type trustedIssuer struct {
+type trustRequest struct {
 	Issuer  string `json:"issuer"`
 	JWKSURL string `json:"jwks_url"`
 }
@@ -75,7 +75,7 @@ func (s *Simulator) TrustIssuer(issuer, jwksURL string) error {
 }
 
 func (s *Simulator) portalTrust(r *http.Request) (int, any, error) {
-	var request trustedIssuer
+	var request trustRequest
 	if err := readJSON(r, &request); err != nil {
 		return 0, nil, err
 	}
