@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// authServer is an authorization server as RFC 6749 means it: it has clients,
-// and issues opaque access tokens, all of one lifetime. GBG is one, the
+// authServer is an OAuth authorization server (RFC 6749): it has clients and
+// issues opaque access tokens, all with the same lifetime. GBG is one and the
 // identity provider is another. It is safe for concurrent use.
 type authServer struct {
 	tokenPrefix string
@@ -25,21 +25,22 @@ type authServer struct {
 	tokens   map[string]token   // by access token
 }
 
-// token is what an authorization server knows of an access token.
+// token is the state of an access token.
 type token struct {
-	// subject is whom the token stands for: a client's id, or a person.
+	// subject is a client's id, or identifies a person.
 	subject string
 
-	// client is the one that the token was issued to, or nil if that is none
-	// of this server's. It is a pointer, not an id, so that the token of a
-	// deleted client does not pass for one of a later client with the same id.
+	// client is the client that the token was issued to, or nil if it was issued
+	// to no client of this server. It is a pointer, not an id: a token of a deleted
+	// client is not valid for a later client with the same id.
 	client *Client
 
 	expires time.Time
 	revoked bool
 }
 
-// Why a token is not good, as the end of a sentence.
+// Reasons why a token is invalid. Each completes a sentence such as "The token
+// has expired."
 var (
 	errUnknownToken  = errors.New("was not issued here")
 	errExpiredToken  = errors.New("has expired")
@@ -47,7 +48,7 @@ var (
 	errDeletedClient = errors.New("was issued to a client that has been deleted")
 )
 
-// newAuthServer panics if the lifetime is not one that setLifetime takes.
+// newAuthServer panics if setLifetime rejects the lifetime.
 func newAuthServer(tokenPrefix string, lifetime time.Duration) *authServer {
 	a := &authServer{
 		tokenPrefix: tokenPrefix,
@@ -109,7 +110,7 @@ func (a *authServer) createClient(request NewClient) (Client, error) {
 	return client.clone(), nil
 }
 
-// listClients returns all clients by id, without their secrets.
+// listClients returns all clients without their secrets, sorted by id.
 func (a *authServer) listClients() []Client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -138,9 +139,9 @@ func (a *authServer) deleteClient(clientID string) error {
 	return a.updateClient(clientID, func(*Client) { delete(a.clients, clientID) })
 }
 
-// updateClient calls change with the lock held. The only error is
+// updateClient calls update with the lock held. It fails only with
 // [ErrUnknownClient].
-func (a *authServer) updateClient(id string, change func(*Client)) error {
+func (a *authServer) updateClient(id string, update func(*Client)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
@@ -148,13 +149,13 @@ func (a *authServer) updateClient(id string, change func(*Client)) error {
 	if !ok {
 		return fmt.Errorf("%w: %q", ErrUnknownClient, id)
 	}
-	change(client)
+	update(client)
 
 	return nil
 }
 
-// grantClientCredentials answers the grant of RFC 6749, section 4.4. Without
-// scopes, any may be asked for.
+// grantClientCredentials issues a token for the client credentials grant (RFC
+// 6749, section 4.4). If scopes is empty, any scope may be requested.
 func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...string) (tokenResponse, *oauthError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -173,7 +174,7 @@ func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...stri
 	return a.issueLocked(token{subject: client.ID, client: client}), nil
 }
 
-// authenticateLocked must be called with the lock held.
+// authenticateLocked returns the client that a request authenticates.
 func (a *authServer) authenticateLocked(request tokenRequest) (*Client, *oauthError) {
 	client, ok := a.clients[request.clientID]
 	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
@@ -182,7 +183,7 @@ func (a *authServer) authenticateLocked(request tokenRequest) (*Client, *oauthEr
 	return client, nil
 }
 
-// issueTo gives a token to someone who is no client of this server.
+// issueTo issues a token for a subject that is not a client of this server.
 func (a *authServer) issueTo(subject string) tokenResponse {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -190,7 +191,7 @@ func (a *authServer) issueTo(subject string) tokenResponse {
 	return a.issueLocked(token{subject: subject})
 }
 
-// issueLocked must be called with the lock held. It sets when the token expires.
+// issueLocked sets the expiry of a new token, stores it and returns it.
 func (a *authServer) issueLocked(issued token) tokenResponse {
 	accessToken := a.tokenPrefix + rand.Text()
 	issued.expires = time.Now().Add(a.lifetime)
@@ -203,8 +204,8 @@ func (a *authServer) issueLocked(issued token) tokenResponse {
 	}
 }
 
-// tokenSubject says whom a token stands for, whether or not it is still good. ok
-// is false if it was not issued here.
+// tokenSubject returns the subject of a token, even if the token is no longer
+// valid. ok is false if it was not issued here.
 func (a *authServer) tokenSubject(accessToken string) (subject string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -214,8 +215,8 @@ func (a *authServer) tokenSubject(accessToken string) (subject string, ok bool) 
 	return issued.subject, ok
 }
 
-// check returns what is known of a token that is good, with a copy of its
-// client, or one of the errors of tokens.
+// check returns the state of a valid token, with a copy of its client, or an error
+// that is the reason why it is invalid.
 func (a *authServer) check(accessToken string) (token, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -17,116 +17,116 @@ const (
 	defaultSize = 1<<20 + 1
 )
 
-// faultSpec is what there is to know of a [FaultKind] apart from doing it.
+// faultSpec describes a [FaultKind].
 type faultSpec struct {
 	kind FaultKind
 
-	// summary is one line for the help.
+	// summary is one line of the help.
 	summary string
 
-	// parameters are the names of its parameters in JSON, apart from kind and
-	// requests, which all take.
+	// parameters are the JSON names of its parameters, except kind and requests,
+	// which all kinds have.
 	parameters []string
 
-	// check looks at the parameters' values. Nil accepts any.
+	// check validates the values of the parameters. Nil accepts all.
 	check func(Fault) error
 }
 
-// faultSpecs are all kinds, in the help's order.
+// faultSpecs are all kinds, in the order of the help.
 var faultSpecs = []faultSpec{
 	{
-		kind:  FaultStatus,
-		summary: "an error status, as HTML, as OAuth's error or as GBG's gbg_error {code,name,location,problem,action}",
+		kind:    FaultStatus,
+		summary: "an error status with HTML, an OAuth error or a GBG error: gbg_error {code,name,location,problem,action}",
 		parameters: []string{
 			"endpoint", "client_id", "delay", "status", "error", "error_description", "gbg_error", "request_id", "retry_after", "retry_after_date",
 		},
 		check: checkStatusFault,
 	},
 	{
-		kind:  FaultBody,
-		summary: "status 200 or another, with any body or none",
+		kind:       FaultBody,
+		summary:    "any body, with status 200 or another",
 		parameters: []string{"endpoint", "client_id", "delay", "status", "body", "content_type"},
-		check: checkBodyFault,
+		check:      checkBodyFault,
 	},
 	{
-		kind:  FaultNullToken,
-		summary: "status 200, with null for token, type and lifetime",
+		kind:       FaultNullToken,
+		summary:    "status 200 with null for access_token, token_type and expires_in",
 		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
-		kind:  FaultRedirect,
-		summary: "status 302 or another, with a location",
+		kind:       FaultRedirect,
+		summary:    "a redirect to location, with status 302 or another",
 		parameters: []string{"endpoint", "client_id", "delay", "status", "location"},
-		check: checkRedirectFault,
+		check:      checkRedirectFault,
 	},
 	{
-		kind:  FaultClose,
-		summary: "no answer, the connection is closed",
+		kind:       FaultClose,
+		summary:    "no response, the connection is closed",
 		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
-		kind:  FaultReset,
-		summary: "no answer, the connection is reset",
+		kind:       FaultReset,
+		summary:    "no response, the connection is reset",
 		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
-		kind:  FaultDelay,
-		summary: "the right answer after a delay",
+		kind:       FaultDelay,
+		summary:    "the usual response after a delay",
 		parameters: []string{"endpoint", "client_id", "delay"},
-		check: checkDelayFault,
+		check:      checkDelayFault,
 	},
 	{
-		kind:  FaultHang,
-		summary: "no answer until the faults are cleared",
+		kind:       FaultHang,
+		summary:    "no response until the faults are cleared",
 		parameters: []string{"endpoint", "client_id"},
 	},
 	{
-		kind:  FaultTruncate,
-		summary: "half of the right answer",
+		kind:       FaultTruncate,
+		summary:    "half of the usual response",
 		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
-		kind:  FaultOversize,
-		summary: "the right answer, padded to a size in bytes, 1 MiB and a byte unless given",
+		kind:       FaultOversize,
+		summary:    "the usual response, padded to size bytes; 1 MiB and one byte by default",
 		parameters: []string{"endpoint", "client_id", "delay", "size"},
-		check: checkOversizeFault,
+		check:      checkOversizeFault,
 	},
 	{
-		kind:  FaultExpiresIn,
-		summary: "the right answer with any JSON value as expires_in, or without it",
+		kind:       FaultExpiresIn,
+		summary:    "the usual response with any JSON value as expires_in, or without expires_in",
 		parameters: []string{"endpoint", "client_id", "delay", "expires_in"},
-		check: checkExpiresInFault,
+		check:      checkExpiresInFault,
 	},
 	{
-		kind:  FaultScope,
-		summary: "the right answer with a scope",
+		kind:       FaultScope,
+		summary:    "the usual response with a scope",
 		parameters: []string{"endpoint", "client_id", "delay", "scope"},
-		check: checkScopeFault,
+		check:      checkScopeFault,
 	},
 	{
-		kind:  FaultExpiredCertificate,
-		summary: "a certificate that has expired, on new TLS connections",
+		kind:    FaultExpiredCertificate,
+		summary: "an expired certificate on new TLS connections",
 	},
 	{
-		kind:  FaultUntrustedCertificate,
-		summary: "a certificate of an authority unknown to all, on new TLS connections",
+		kind:    FaultUntrustedCertificate,
+		summary: "a certificate of an untrusted authority on new TLS connections",
 	},
 }
 
-// isConnectionFault says whether a kind of fault hits connections, not requests.
+// isConnectionFault reports whether the kind is one of connections, not requests.
 func (k FaultKind) isConnectionFault() bool {
 	return k == FaultExpiredCertificate || k == FaultUntrustedCertificate
 }
 
-// check says why a fault makes no sense.
+// check returns an error if a fault is invalid.
 func (f Fault) check() error {
-	index := slices.IndexFunc(faultSpecs, func(known faultSpec) bool { return known.kind == f.Kind })
+	index := slices.IndexFunc(faultSpecs, func(spec faultSpec) bool { return spec.kind == f.Kind })
 	if index < 0 {
 		return fmt.Errorf("kind %q is not one of %s", f.Kind, strings.Join(faultKindNames(), ", "))
 	}
-	known := faultSpecs[index]
+	spec := faultSpecs[index]
 	for _, name := range f.parameters() {
-		if !slices.Contains(known.parameters, name) {
+		if !slices.Contains(spec.parameters, name) {
 			return fmt.Errorf("%s has no meaning for a fault of kind %q", name, f.Kind)
 		}
 	}
@@ -142,20 +142,20 @@ func (f Fault) check() error {
 	if f.Delay < 0 {
 		return fmt.Errorf("delay %v is negative", f.Delay)
 	}
-	if known.check == nil {
+	if spec.check == nil {
 		return nil
 	}
 
-	return known.check(f)
+	return spec.check(f)
 }
 
-// parameters returns the names of the parameters that are not zero, apart from
-// those that every kind takes.
+// parameters returns the names of the parameters that are not zero, except those
+// that every kind has.
 func (f Fault) parameters() []string {
 	var names []string
 	for _, parameter := range []struct {
-		name  string
-		given bool
+		name string
+		set  bool
 	}{
 		{"endpoint", f.Endpoint != ""},
 		{"client_id", f.ClientID != ""},
@@ -174,7 +174,7 @@ func (f Fault) parameters() []string {
 		{"expires_in", f.ExpiresIn != ""},
 		{"scope", f.Scope != ""},
 	} {
-		if parameter.given {
+		if parameter.set {
 			names = append(names, parameter.name)
 		}
 	}
@@ -203,7 +203,7 @@ func checkBodyFault(f Fault) error {
 	case f.Status < 200 || f.Status > 599:
 		return fmt.Errorf("status %d is not from 200 to 599", f.Status)
 	case f.Status == http.StatusNoContent || f.Status == http.StatusNotModified:
-		return fmt.Errorf("an answer with status %d has no body", f.Status)
+		return fmt.Errorf("a response with status %d has no body", f.Status)
 	}
 
 	return nil
@@ -258,11 +258,11 @@ func checkScopeFault(f Fault) error {
 	return nil
 }
 
-// FaultKinds returns all kinds, in the help's order.
+// FaultKinds returns all kinds, in the order of the help.
 func FaultKinds() []FaultKind {
 	kinds := make([]FaultKind, 0, len(faultSpecs))
-	for _, known := range faultSpecs {
-		kinds = append(kinds, known.kind)
+	for _, spec := range faultSpecs {
+		kinds = append(kinds, spec.kind)
 	}
 
 	return kinds

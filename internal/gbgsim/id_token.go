@@ -13,12 +13,12 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// IDPIssuer is the issuer (iss) of the id_tokens of the IdP. It is a name only:
-// their keys are at /idp/jwks.
+// IDPIssuer is the issuer (iss) of the id_tokens of the IdP. It is not a working
+// URL: the keys are at /idp/jwks.
 const IDPIssuer = "https://idp.gbg-simulator.invalid"
 
-// idTokenAudience is the audience (aud) of id_tokens: the application that a
-// person signs on to.
+// idTokenAudience is the audience (aud) of id_tokens: the application that a person
+// signs in to.
 const idTokenAudience = "gbg-simulator-application"
 
 type loginRequest struct {
@@ -29,9 +29,9 @@ type loginResponse struct {
 	IDToken string `json:"id_token"`
 }
 
-// IDToken returns what the single sign-on of a person gives: a signed JWT with
-// iss, sub, aud, iat, exp and jti, valid for as long as other tokens of the IdP. The IdP knows everybody: any subject but an empty one will
-// do.
+// IDToken returns an id_token as the IdP issues it when a person signs in: a signed
+// JWT with iss, sub, aud, iat, exp and jti. It is valid for the token lifetime of
+// the IdP. The subject may be any non-empty string.
 func (s *Simulator) IDToken(subject string) (string, error) {
 	if subject == "" {
 		return "", errors.New("subject is missing")
@@ -59,8 +59,8 @@ func (s *Simulator) IDToken(subject string) (string, error) {
 	return idToken, nil
 }
 
-// newIDTokenKey panics if it cannot make a key, which happens with curves that
-// Go does not know only: a lack of randomness ends the program by itself.
+// newIDTokenKey returns a new signing key. It panics if that fails, which only an
+// unsupported curve could cause.
 func newIDTokenKey() jose.JSONWebKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

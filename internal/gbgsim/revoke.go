@@ -5,12 +5,12 @@ import (
 	"net/http"
 )
 
-// RevokePath is where tokens of GBG's are revoked: PingFederate's own path. GBG
-// documents none.
+// RevokePath is the revocation endpoint. GBG documents none; the path is
+// PingFederate's.
 const RevokePath = "/as/revoke_token.oauth2"
 
-// revoke answers a revocation request (RFC 7009). Only the client that got a token
-// may revoke it; one that is not known counts as revoked.
+// revoke processes a revocation request (RFC 7009). Only the client that a token was
+// issued to may revoke it. An unknown token counts as revoked.
 func (s *Simulator) revoke(_ context.Context, request tokenRequest) (any, *oauthError) {
 	if refused := request.requireParameters("client_id", "client_secret", "token"); refused != nil {
 		return nil, refused

@@ -10,21 +10,21 @@ import (
 // Endpoint is one of the simulator's OAuth endpoints.
 type Endpoint string
 
-// The OAuth endpoints: three for tokens, one to revoke them.
+// The OAuth endpoints: three issue tokens, one revokes them.
 const (
 	EndpointGo       Endpoint = ""         // GBG GO's, at [TokenPath]
 	EndpointIdentity Endpoint = "identity" // GBG Identity Solution's, at [IdentityTokenPath]
 	EndpointIDP      Endpoint = "idp"      // the identity provider's, at [IDPTokenPath]
-	EndpointRevoke   Endpoint = "revoke"   // GBG GO\'s, at [RevokePath]
+	EndpointRevoke   Endpoint = "revoke"   // GBG GO's, at [RevokePath]
 )
 
-// grantFunc answers a request that is not malformed: a tokenResponse, or whatever
-// else stands for success.
+// grantFunc processes a well-formed request. It returns the successful response,
+// which is a tokenResponse at the token endpoints, or an error.
 type grantFunc func(context.Context, tokenRequest) (any, *oauthError)
 
-// tokenResponse is a successful answer (RFC 6749, section 5.1) with the members
-// that GBG documents. ExpiresIn is a number of seconds, and Scope is left out,
-// unless there is a fault.
+// tokenResponse is a successful response (RFC 6749, section 5.1) with the members
+// that GBG documents. Without a fault, ExpiresIn is a number of seconds and Scope
+// is empty.
 type tokenResponse struct {
 	AccessToken string          `json:"access_token"`
 	TokenType   string          `json:"token_type"`
@@ -32,17 +32,17 @@ type tokenResponse struct {
 	Scope       string          `json:"scope,omitempty"`
 }
 
-// oauthError is an error answer (RFC 6749, section 5.2).
+// oauthError is an error response (RFC 6749, section 5.2) with its status.
 type oauthError struct {
 	status      int
 	Code        string `json:"error"`
 	Description string `json:"error_description,omitempty"`
 }
 
-// tokenHandler is what the endpoints have in common.
+// tokenHandler returns the handler of an OAuth endpoint.
 func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		// RFC 6749, section 5.1, asks for this besides Cache-Control.
+		// RFC 6749, section 5.1, requires this besides Cache-Control.
 		w.Header().Set("Pragma", "no-cache")
 
 		request, refused := readTokenRequest(r, endpoint == EndpointIDP)
@@ -71,9 +71,9 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 			return
 		}
 
-		var answer any
+		var response any
 		if refused == nil {
-			answer, refused = grant(r.Context(), request)
+			response, refused = grant(r.Context(), request)
 		}
 		s.countTokenAnswer(endpoint, request.clientID, refused == nil)
 
@@ -85,14 +85,14 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 
 			return
 		}
-		if token, ok := answer.(tokenResponse); ok {
-			answer = fault.modify(token)
+		if token, ok := response.(tokenResponse); ok {
+			response = fault.modify(token)
 		}
-		fault.writeResponse(w, http.StatusOK, answer)
+		fault.writeResponse(w, http.StatusOK, response)
 	}
 }
 
-// recordRequest takes note of a token request.
+// recordRequest counts a request and remembers the last exchange.
 func (s *Simulator) recordRequest(endpoint Endpoint, request tokenRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,8 +103,8 @@ func (s *Simulator) recordRequest(endpoint Endpoint, request tokenRequest) {
 	}
 }
 
-// requestEnded says whether a request that was held has requestEnded meanwhile, and then
-// answers it in case that anyone listens.
+// requestEnded reports whether a request ended while it was blocked. If so, it
+// writes a response, which the client can receive while the server shuts down.
 func requestEnded(w http.ResponseWriter, r *http.Request) bool {
 	if r.Context().Err() == nil {
 		return false
