@@ -92,7 +92,7 @@ func idpForm(client gbgsim.Client) url.Values {
 	}
 }
 
-type tokenAnswer struct {
+type tokenResponse struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int    `json:"expires_in"`
@@ -105,18 +105,18 @@ type refusal struct {
 }
 
 // getToken gets a token that must be granted.
-func getToken(t *testing.T, simulator *gbgsim.Simulator, clientID, secret string) tokenAnswer {
+func getToken(t *testing.T, simulator *gbgsim.Simulator, clientID, secret string) tokenResponse {
 	t.Helper()
 
 	return getTokenAt(t, simulator, gbgsim.TokenPath, goodForm(clientID, secret))
 }
 
 // getTokenAt gets a token that must be granted.
-func getTokenAt(t *testing.T, simulator *gbgsim.Simulator, path string, form url.Values) tokenAnswer {
+func getTokenAt(t *testing.T, simulator *gbgsim.Simulator, path string, form url.Values) tokenResponse {
 	t.Helper()
 	got := do(t, simulator, formRequest(t, path, form))
 	require.Equal(t, http.StatusOK, got.status, got.body)
-	var granted tokenAnswer
+	var granted tokenResponse
 	got.decode(t, &granted)
 
 	return granted

@@ -34,7 +34,7 @@ func TestIdentityExchangesATokenOfAnIDPClient(t *testing.T) {
 			require.Equal(t, http.StatusOK, got.status, got.body)
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 			require.Equal(t, "application/json", got.header.Get("Content-Type"))
-			var granted tokenAnswer // and no scope
+			var granted tokenResponse // and no scope
 			got.decode(t, &granted)
 			require.True(t, strings.HasPrefix(granted.AccessToken, gbgsim.TokenPrefix), granted.AccessToken)
 			require.Equal(t, "Bearer", granted.TokenType)

@@ -57,7 +57,7 @@ func TestIDPGrants(t *testing.T) {
 
 			require.Equal(t, http.StatusOK, got.status, got.body)
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
-			var granted tokenAnswer
+			var granted tokenResponse
 			got.decode(t, &granted)
 			require.True(t, strings.HasPrefix(granted.AccessToken, gbgsim.IDPTokenPrefix), granted.AccessToken)
 			require.Equal(t, "Bearer", granted.TokenType)

@@ -33,7 +33,7 @@ func TestTokenEndpointGrants(t *testing.T) {
 			require.Equal(t, http.StatusOK, got.status, got.body)
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 			require.Equal(t, "application/json", got.header.Get("Content-Type"))
-			var granted tokenAnswer
+			var granted tokenResponse
 			got.decode(t, &granted)
 			require.True(t, strings.HasPrefix(granted.AccessToken, gbgsim.TokenPrefix), granted.AccessToken)
 			require.Equal(t, "Bearer", granted.TokenType)
