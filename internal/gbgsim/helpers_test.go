@@ -98,8 +98,8 @@ type tokenResponse struct {
 	ExpiresIn   int    `json:"expires_in"`
 }
 
-// refusal is an OAuth error answer.
-type refusal struct {
+// oauthError is an OAuth error response.
+type oauthError struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
 }

@@ -102,7 +102,7 @@ func requireRefusedIDToken(t *testing.T, simulator *gbgsim.Simulator, idToken, d
 	t.Helper()
 	got := do(t, simulator, formRequest(t, gbgsim.IdentityTokenPath, exchangeForm(idToken)))
 	require.Equal(t, http.StatusBadRequest, got.status, got.body)
-	var refused refusal
+	var refused oauthError
 	got.decode(t, &refused)
-	require.Equal(t, refusal{Error: "invalid_grant", Description: description}, refused)
+	require.Equal(t, oauthError{Error: "invalid_grant", Description: description}, refused)
 }

@@ -122,7 +122,7 @@ func TestIdentityRefuses(t *testing.T) {
 
 				require.Equal(t, test.status, got.status, got.body)
 				require.Equal(t, "no-store", got.header.Get("Cache-Control"))
-				var refused refusal
+				var refused oauthError
 				got.decode(t, &refused)
 				require.Equal(t, test.code, refused.Error)
 				require.Contains(t, refused.Description, test.description)

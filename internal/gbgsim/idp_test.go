@@ -120,7 +120,7 @@ func TestIDPRefuses(t *testing.T) {
 
 			require.Equal(t, test.status, got.status, got.body)
 			require.Equal(t, test.user != "" && test.status == 401, got.header.Get("WWW-Authenticate") != "")
-			var refused refusal
+			var refused oauthError
 			got.decode(t, &refused)
 			require.Equal(t, test.code, refused.Error)
 			require.Contains(t, refused.Description, test.description)

@@ -97,7 +97,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 			require.Equal(t, test.status, got.status, got.body)
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 			require.Equal(t, test.basic && test.status == 401, got.header.Get("WWW-Authenticate") != "")
-			var refused refusal
+			var refused oauthError
 			got.decode(t, &refused)
 			require.Equal(t, test.code, refused.Error)
 			require.Contains(t, refused.Description, test.description)
