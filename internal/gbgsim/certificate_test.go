@@ -39,7 +39,7 @@ func TestCertificates(t *testing.T) {
 			simulator := gbgsim.New(gbgsim.Options{})
 			client := createClient(t, simulator, "client-a")
 			address, web := start(t, simulator, true)
-			form := goodForm(client.ID, client.Secret)
+			form := validForm(client.ID, client.Secret)
 
 			got, err := post(t, web, address, form)
 			require.NoError(t, err)
@@ -69,12 +69,12 @@ func TestSessionsAreNotResumed(t *testing.T) {
 	simulator := gbgsim.New(gbgsim.Options{})
 	address, web := start(t, simulator, true)
 	web.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(8)
-	_, err := post(t, web, address, goodForm("client-a", "any"))
+	_, err := post(t, web, address, validForm("client-a", "any"))
 	require.NoError(t, err)
 	web.CloseIdleConnections()
 
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultUntrustedCertificate}))
-	_, err = post(t, web, address, goodForm("client-a", "any"))
+	_, err = post(t, web, address, validForm("client-a", "any"))
 
 	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 }
@@ -86,9 +86,9 @@ func TestCertificatesAndRequestsFailApart(t *testing.T) {
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Requests: 1}))
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultExpiredCertificate, Requests: 1}))
 
-	_, err := post(t, web, address, goodForm("client-a", "any"))
+	_, err := post(t, web, address, validForm("client-a", "any"))
 	require.Error(t, err)
-	got, err := post(t, web, address, goodForm("client-a", "any"))
+	got, err := post(t, web, address, validForm("client-a", "any"))
 
 	require.NoError(t, err)
 	require.Equal(t, http.StatusInternalServerError, got.status)
@@ -150,7 +150,7 @@ func TestListenTLSServes(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- simulator.Serve(ctx, listener) }()
 
-	got, err := post(t, newWebClient(t, simulator), "https://"+listener.Addr().String(), goodForm("client-a", "any"))
+	got, err := post(t, newWebClient(t, simulator), "https://"+listener.Addr().String(), validForm("client-a", "any"))
 
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, got.status)

@@ -100,7 +100,7 @@ func TestRegenerateEndsTheOldSecretAndNoToken(t *testing.T) {
 
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(secret, gbgsim.SecretPrefix), secret)
-	old := do(t, simulator, tokenRequest(t, goodForm(client.ID, client.Secret)))
+	old := do(t, simulator, tokenRequest(t, validForm(client.ID, client.Secret)))
 	require.Equal(t, http.StatusUnauthorized, old.status)
 	after := getToken(t, simulator, client.ID, secret)
 	for _, accessToken := range []string{before.AccessToken, after.AccessToken} {
@@ -133,7 +133,7 @@ func TestDeleteClientEndsItsSecret(t *testing.T) {
 	require.NoError(t, simulator.DeleteClient(client.ID))
 
 	require.Empty(t, simulator.Clients())
-	got := do(t, simulator, tokenRequest(t, goodForm(client.ID, client.Secret)))
+	got := do(t, simulator, tokenRequest(t, validForm(client.ID, client.Secret)))
 	require.Equal(t, http.StatusUnauthorized, got.status)
 }
 

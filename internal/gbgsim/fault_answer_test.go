@@ -188,7 +188,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 				simulator := gbgsim.New(gbgsim.Options{})
 				client := createClient(t, simulator, "client-a")
 				address, web := start(t, simulator, secure)
-				form := goodForm(client.ID, client.Secret)
+				form := validForm(client.ID, client.Secret)
 				if test.secret != "" {
 					form.Set("client_secret", test.secret)
 				}
@@ -202,7 +202,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 				require.Equal(t, test.counts, simulator.Stats().TokenRequests)
 				require.Equal(t, test.counts, simulator.Stats().ByClient[client.ID])
 				require.Empty(t, simulator.Faults())
-				got, err = post(t, web, address, goodForm(client.ID, client.Secret))
+				got, err = post(t, web, address, validForm(client.ID, client.Secret))
 				token("3600", "")(t, got, err)
 			})
 		}
@@ -226,7 +226,7 @@ func TestRetryAfterDateIsRelativeToTheAnswer(t *testing.T) {
 				fault := gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusServiceUnavailable, RetryAfterDate: test.date, Delay: time.Minute}
 				require.NoError(t, simulator.SetFault(fault))
 
-				got := do(t, simulator, tokenRequest(t, goodForm("client-a", "any")))
+				got := do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
 
 				require.Equal(t, http.StatusServiceUnavailable, got.status)
 				require.Equal(t, test.want, got.header.Get("Retry-After"))
@@ -259,6 +259,6 @@ func TestResetWithoutAConnection(t *testing.T) {
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultReset}))
 
 	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
-		do(t, simulator, tokenRequest(t, goodForm("client-a", "any")))
+		do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
 	})
 }

@@ -32,7 +32,7 @@ func TestDelayComesBeforeTheRest(t *testing.T) {
 				require.NoError(t, simulator.SetFault(test.fault))
 				begun := time.Now()
 
-				got := do(t, simulator, tokenRequest(t, goodForm(client.ID, client.Secret)))
+				got := do(t, simulator, tokenRequest(t, validForm(client.ID, client.Secret)))
 
 				require.Equal(t, test.status, got.status)
 				require.Equal(t, test.fault.Delay, time.Since(begun))
@@ -156,7 +156,7 @@ func TestAHangEndsWhenTheClientGivesUp(t *testing.T) {
 				address, web := startInMemory(t, simulator)
 				ctx, cancel := context.WithCancel(t.Context())
 				request, err := http.NewRequestWithContext(ctx, http.MethodPost, address+gbgsim.TokenPath,
-					strings.NewReader(goodForm("client-a", "any").Encode()))
+					strings.NewReader(validForm("client-a", "any").Encode()))
 				require.NoError(t, err)
 				request.Header.Set("Content-Type", contentType)
 				go func() {
@@ -187,7 +187,7 @@ func TestAWaitLiftsTheServersTimeouts(t *testing.T) {
 		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: 2 * time.Minute}))
 		address, web := startInMemory(t, simulator)
 
-		got, err := post(t, web, address, goodForm(client.ID, client.Secret))
+		got, err := post(t, web, address, validForm(client.ID, client.Secret))
 
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, got.status)
@@ -197,7 +197,7 @@ func TestAWaitLiftsTheServersTimeouts(t *testing.T) {
 // ask asks for a token in the background; the status of the answer follows.
 func ask(t *testing.T, ctx context.Context, simulator *gbgsim.Simulator, client gbgsim.Client) <-chan int {
 	t.Helper()
-	request := tokenRequest(t, goodForm(client.ID, client.Secret)).WithContext(ctx)
+	request := tokenRequest(t, validForm(client.ID, client.Secret)).WithContext(ctx)
 	answered := make(chan int, 1)
 	go func() {
 		recorder := httptest.NewRecorder()

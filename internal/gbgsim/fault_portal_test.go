@@ -20,7 +20,7 @@ func TestPortalFaultsFromSettingToClearing(t *testing.T) {
 	got = send(t, simulator, http.MethodPut, "/portal/faults", `{"kind":"status","status":503,"requests":2}`)
 	require.Equal(t, http.StatusOK, got.status, got.body)
 	require.JSONEq(t, `{"faults":[{"kind":"status","status":503,"requests":2}]}`, got.body)
-	got = do(t, simulator, tokenRequest(t, goodForm("client-a", "any")))
+	got = do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
 	require.Equal(t, http.StatusServiceUnavailable, got.status)
 	got = send(t, simulator, http.MethodGet, "/portal/faults", "")
 	require.JSONEq(t, `{"faults":[{"kind":"status","status":503,"requests":1}]}`, got.body)

@@ -106,7 +106,7 @@ func TestTheFirstFaultThatFitsIsMet(t *testing.T) {
 		{"client-a", 503},
 		{"client-b", 502},
 	} {
-		got := do(t, simulator, tokenRequest(t, goodForm(next.clientID, "any")))
+		got := do(t, simulator, tokenRequest(t, validForm(next.clientID, "any")))
 		require.Equal(t, next.status, got.status, next.clientID)
 	}
 	require.Equal(t, []gbgsim.Fault{
@@ -117,11 +117,11 @@ func TestTheFirstFaultThatFitsIsMet(t *testing.T) {
 
 	// A request that names no client meets the faults of all.
 	for _, status := range []int{503, 500, 500} {
-		require.Equal(t, status, do(t, simulator, tokenRequest(t, goodForm("", "any"))).status)
+		require.Equal(t, status, do(t, simulator, tokenRequest(t, validForm("", "any"))).status)
 	}
 	simulator.ClearFaults()
 	require.Empty(t, simulator.Faults())
-	require.Equal(t, http.StatusUnauthorized, do(t, simulator, tokenRequest(t, goodForm("client-a", "any"))).status)
+	require.Equal(t, http.StatusUnauthorized, do(t, simulator, tokenRequest(t, validForm("client-a", "any"))).status)
 	require.Equal(t, gbgsim.RequestCounts{Total: 9, Refused: 1, Faulted: 8}, simulator.Stats().TokenRequests)
 	require.Equal(t, gbgsim.RequestCounts{Total: 4, Refused: 1, Faulted: 3}, simulator.Stats().ByClient["client-a"])
 }

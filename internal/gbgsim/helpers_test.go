@@ -48,8 +48,8 @@ func send(t *testing.T, handler http.Handler, method, path, body string) answer 
 	return do(t, handler, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
 }
 
-// goodForm is a token request as GBG documents it.
-func goodForm(clientID, secret string) url.Values {
+// validForm is a token request as GBG documents it.
+func validForm(clientID, secret string) url.Values {
 	return url.Values{
 		"grant_type":    {"client_credentials"},
 		"client_id":     {clientID},
@@ -108,7 +108,7 @@ type oauthError struct {
 func getToken(t *testing.T, simulator *gbgsim.Simulator, clientID, secret string) tokenResponse {
 	t.Helper()
 
-	return getTokenAt(t, simulator, gbgsim.TokenPath, goodForm(clientID, secret))
+	return getTokenAt(t, simulator, gbgsim.TokenPath, validForm(clientID, secret))
 }
 
 // getTokenAt gets a token that must be granted.

@@ -173,7 +173,7 @@ func TestLastExchangeIsWhatWasSent(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	require.Nil(t, simulator.LastExchange())
-	do(t, simulator, tokenRequest(t, goodForm("client-a", "any")))
+	do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
 	require.Nil(t, simulator.LastExchange(), "GBG GO's endpoint is another")
 
 	form := exchangeForm("not-a-token")

@@ -73,7 +73,7 @@ func TestServeAnswersUntilItsContextEnds(t *testing.T) {
 
 		// A request that is being held must not keep Serve from returning.
 		request, err = http.NewRequestWithContext(t.Context(), http.MethodPost, address+gbgsim.TokenPath,
-			strings.NewReader(goodForm("client-a", "any").Encode()))
+			strings.NewReader(validForm("client-a", "any").Encode()))
 		require.NoError(t, err)
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		released := make(chan int, 1)
@@ -110,7 +110,7 @@ func TestServeCutsOffRequestsThatDoNotEnd(t *testing.T) {
 		web := &http.Client{Transport: &http.Transport{DialContext: network.DialContext}}
 		failed := make(chan error, 1)
 		go func() {
-			_, err := post(t, web, "http://gbg.test:80", goodForm("client-a", "any"))
+			_, err := post(t, web, "http://gbg.test:80", validForm("client-a", "any"))
 			failed <- err
 		}()
 		synctest.Wait()

@@ -25,7 +25,7 @@ func TestTokenEndpointGrants(t *testing.T) {
 			t.Parallel()
 			simulator := gbgsim.New(gbgsim.Options{})
 			client := createClient(t, simulator, "client-a")
-			form := goodForm(client.ID, client.Secret)
+			form := validForm(client.ID, client.Secret)
 			form["scope"] = scope
 
 			got := do(t, simulator, tokenRequest(t, form))
@@ -80,7 +80,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 			t.Parallel()
 			simulator := gbgsim.New(gbgsim.Options{})
 			client := createClient(t, simulator, "client-a")
-			form := goodForm(client.ID, client.Secret)
+			form := validForm(client.ID, client.Secret)
 			if test.change != nil {
 				test.change(form)
 			}
@@ -112,7 +112,7 @@ func TestTokenEndpointIgnoresTheURLsParameters(t *testing.T) {
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost,
-		gbgsim.TokenPath+"?"+goodForm(client.ID, client.Secret).Encode(), nil)
+		gbgsim.TokenPath+"?"+validForm(client.ID, client.Secret).Encode(), nil)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 
 	require.Equal(t, http.StatusBadRequest, do(t, simulator, request).status)
@@ -137,7 +137,7 @@ func TestBeforeTokenHoldsARequestWhileTheWorldChanges(t *testing.T) {
 		<-gate
 	}})
 	client := createClient(t, simulator, "client-a")
-	request := tokenRequest(t, goodForm(client.ID, client.Secret))
+	request := tokenRequest(t, validForm(client.ID, client.Secret))
 	answered := make(chan int)
 	go func() {
 		recorder := httptest.NewRecorder()
@@ -164,7 +164,7 @@ func TestARequestThatEndsWhileItIsHeldGetsNoToken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 
-	got := do(t, simulator, tokenRequest(t, goodForm(client.ID, client.Secret)).WithContext(ctx))
+	got := do(t, simulator, tokenRequest(t, validForm(client.ID, client.Secret)).WithContext(ctx))
 
 	require.Equal(t, http.StatusServiceUnavailable, got.status)
 	require.NotContains(t, got.body, gbgsim.TokenPrefix)

@@ -29,7 +29,7 @@ func endpoints(t *testing.T, simulator *gbgsim.Simulator) []endpoint {
 
 	return []endpoint{
 		{
-			name: gbgsim.EndpointGo, path: gbgsim.TokenPath, clientID: client.ID, form: goodForm(client.ID, client.Secret),
+			name: gbgsim.EndpointGo, path: gbgsim.TokenPath, clientID: client.ID, form: validForm(client.ID, client.Secret),
 			counts: func(stats gbgsim.Stats) gbgsim.EndpointCounts { return stats.EndpointCounts },
 		},
 		{
