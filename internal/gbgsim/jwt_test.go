@@ -75,10 +75,10 @@ func sign(t *testing.T, key jose.JSONWebKey, claims jwt.Claims) string {
 	return signed
 }
 
-// goodClaims returns the claims of a token that is accepted if otherIssuer is
+// validClaims returns the claims of a token that is accepted if otherIssuer is
 // trusted. The token expires by the real clock: the keys are fetched over a real
 // network, which a bubble does not have.
-func goodClaims() jwt.Claims {
+func validClaims() jwt.Claims {
 	return jwt.Claims{
 		Issuer:   otherIssuer,
 		Subject:  "app-1",

@@ -26,7 +26,7 @@ func TestATrustedIssuersTokensAreExchanged(t *testing.T) {
 			t.Parallel()
 			simulator := gbgsim.New(gbgsim.Options{})
 			other := newIssuer(t)
-			idToken := sign(t, other.publish(t, algorithm), goodClaims())
+			idToken := sign(t, other.publish(t, algorithm), validClaims())
 			requireRefusedIDToken(t, simulator, idToken, "The id_token is of an issuer that is not trusted here.")
 			require.NoError(t, simulator.TrustIssuer(otherIssuer, other.url))
 
@@ -48,7 +48,7 @@ func TestATrustedIssuersTokensAreVerified(t *testing.T) {
 	t.Parallel()
 
 	claims := func(change func(*jwt.Claims)) jwt.Claims {
-		changed := goodClaims()
+		changed := validClaims()
 		change(&changed)
 
 		return changed
@@ -94,7 +94,7 @@ func TestATrustedIssuersTokensAreVerified(t *testing.T) {
 			func(t *testing.T, _ jose.JSONWebKey) string {
 				t.Helper()
 
-				return sign(t, newKey(t, jose.ES256), goodClaims())
+				return sign(t, newKey(t, jose.ES256), validClaims())
 			}, unverified,
 		},
 		"a key that pretends to be the published one": {
@@ -103,35 +103,35 @@ func TestATrustedIssuersTokensAreVerified(t *testing.T) {
 				forged := newKey(t, jose.ES256)
 				forged.KeyID = key.KeyID
 
-				return sign(t, forged, goodClaims())
+				return sign(t, forged, validClaims())
 			}, unverified,
 		},
 		"claims that were not signed": {
 			func(t *testing.T, key jose.JSONWebKey) string {
 				t.Helper()
 
-				return forge(sign(t, key, goodClaims()), 1, `{"iss":"`+otherIssuer+`","sub":"root","exp":99999999999}`)
+				return forge(sign(t, key, validClaims()), 1, `{"iss":"`+otherIssuer+`","sub":"root","exp":99999999999}`)
 			}, unverified,
 		},
 		"claims that are none": {
 			func(t *testing.T, key jose.JSONWebKey) string {
 				t.Helper()
 
-				return forge(sign(t, key, goodClaims()), 1, `"alice"`)
+				return forge(sign(t, key, validClaims()), 1, `"alice"`)
 			}, foreign,
 		},
 		"no signature": {
 			func(t *testing.T, key jose.JSONWebKey) string {
 				t.Helper()
 
-				return forge(forge(sign(t, key, goodClaims()), 0, `{"alg":"none"}`), 2, "")
+				return forge(forge(sign(t, key, validClaims()), 0, `{"alg":"none"}`), 2, "")
 			}, foreign,
 		},
 		"a shared secret": {
 			func(t *testing.T, _ jose.JSONWebKey) string {
 				t.Helper()
 
-				return sign(t, jose.JSONWebKey{Key: make([]byte, 32), Algorithm: string(jose.HS256)}, goodClaims())
+				return sign(t, jose.JSONWebKey{Key: make([]byte, 32), Algorithm: string(jose.HS256)}, validClaims())
 			}, foreign,
 		},
 		"an exp in the past": {
@@ -175,7 +175,7 @@ func TestATrustedIssuerThatDoesNotAnswer(t *testing.T) {
 	other := newIssuer(t)
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	idToken := sign(t, other.publish(t, jose.ES256), goodClaims())
+	idToken := sign(t, other.publish(t, jose.ES256), validClaims())
 	require.NoError(t, simulator.TrustIssuer(otherIssuer, gone.URL), "its keys are not fetched yet")
 
 	requireRefusedIDToken(t, simulator, idToken, "The id_token cannot be verified with the keys that its issuer publishes.")
@@ -188,7 +188,7 @@ func TestPortalTrust(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	other := newIssuer(t)
-	idToken := sign(t, other.publish(t, jose.ES256), goodClaims())
+	idToken := sign(t, other.publish(t, jose.ES256), validClaims())
 
 	for body, want := range map[string]string{
 		``: "not the JSON expected",
@@ -217,7 +217,7 @@ func TestConcurrentTrust(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	other := newIssuer(t)
-	idToken := sign(t, other.publish(t, jose.ES256), goodClaims())
+	idToken := sign(t, other.publish(t, jose.ES256), validClaims())
 	require.NoError(t, simulator.TrustIssuer(otherIssuer, other.url))
 
 	const callers = 8
