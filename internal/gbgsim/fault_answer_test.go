@@ -187,7 +187,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 				t.Parallel()
 				simulator := gbgsim.New(gbgsim.Options{})
 				client := createClient(t, simulator, "client-a")
-				address, web := start(t, simulator, secure)
+				address, httpClient := start(t, simulator, secure)
 				form := validForm(client.ID, client.Secret)
 				if test.secret != "" {
 					form.Set("client_secret", test.secret)
@@ -196,13 +196,13 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 				fault.Requests = 1
 				require.NoError(t, simulator.SetFault(fault))
 
-				got, err := post(t, web, address, form)
+				got, err := post(t, httpClient, address, form)
 
 				test.check(t, got, err)
 				require.Equal(t, test.counts, simulator.Stats().TokenRequests)
 				require.Equal(t, test.counts, simulator.Stats().ByClient[client.ID])
 				require.Empty(t, simulator.Faults())
-				got, err = post(t, web, address, validForm(client.ID, client.Secret))
+				got, err = post(t, httpClient, address, validForm(client.ID, client.Secret))
 				token("3600", "")(t, got, err)
 			})
 		}

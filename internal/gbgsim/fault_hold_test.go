@@ -153,7 +153,7 @@ func TestAHangEndsWhenTheClientGivesUp(t *testing.T) {
 				var serverCtx context.Context
 				simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(ctx context.Context, _ string) { serverCtx = ctx }})
 				require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang}))
-				address, web := startInMemory(t, simulator)
+				address, httpClient := startInMemory(t, simulator)
 				ctx, cancel := context.WithCancel(t.Context())
 				request, err := http.NewRequestWithContext(ctx, http.MethodPost, address+gbgsim.TokenPath,
 					strings.NewReader(validForm("client-a", "any").Encode()))
@@ -164,7 +164,7 @@ func TestAHangEndsWhenTheClientGivesUp(t *testing.T) {
 					cancel()
 				}()
 
-				response, err := web.Do(request)
+				response, err := httpClient.Do(request)
 				if err == nil {
 					_ = response.Body.Close()
 				}
@@ -185,9 +185,9 @@ func TestAWaitLiftsTheServersTimeouts(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{})
 		client := createClient(t, simulator, "client-a")
 		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: 2 * time.Minute}))
-		address, web := startInMemory(t, simulator)
+		address, httpClient := startInMemory(t, simulator)
 
-		got, err := post(t, web, address, validForm(client.ID, client.Secret))
+		got, err := post(t, httpClient, address, validForm(client.ID, client.Secret))
 
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, got.status)

@@ -107,10 +107,10 @@ func TestServeCutsOffRequestsThatDoNotEnd(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error, 1)
 		go func() { served <- simulator.Serve(ctx, listener) }()
-		web := &http.Client{Transport: &http.Transport{DialContext: network.DialContext}}
+		httpClient := &http.Client{Transport: &http.Transport{DialContext: network.DialContext}}
 		failed := make(chan error, 1)
 		go func() {
-			_, err := post(t, web, "http://gbg.test:80", validForm("client-a", "any"))
+			_, err := post(t, httpClient, "http://gbg.test:80", validForm("client-a", "any"))
 			failed <- err
 		}()
 		synctest.Wait()

@@ -85,14 +85,14 @@ func TestAFaultHitsItsEndpointOnly(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					simulator := gbgsim.New(gbgsim.Options{})
 					all := endpoints(t, simulator)
-					address, web := startInMemory(t, simulator)
+					address, httpClient := startInMemory(t, simulator)
 					fault := test.fault
 					fault.Kind, fault.Endpoint, fault.ClientID, fault.Requests = kind, all[faulty].name, all[faulty].clientID, 1
 					require.NoError(t, simulator.SetFault(fault))
 
 					for other := range all {
 						before := all[other].counts(simulator.Stats()).TokenRequests
-						got, err := postTo(t, web, address+all[other].path, all[other].form)
+						got, err := postTo(t, httpClient, address+all[other].path, all[other].form)
 						after := all[other].counts(simulator.Stats())
 						want := gbgsim.RequestCounts{Issued: 1}
 						if other == faulty {

@@ -19,7 +19,7 @@ import (
 )
 
 // start serves over a network, with TLS if secure, until the test ends.
-func start(t *testing.T, simulator *gbgsim.Simulator, secure bool) (address string, web *http.Client) {
+func start(t *testing.T, simulator *gbgsim.Simulator, secure bool) (address string, httpClient *http.Client) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(simulator)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -33,12 +33,12 @@ func start(t *testing.T, simulator *gbgsim.Simulator, secure bool) (address stri
 	}
 	t.Cleanup(server.Close)
 
-	return server.URL, newWebClient(t, simulator)
+	return server.URL, newHTTPClient(t, simulator)
 }
 
 // startInMemory serves over a network in memory until the test ends, for tests in a
 // testing/synctest bubble.
-func startInMemory(t *testing.T, simulator *gbgsim.Simulator) (address string, web *http.Client) {
+func startInMemory(t *testing.T, simulator *gbgsim.Simulator) (address string, httpClient *http.Client) {
 	t.Helper()
 	const host = "gbg.test:80"
 	network := &memnet.Network{}
@@ -50,23 +50,23 @@ func startInMemory(t *testing.T, simulator *gbgsim.Simulator) (address string, w
 		cancel()
 		require.NoError(t, <-served)
 	})
-	web = newWebClient(t, simulator)
-	web.Transport.(*http.Transport).DialContext = network.DialContext
+	httpClient = newHTTPClient(t, simulator)
+	httpClient.Transport.(*http.Transport).DialContext = network.DialContext
 
-	return "http://" + host, web
+	return "http://" + host, httpClient
 }
 
-// newWebClient returns a client with connections of its own that trusts the
+// newHTTPClient returns a client with connections of its own that trusts the
 // simulator's authority and follows no redirect.
-func newWebClient(t *testing.T, simulator *gbgsim.Simulator) *http.Client {
+func newHTTPClient(t *testing.T, simulator *gbgsim.Simulator) *http.Client {
 	t.Helper()
-	web := &http.Client{
+	httpClient := &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots(t, simulator)}, ForceAttemptHTTP2: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	t.Cleanup(web.CloseIdleConnections)
+	t.Cleanup(httpClient.CloseIdleConnections)
 
-	return web
+	return httpClient
 }
 
 func roots(t *testing.T, simulator *gbgsim.Simulator) *x509.CertPool {
@@ -80,19 +80,19 @@ func roots(t *testing.T, simulator *gbgsim.Simulator) *x509.CertPool {
 }
 
 // post asks for a token. The error is of the request or of reading the answer.
-func post(t *testing.T, web *http.Client, address string, form url.Values) (answer, error) {
+func post(t *testing.T, httpClient *http.Client, address string, form url.Values) (answer, error) {
 	t.Helper()
 
-	return postTo(t, web, address+gbgsim.TokenPath, form)
+	return postTo(t, httpClient, address+gbgsim.TokenPath, form)
 }
 
 // postTo is post for any of the token endpoints.
-func postTo(t *testing.T, web *http.Client, endpoint string, form url.Values) (answer, error) {
+func postTo(t *testing.T, httpClient *http.Client, endpoint string, form url.Values) (answer, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := web.Do(request)
+	response, err := httpClient.Do(request)
 	if err != nil {
 		return answer{}, err
 	}
