@@ -48,7 +48,7 @@ func TestAWaitHoldsNoLock(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{})
 		client := createClient(t, simulator, "client-a")
 		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: time.Hour, Requests: 1}))
-		answered := ask(t, t.Context(), simulator, client)
+		answered := startRequest(t, t.Context(), simulator, client)
 		synctest.Wait()
 
 		require.Equal(t, faultedOnly, simulator.Stats().TokenRequests)
@@ -76,7 +76,7 @@ func TestClearFaultsAnswersThoseThatWait(t *testing.T) {
 				client := createClient(t, simulator, "client-a")
 				require.NoError(t, simulator.SetFault(fault))
 				begun := time.Now()
-				answered := ask(t, t.Context(), simulator, client)
+				answered := startRequest(t, t.Context(), simulator, client)
 				time.Sleep(time.Hour) // not a real one
 
 				require.Empty(t, answered)
@@ -102,7 +102,7 @@ func TestFaultsSetAfterClearingCountAgain(t *testing.T) {
 		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang}))
 		simulator.ClearFaults()
 		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang}))
-		answered := ask(t, t.Context(), simulator, client)
+		answered := startRequest(t, t.Context(), simulator, client)
 		synctest.Wait()
 		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultClose}))
 		synctest.Wait()
@@ -129,7 +129,7 @@ func TestAWaitEndsWithItsRequest(t *testing.T) {
 				require.NoError(t, simulator.SetFault(fault))
 				ctx, cancel := context.WithCancel(t.Context())
 				begun := time.Now()
-				answered := ask(t, ctx, simulator, client)
+				answered := startRequest(t, ctx, simulator, client)
 				synctest.Wait()
 				cancel()
 
@@ -194,8 +194,9 @@ func TestAWaitLiftsTheServersTimeouts(t *testing.T) {
 	})
 }
 
-// ask asks for a token in the background; the status of the answer follows.
-func ask(t *testing.T, ctx context.Context, simulator *gbgsim.Simulator, client gbgsim.Client) <-chan int {
+// startRequest requests a token in the background and sends the status of the
+// response on the channel.
+func startRequest(t *testing.T, ctx context.Context, simulator *gbgsim.Simulator, client gbgsim.Client) <-chan int {
 	t.Helper()
 	request := tokenRequest(t, validForm(client.ID, client.Secret)).WithContext(ctx)
 	answered := make(chan int, 1)

@@ -164,7 +164,7 @@ func TestConcurrentRequestsShareAFault(t *testing.T) {
 		statuses := make([]int, callers)
 		var group sync.WaitGroup
 		for caller := range callers {
-			answered := ask(t, t.Context(), simulator, client)
+			answered := startRequest(t, t.Context(), simulator, client)
 			group.Go(func() {
 				_ = simulator.Faults()
 				statuses[caller] = <-answered
