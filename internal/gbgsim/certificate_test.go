@@ -38,7 +38,7 @@ func TestCertificates(t *testing.T) {
 			t.Parallel()
 			simulator := gbgsim.New(gbgsim.Options{})
 			client := createClient(t, simulator, "client-a")
-			address, httpClient := start(t, simulator, true)
+			address, httpClient := startServer(t, simulator, true)
 			form := validForm(client.ID, client.Secret)
 
 			got, err := post(t, httpClient, address, form)
@@ -67,7 +67,7 @@ func TestCertificates(t *testing.T) {
 func TestSessionsAreNotResumed(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
-	address, httpClient := start(t, simulator, true)
+	address, httpClient := startServer(t, simulator, true)
 	httpClient.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	_, err := post(t, httpClient, address, validForm("client-a", "any"))
 	require.NoError(t, err)
@@ -82,7 +82,7 @@ func TestSessionsAreNotResumed(t *testing.T) {
 func TestCertificatesAndRequestsFailApart(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
-	address, httpClient := start(t, simulator, true)
+	address, httpClient := startServer(t, simulator, true)
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Requests: 1}))
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultExpiredCertificate, Requests: 1}))
 

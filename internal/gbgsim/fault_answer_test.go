@@ -187,7 +187,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 				t.Parallel()
 				simulator := gbgsim.New(gbgsim.Options{})
 				client := createClient(t, simulator, "client-a")
-				address, httpClient := start(t, simulator, secure)
+				address, httpClient := startServer(t, simulator, secure)
 				form := validForm(client.ID, client.Secret)
 				if test.secret != "" {
 					form.Set("client_secret", test.secret)

@@ -18,8 +18,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/memnet"
 )
 
-// start serves over a network, with TLS if secure, until the test ends.
-func start(t *testing.T, simulator *gbgsim.Simulator, secure bool) (address string, httpClient *http.Client) {
+// startServer serves over a network, with TLS if secure, until the test ends.
+func startServer(t *testing.T, simulator *gbgsim.Simulator, secure bool) (address string, httpClient *http.Client) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(simulator)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
