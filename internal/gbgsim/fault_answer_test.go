@@ -27,16 +27,16 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 	t.Parallel()
 
 	gbgError := gbgsim.GBGError{Code: "5001", Name: "DOWN", Location: "Service", Problem: "It is down.", Action: "Wait."}
-	type check = func(t *testing.T, got answer, err error)
+	type check = func(t *testing.T, got result, err error)
 	header := func(name, value string, next check) check {
-		return func(t *testing.T, got answer, err error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.Equal(t, value, got.header.Get(name), name)
 			next(t, got, err)
 		}
 	}
 	status := func(status int, contentType, body string) check {
-		return func(t *testing.T, got answer, err error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.NoError(t, err)
 			require.Equal(t, status, got.status)
@@ -46,7 +46,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 		}
 	}
 	failure := func(want error) check {
-		return func(t *testing.T, _ answer, err error) {
+		return func(t *testing.T, _ result, err error) {
 			t.Helper()
 			require.ErrorIs(t, err, want)
 		}
@@ -54,7 +54,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 	// token checks the members of an answer with a token, expires_in and scope
 	// as JSON; empty is absent.
 	token := func(expiresIn, scope string) check {
-		return func(t *testing.T, got answer, err error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.NoError(t, err)
 			require.Equal(t, http.StatusOK, got.status)
@@ -67,7 +67,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 		}
 	}
 	size := func(size int) check {
-		return func(t *testing.T, got answer, err error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.Len(t, got.body, size)
 			token("3600", "")(t, got, err)
@@ -118,7 +118,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 		"GBG's own error form with a request id of its own": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, GBGError: gbgError},
 			counts: faultedOnly,
-			check: func(t *testing.T, got answer, err error) {
+			check: func(t *testing.T, got result, err error) {
 				t.Helper()
 				require.NoError(t, err)
 				require.NotEmpty(t, got.header.Get("X-Request-ID"))

@@ -14,22 +14,22 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// answer is what a test looks at in an HTTP answer.
-type answer struct {
+// result is the part of an HTTP response that tests check.
+type result struct {
 	status int
 	header http.Header
 	body   string
 }
 
 // decode reads the body as JSON with exactly the members of value.
-func (a answer) decode(t *testing.T, value any) {
+func (a result) decode(t *testing.T, value any) {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(a.body))
 	decoder.DisallowUnknownFields()
 	require.NoError(t, decoder.Decode(value), a.body)
 }
 
-func do(t *testing.T, handler http.Handler, request *http.Request) answer {
+func do(t *testing.T, handler http.Handler, request *http.Request) result {
 	t.Helper()
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, request)
@@ -38,11 +38,11 @@ func do(t *testing.T, handler http.Handler, request *http.Request) answer {
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 
-	return answer{status: response.StatusCode, header: response.Header, body: string(body)}
+	return result{status: response.StatusCode, header: response.Header, body: string(body)}
 }
 
 // send sends a JSON body, or none if it is empty.
-func send(t *testing.T, handler http.Handler, method, path, body string) answer {
+func send(t *testing.T, handler http.Handler, method, path, body string) result {
 	t.Helper()
 
 	return do(t, handler, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
@@ -143,7 +143,7 @@ func createIDPClient(t *testing.T, simulator *gbgsim.Simulator, id string) gbgsi
 	return client
 }
 
-func callAPI(t *testing.T, simulator *gbgsim.Simulator, authorization string) answer {
+func callAPI(t *testing.T, simulator *gbgsim.Simulator, authorization string) result {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, gbgsim.APIPath, nil)
 	if authorization != "" {

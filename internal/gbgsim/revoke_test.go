@@ -14,7 +14,7 @@ func revokeForm(clientID, secret, accessToken string) url.Values {
 	return url.Values{"client_id": {clientID}, "client_secret": {secret}, "token": {accessToken}}
 }
 
-func revoke(t *testing.T, simulator *gbgsim.Simulator, form url.Values) answer {
+func revoke(t *testing.T, simulator *gbgsim.Simulator, form url.Values) result {
 	t.Helper()
 
 	return do(t, simulator, formRequest(t, gbgsim.RevokePath, form))

@@ -80,24 +80,24 @@ func roots(t *testing.T, simulator *gbgsim.Simulator) *x509.CertPool {
 }
 
 // post asks for a token. The error is of the request or of reading the answer.
-func post(t *testing.T, httpClient *http.Client, address string, form url.Values) (answer, error) {
+func post(t *testing.T, httpClient *http.Client, address string, form url.Values) (result, error) {
 	t.Helper()
 
 	return postTo(t, httpClient, address+gbgsim.TokenPath, form)
 }
 
 // postTo is post for any of the token endpoints.
-func postTo(t *testing.T, httpClient *http.Client, endpoint string, form url.Values) (answer, error) {
+func postTo(t *testing.T, httpClient *http.Client, endpoint string, form url.Values) (result, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := httpClient.Do(request)
 	if err != nil {
-		return answer{}, err
+		return result{}, err
 	}
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, response.Body.Close())
 
-	return answer{status: response.StatusCode, header: response.Header, body: string(body)}, err
+	return result{status: response.StatusCode, header: response.Header, body: string(body)}, err
 }

@@ -48,15 +48,15 @@ func endpoints(t *testing.T, simulator *gbgsim.Simulator) []endpoint {
 func TestAFaultHitsItsEndpointOnly(t *testing.T) {
 	t.Parallel()
 
-	answered := func(status int, body string) func(*testing.T, answer, error) {
-		return func(t *testing.T, got answer, err error) {
+	answered := func(status int, body string) func(*testing.T, result, error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.NoError(t, err)
 			require.Equal(t, status, got.status)
 			require.Contains(t, got.body, body)
 		}
 	}
-	failed := func(t *testing.T, _ answer, err error) {
+	failed := func(t *testing.T, _ result, err error) {
 		t.Helper()
 		require.Error(t, err)
 	}
@@ -64,7 +64,7 @@ func TestAFaultHitsItsEndpointOnly(t *testing.T) {
 	tests := map[gbgsim.FaultKind]struct {
 		fault  gbgsim.Fault
 		counts gbgsim.RequestCounts
-		check  func(*testing.T, answer, error)
+		check  func(*testing.T, result, error)
 	}{
 		gbgsim.FaultStatus:    {gbgsim.Fault{Status: 401, Error: "invalid_client"}, only, answered(401, `{"error":"invalid_client"}`)},
 		gbgsim.FaultBody:      {gbgsim.Fault{Status: 502, Body: "upstream"}, only, answered(502, "upstream")},
