@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-func TestAPIAcceptsALiveToken(t *testing.T) {
+func TestAPIAcceptsValidToken(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")

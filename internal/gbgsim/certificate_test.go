@@ -79,7 +79,7 @@ func TestSessionsAreNotResumed(t *testing.T) {
 	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 }
 
-func TestCertificatesAndRequestsFailApart(t *testing.T) {
+func TestCertificateFaultsAndRequestFaultsAreIndependent(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	address, httpClient := startServer(t, simulator, true)
@@ -120,7 +120,7 @@ func TestCAPEM(t *testing.T) {
 	require.NotEqual(t, first, other)
 }
 
-func TestTheCertificateIsForLoopback(t *testing.T) {
+func TestCertificateIsForLoopback(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	config, err := simulator.TLSConfig()

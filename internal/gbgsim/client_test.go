@@ -90,7 +90,7 @@ func TestClientsAreSortedAndWithoutSecrets(t *testing.T) {
 	}, simulator.Clients())
 }
 
-func TestRegenerateEndsTheOldSecretAndNoToken(t *testing.T) {
+func TestRegenerateInvalidatesOldSecretOnly(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
@@ -108,7 +108,7 @@ func TestRegenerateEndsTheOldSecretAndNoToken(t *testing.T) {
 	}
 }
 
-func TestSetRolesCountsForIssuedTokens(t *testing.T) {
+func TestSetRolesAppliesToIssuedTokens(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client, err := simulator.CreateClient(gbgsim.NewClient{ID: "client-a"})
@@ -125,7 +125,7 @@ func TestSetRolesCountsForIssuedTokens(t *testing.T) {
 	require.EqualError(t, simulator.SetRoles(client.ID, ""), "a role has no name")
 }
 
-func TestDeleteClientEndsItsSecret(t *testing.T) {
+func TestDeleteClientInvalidatesSecret(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")

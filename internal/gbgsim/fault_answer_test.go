@@ -23,7 +23,7 @@ var (
 	faultedRefused = gbgsim.RequestCounts{Total: 1, Faulted: 1, Refused: 1}
 )
 
-func TestFaultsAsAClientSeesThem(t *testing.T) {
+func TestFaultResponses(t *testing.T) {
 	t.Parallel()
 
 	gbgError := gbgsim.GBGError{Code: "5001", Name: "DOWN", Location: "Service", Problem: "It is down.", Action: "Wait."}
@@ -209,7 +209,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 	}
 }
 
-func TestRetryAfterDateIsRelativeToTheAnswer(t *testing.T) {
+func TestRetryAfterDateIsRelativeToResponse(t *testing.T) {
 	t.Parallel()
 
 	for name, test := range map[string]struct {
@@ -237,7 +237,7 @@ func TestRetryAfterDateIsRelativeToTheAnswer(t *testing.T) {
 
 // What GBG said is not what it did: the token that was announced with another
 // lifetime lives as long as every token.
-func TestExpiresInChangesNoLifetime(t *testing.T) {
+func TestExpiresInFaultKeepsLifetime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{})
@@ -253,7 +253,7 @@ func TestExpiresInChangesNoLifetime(t *testing.T) {
 }
 
 // A writer without a connection behind it can only be aborted.
-func TestResetWithoutAConnection(t *testing.T) {
+func TestResetWithoutConnection(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultReset}))

@@ -14,7 +14,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-func TestDelayComesBeforeTheRest(t *testing.T) {
+func TestDelayPrecedesOtherEffects(t *testing.T) {
 	t.Parallel()
 
 	for name, test := range map[string]struct {
@@ -42,7 +42,7 @@ func TestDelayComesBeforeTheRest(t *testing.T) {
 }
 
 // What is decided is decided after the wait.
-func TestAWaitHoldsNoLock(t *testing.T) {
+func TestWaitHoldsNoLock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{})
@@ -60,7 +60,7 @@ func TestAWaitHoldsNoLock(t *testing.T) {
 	})
 }
 
-func TestClearFaultsAnswersThoseThatWait(t *testing.T) {
+func TestClearFaultsReleasesWaitingRequests(t *testing.T) {
 	t.Parallel()
 
 	for name, fault := range map[string]gbgsim.Fault{
@@ -94,7 +94,7 @@ func TestClearFaultsAnswersThoseThatWait(t *testing.T) {
 
 // A later fault is none of the requests that wait for an earlier one, and
 // clearing the earlier one does not touch later ones.
-func TestFaultsSetAfterClearingCountAgain(t *testing.T) {
+func TestFaultsAfterClearFaults(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{})
@@ -113,7 +113,7 @@ func TestFaultsSetAfterClearingCountAgain(t *testing.T) {
 	})
 }
 
-func TestAWaitEndsWithItsRequest(t *testing.T) {
+func TestWaitEndsWithRequest(t *testing.T) {
 	t.Parallel()
 
 	for name, fault := range map[string]gbgsim.Fault{
@@ -143,7 +143,7 @@ func TestAWaitEndsWithItsRequest(t *testing.T) {
 
 // The server only notices a client that leaves when it has read the body, which
 // the token endpoint does not do if it is not a form.
-func TestAHangEndsWhenTheClientGivesUp(t *testing.T) {
+func TestHangEndsWhenClientCancels(t *testing.T) {
 	t.Parallel()
 
 	for _, contentType := range []string{"application/x-www-form-urlencoded", "application/json"} {
@@ -179,7 +179,7 @@ func TestAHangEndsWhenTheClientGivesUp(t *testing.T) {
 }
 
 // The server's timeouts would end a request that waits for longer.
-func TestAWaitLiftsTheServersTimeouts(t *testing.T) {
+func TestWaitIgnoresServerTimeouts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{})

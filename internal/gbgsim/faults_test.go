@@ -72,7 +72,7 @@ func TestSetFaultRefuses(t *testing.T) {
 	}
 }
 
-func TestTheFirstFaultThatFitsIsMet(t *testing.T) {
+func TestFaultOrder(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	status := func(clientID string, status, requests int) gbgsim.Fault {
@@ -136,7 +136,7 @@ func TestFaultsAreACopy(t *testing.T) {
 	require.Equal(t, gbgsim.FaultHang, simulator.Faults()[0].Kind)
 }
 
-func TestFaultsLeaveTheRestAlone(t *testing.T) {
+func TestFaultsAffectTokenEndpointOnly(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")

@@ -13,7 +13,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-func TestIDTokenIsSignedWithAPublishedKey(t *testing.T) {
+func TestIDTokenIsSignedWithPublishedKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{IDPTokenLifetime: 9 * time.Second})
@@ -49,7 +49,7 @@ func TestIDTokenIsSignedWithAPublishedKey(t *testing.T) {
 	})
 }
 
-func TestIdentityExchangesTheTokenOfAPerson(t *testing.T) {
+func TestIdentityExchangesIDTokenOfPerson(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{IDPTokenLifetime: 9 * time.Second})
@@ -87,7 +87,7 @@ func TestIDTokenNeedsASubject(t *testing.T) {
 }
 
 // Each simulator is an IdP of its own.
-func TestIDTokensAreOfOneSimulator(t *testing.T) {
+func TestIDTokenOfAnotherSimulatorIsRefused(t *testing.T) {
 	t.Parallel()
 	idToken, err := gbgsim.New(gbgsim.Options{}).IDToken("alice")
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-func TestIdentityExchangesATokenOfAnIDPClient(t *testing.T) {
+func TestIdentityExchangesTokenOfIDPClient(t *testing.T) {
 	t.Parallel()
 
 	for name, scope := range map[string][]string{
@@ -135,7 +135,7 @@ func TestIdentityRefuses(t *testing.T) {
 
 // A token of GBG's is no token of the identity provider's, and the other way
 // round.
-func TestTokensAreGoodWhereTheyBelong(t *testing.T) {
+func TestTokensAreValidOnlyAtTheirServer(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
@@ -150,7 +150,7 @@ func TestTokensAreGoodWhereTheyBelong(t *testing.T) {
 
 // The token of GBG's lives for GBG's time, whatever becomes of the token that
 // was exchanged for it.
-func TestAnExchangedTokenHasALifeOfItsOwn(t *testing.T) {
+func TestExchangedTokenOutlivesIDToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{TokenLifetime: time.Minute, IDPTokenLifetime: 10 * time.Second})
@@ -169,7 +169,7 @@ func TestAnExchangedTokenHasALifeOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestLastExchangeIsWhatWasSent(t *testing.T) {
+func TestLastExchange(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	require.Nil(t, simulator.LastExchange())

@@ -130,7 +130,7 @@ func TestIDPRefuses(t *testing.T) {
 	}
 }
 
-func TestIDPClientsAreNotThoseOfGBG(t *testing.T) {
+func TestIDPClientsAreSeparateFromGBGClients(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	createClient(t, simulator, "same")
@@ -152,7 +152,7 @@ func TestIDPClientsAreNotThoseOfGBG(t *testing.T) {
 	require.ErrorIs(t, err, gbgsim.ErrUnknownClient)
 }
 
-func TestRegenerateIDPEndsTheOldSecretAndNoToken(t *testing.T) {
+func TestRegenerateIDPInvalidatesOldSecretOnly(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createIDPClient(t, simulator, "idp-a")

@@ -77,7 +77,7 @@ func TestRevokeRefuses(t *testing.T) {
 	require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+accessToken).status)
 }
 
-func TestRevokeMeetsFaults(t *testing.T) {
+func TestRevokeFaults(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")

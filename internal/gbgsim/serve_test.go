@@ -26,7 +26,7 @@ func TestListen(t *testing.T) {
 	require.ErrorContains(t, err, listener.Addr().String())
 }
 
-func TestListenRefusesAddressesThatOthersReach(t *testing.T) {
+func TestListenRefusesNonLoopbackAddresses(t *testing.T) {
 	t.Parallel()
 
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[2001:db8::1]:0"} {
@@ -39,7 +39,7 @@ func TestListenRefusesAddressesThatOthersReach(t *testing.T) {
 	}
 }
 
-func TestServeAnswersUntilItsContextEnds(t *testing.T) {
+func TestServeUntilContextEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		held := make(chan struct{})
@@ -97,7 +97,7 @@ func TestServeAnswersUntilItsContextEnds(t *testing.T) {
 	})
 }
 
-func TestServeCutsOffRequestsThatDoNotEnd(t *testing.T) {
+func TestServeClosesConnectionsAfterShutdownTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
@@ -124,7 +124,7 @@ func TestServeCutsOffRequestsThatDoNotEnd(t *testing.T) {
 	})
 }
 
-func TestServeReportsAFailedListener(t *testing.T) {
+func TestServeReturnsListenerError(t *testing.T) {
 	t.Parallel()
 	listener, err := gbgsim.Listen("127.0.0.1:0")
 	require.NoError(t, err)

@@ -107,7 +107,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 	}
 }
 
-func TestTokenEndpointIgnoresTheURLsParameters(t *testing.T) {
+func TestTokenEndpointIgnoresURLParameters(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
@@ -118,7 +118,7 @@ func TestTokenEndpointIgnoresTheURLsParameters(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, do(t, simulator, request).status)
 }
 
-func TestTokenEndpointTakesAnyPrintableClientID(t *testing.T) {
+func TestTokenEndpointAcceptsAnyPrintableClientID(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, `a b+c%3A:&="~`)
@@ -129,7 +129,7 @@ func TestTokenEndpointTakesAnyPrintableClientID(t *testing.T) {
 	require.Equal(t, client.ID, clientID)
 }
 
-func TestBeforeTokenHoldsARequestWhileTheWorldChanges(t *testing.T) {
+func TestBeforeTokenBlocksRequest(t *testing.T) {
 	t.Parallel()
 	arrived, gate := make(chan string), make(chan struct{})
 	simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(_ context.Context, clientID string) {
@@ -155,7 +155,7 @@ func TestBeforeTokenHoldsARequestWhileTheWorldChanges(t *testing.T) {
 	require.Equal(t, gbgsim.RequestCounts{Total: 1, Refused: 1}, simulator.Stats().TokenRequests)
 }
 
-func TestARequestThatEndsWhileItIsHeldGetsNoToken(t *testing.T) {
+func TestCanceledRequestGetsNoToken(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(ctx context.Context, _ string) {
 		<-ctx.Done()

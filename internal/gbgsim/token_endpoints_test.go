@@ -45,7 +45,7 @@ func endpoints(t *testing.T, simulator *gbgsim.Simulator) []endpoint {
 
 // Faults themselves are tested at GBG GO's endpoint. The others meet the same,
 // each its own only, and count them by themselves.
-func TestAFaultHitsItsEndpointOnly(t *testing.T) {
+func TestFaultAppliesToItsEndpointOnly(t *testing.T) {
 	t.Parallel()
 
 	answered := func(status int, body string) func(*testing.T, result, error) {
@@ -116,7 +116,7 @@ func TestAFaultHitsItsEndpointOnly(t *testing.T) {
 	}
 }
 
-func TestAHangAtAnyEndpointEndsWhenItIsCleared(t *testing.T) {
+func TestHangEndsWhenClearedAtEveryEndpoint(t *testing.T) {
 	t.Parallel()
 
 	for index, path := range []string{gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath} {
@@ -138,7 +138,7 @@ func TestAHangAtAnyEndpointEndsWhenItIsCleared(t *testing.T) {
 	}
 }
 
-func TestBeforeTokenIsToldWhoAsksAtEveryEndpoint(t *testing.T) {
+func TestBeforeTokenGetsClientIDAtEveryEndpoint(t *testing.T) {
 	t.Parallel()
 	var asked []string // do waits for the answer
 	simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(_ context.Context, clientID string) {
@@ -158,7 +158,7 @@ func TestBeforeTokenIsToldWhoAsksAtEveryEndpoint(t *testing.T) {
 	require.Equal(t, []string{"idp-a", "client-a", gbgsim.IdentityClientID, "idp-a", "idp b", ""}, asked)
 }
 
-func TestTokenEndpointsTakePostOnly(t *testing.T) {
+func TestTokenEndpointsAcceptOnlyPOST(t *testing.T) {
 	t.Parallel()
 
 	for _, path := range []string{gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath} {

@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-func TestTokenLifetimeCountsForNewTokens(t *testing.T) {
+func TestTokenLifetimeAppliesToNewTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{TokenLifetime: 5 * time.Minute})
@@ -46,7 +46,7 @@ func TestTokenLifetimeIsWholeSeconds(t *testing.T) {
 	require.Equal(t, time.Hour, simulator.TokenLifetime())
 }
 
-func TestTokenClientKnowsEveryTokenEverIssued(t *testing.T) {
+func TestTokenClientOfInvalidToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		simulator := gbgsim.New(gbgsim.Options{})

@@ -18,7 +18,7 @@ import (
 
 const otherIssuer = "https://idp.example"
 
-func TestATrustedIssuersTokensAreExchanged(t *testing.T) {
+func TestTokensOfTrustedIssuerAreExchanged(t *testing.T) {
 	t.Parallel()
 
 	for _, algorithm := range []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.EdDSA} {
@@ -44,7 +44,7 @@ func TestATrustedIssuersTokensAreExchanged(t *testing.T) {
 	}
 }
 
-func TestATrustedIssuersTokensAreVerified(t *testing.T) {
+func TestTokensOfTrustedIssuerAreVerified(t *testing.T) {
 	t.Parallel()
 
 	claims := func(change func(*jwt.Claims)) jwt.Claims {
@@ -169,7 +169,7 @@ func TestATrustedIssuersTokensAreVerified(t *testing.T) {
 	}
 }
 
-func TestATrustedIssuerThatDoesNotAnswer(t *testing.T) {
+func TestTrustedIssuerIsUnreachable(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	other := newIssuer(t)
