@@ -45,7 +45,7 @@ func TestCertificates(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, http.StatusOK, got.status)
 
-			// The connection that is open stays good.
+			// The open connection is not affected.
 			require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: kind, Requests: 2}))
 			_, err = post(t, httpClient, address, form)
 			require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// A client that remembers sessions must be shown the certificate all the same.
+// A client with a session cache must get the certificate on every connection.
 func TestSessionsAreNotResumed(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})

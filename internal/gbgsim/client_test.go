@@ -81,7 +81,7 @@ func TestClientsAreSortedAndWithoutSecrets(t *testing.T) {
 	createClient(t, simulator, "client-a")
 
 	clients := simulator.Clients()
-	clients[0].Roles[0] = "the caller's own copy"
+	clients[0].Roles[0] = "changed by the caller"
 
 	roles := []string{gbgsim.RoleGoAPIAccess}
 	require.Equal(t, []gbgsim.Client{

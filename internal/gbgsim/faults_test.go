@@ -115,7 +115,7 @@ func TestFaultOrder(t *testing.T) {
 		status("", 500, 0),
 	}, simulator.Faults())
 
-	// A request that names no client meets the faults of all.
+	// Faults for all clients apply to requests without a client id.
 	for _, status := range []int{503, 500, 500} {
 		require.Equal(t, status, do(t, simulator, tokenRequest(t, validForm("", "any"))).status)
 	}
@@ -149,8 +149,7 @@ func TestFaultsAffectTokenEndpointOnly(t *testing.T) {
 	require.Equal(t, gbgsim.RequestCounts{Total: 1, Issued: 1}, simulator.Stats().TokenRequests)
 }
 
-// The race detector is what this test is for, and that a fault for so many
-// requests hits so many.
+// Besides checking the count, this test is for the race detector.
 func TestConcurrentRequestsShareAFault(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

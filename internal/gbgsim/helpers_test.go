@@ -21,7 +21,7 @@ type result struct {
 	body   string
 }
 
-// decode reads the body as JSON with exactly the members of value.
+// decode decodes the body as JSON without members unknown to value.
 func (a result) decode(t *testing.T, value any) {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(a.body))
@@ -41,14 +41,14 @@ func do(t *testing.T, handler http.Handler, request *http.Request) result {
 	return result{status: response.StatusCode, header: response.Header, body: string(body)}
 }
 
-// send sends a JSON body, or none if it is empty.
+// send sends a request with a JSON body, or without a body if it is empty.
 func send(t *testing.T, handler http.Handler, method, path, body string) result {
 	t.Helper()
 
 	return do(t, handler, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
 }
 
-// validForm is a token request as GBG documents it.
+// validForm returns a token request as GBG documents it.
 func validForm(clientID, secret string) url.Values {
 	return url.Values{
 		"grant_type":    {"client_credentials"},
@@ -72,7 +72,7 @@ func formRequest(t *testing.T, path string, form url.Values) *http.Request {
 	return request
 }
 
-// exchangeForm is a request to GBG Identity Solution as GBG documents it.
+// exchangeForm returns a request to GBG Identity Solution as GBG documents it.
 func exchangeForm(idToken string) url.Values {
 	return url.Values{
 		"grant_type":    {"id_auth"},
@@ -83,7 +83,7 @@ func exchangeForm(idToken string) url.Values {
 	}
 }
 
-// idpForm is a request to the identity provider.
+// idpForm returns a request to the identity provider.
 func idpForm(client gbgsim.Client) url.Values {
 	return url.Values{
 		"grant_type":    {"client_credentials"},
@@ -104,14 +104,14 @@ type oauthError struct {
 	Description string `json:"error_description"`
 }
 
-// getToken gets a token that must be granted.
+// getToken requests a token and requires success.
 func getToken(t *testing.T, simulator *gbgsim.Simulator, clientID, secret string) tokenResponse {
 	t.Helper()
 
 	return getTokenAt(t, simulator, gbgsim.TokenPath, validForm(clientID, secret))
 }
 
-// getTokenAt gets a token that must be granted.
+// getTokenAt requests a token at an endpoint and requires success.
 func getTokenAt(t *testing.T, simulator *gbgsim.Simulator, path string, form url.Values) tokenResponse {
 	t.Helper()
 	got := do(t, simulator, formRequest(t, path, form))

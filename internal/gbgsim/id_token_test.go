@@ -86,7 +86,7 @@ func TestIDTokenNeedsASubject(t *testing.T) {
 	}
 }
 
-// Each simulator is an IdP of its own.
+// Each simulator has its own IdP.
 func TestIDTokenOfAnotherSimulatorIsRefused(t *testing.T) {
 	t.Parallel()
 	idToken, err := gbgsim.New(gbgsim.Options{}).IDToken("alice")
@@ -96,8 +96,7 @@ func TestIDTokenOfAnotherSimulatorIsRefused(t *testing.T) {
 		"The id_token cannot be verified with the keys that its issuer publishes.")
 }
 
-// requireRefusedIDToken checks that an exchange is refused, and does not show
-// the token.
+// requireRefusedIDToken requires an exchange to fail with a description.
 func requireRefusedIDToken(t *testing.T, simulator *gbgsim.Simulator, idToken, description string) {
 	t.Helper()
 	got := do(t, simulator, formRequest(t, gbgsim.IdentityTokenPath, exchangeForm(idToken)))

@@ -133,8 +133,8 @@ func TestIdentityRefuses(t *testing.T) {
 	}
 }
 
-// A token of GBG's is no token of the identity provider's, and the other way
-// round.
+// The identity provider's tokens are not valid at GBG, and GBG's tokens cannot be
+// exchanged.
 func TestTokensAreValidOnlyAtTheirServer(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
@@ -148,8 +148,7 @@ func TestTokensAreValidOnlyAtTheirServer(t *testing.T) {
 	require.False(t, ok)
 }
 
-// The token of GBG's lives for GBG's time, whatever becomes of the token that
-// was exchanged for it.
+// The GBG token has GBG's lifetime, independent of the token exchanged for it.
 func TestExchangedTokenOutlivesIDToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -174,20 +173,20 @@ func TestLastExchange(t *testing.T) {
 	simulator := gbgsim.New(gbgsim.Options{})
 	require.Nil(t, simulator.LastExchange())
 	do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
-	require.Nil(t, simulator.LastExchange(), "GBG GO's endpoint is another")
+	require.Nil(t, simulator.LastExchange(), "a request to GBG GO is not an exchange")
 
 	form := exchangeForm("not-a-token")
 	form.Set("unexpected", "1")
 	form["scope"] = []string{"a", "b"}
 	do(t, simulator, formRequest(t, gbgsim.IdentityTokenPath, form))
 	require.Equal(t, form, simulator.LastExchange())
-	simulator.LastExchange()["scope"][0] = "the caller's own copy"
+	simulator.LastExchange()["scope"][0] = "changed by the caller"
 	simulator.LastExchange().Del("id_token")
 	require.Equal(t, form, simulator.LastExchange())
 
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Endpoint: gbgsim.EndpointIdentity}))
 	do(t, simulator, formRequest(t, gbgsim.IdentityTokenPath, exchangeForm("another")))
-	require.Equal(t, exchangeForm("another"), simulator.LastExchange(), "also if it meets a fault")
+	require.Equal(t, exchangeForm("another"), simulator.LastExchange(), "also with a fault")
 
 	request := formRequest(t, gbgsim.IdentityTokenPath, form)
 	request.Header.Set("Content-Type", "application/json")

@@ -56,8 +56,8 @@ func startInMemory(t *testing.T, simulator *gbgsim.Simulator) (address string, h
 	return "http://" + host, httpClient
 }
 
-// newHTTPClient returns a client with connections of its own that trusts the
-// simulator's authority and follows no redirect.
+// newHTTPClient returns a client that trusts the simulator's authority, follows no
+// redirects and shares no connections.
 func newHTTPClient(t *testing.T, simulator *gbgsim.Simulator) *http.Client {
 	t.Helper()
 	httpClient := &http.Client{
@@ -79,14 +79,15 @@ func roots(t *testing.T, simulator *gbgsim.Simulator) *x509.CertPool {
 	return pool
 }
 
-// post asks for a token. The error is of the request or of reading the answer.
+// post requests a token. The error is that of the request or of reading the
+// response.
 func post(t *testing.T, httpClient *http.Client, address string, form url.Values) (result, error) {
 	t.Helper()
 
 	return postTo(t, httpClient, address+gbgsim.TokenPath, form)
 }
 
-// postTo is post for any of the token endpoints.
+// postTo is post for any endpoint.
 func postTo(t *testing.T, httpClient *http.Client, endpoint string, form url.Values) (result, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(form.Encode()))

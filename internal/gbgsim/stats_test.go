@@ -87,7 +87,7 @@ func TestStatsAreACopy(t *testing.T) {
 	}
 }
 
-// The race detector is what this test is for.
+// This test is for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	const callers = 8

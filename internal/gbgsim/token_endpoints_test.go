@@ -13,12 +13,12 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// endpoint is a token endpoint with requests to it.
+// endpoint is a token endpoint with a valid request.
 type endpoint struct {
 	name     gbgsim.Endpoint
 	path     string
 	clientID string
-	form     url.Values // of a request that is granted
+	form     url.Values // of a valid request
 	counts   func(gbgsim.Stats) gbgsim.EndpointCounts
 }
 
@@ -43,8 +43,8 @@ func endpoints(t *testing.T, simulator *gbgsim.Simulator) []endpoint {
 	}
 }
 
-// Faults themselves are tested at GBG GO's endpoint. The others meet the same,
-// each its own only, and count them by themselves.
+// TestFaultResponses tests the faults in detail. This test checks that they apply at
+// every endpoint, and only there, and that each endpoint has its own counts.
 func TestFaultAppliesToItsEndpointOnly(t *testing.T) {
 	t.Parallel()
 
@@ -140,9 +140,9 @@ func TestHangEndsWhenClearedAtEveryEndpoint(t *testing.T) {
 
 func TestBeforeTokenGetsClientIDAtEveryEndpoint(t *testing.T) {
 	t.Parallel()
-	var asked []string // do waits for the answer
+	var clientIDs []string // needs no lock: do waits for the response
 	simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(_ context.Context, clientID string) {
-		asked = append(asked, clientID)
+		clientIDs = append(clientIDs, clientID)
 	}})
 	for _, endpoint := range endpoints(t, simulator) {
 		do(t, simulator, formRequest(t, endpoint.path, endpoint.form))
@@ -150,12 +150,12 @@ func TestBeforeTokenGetsClientIDAtEveryEndpoint(t *testing.T) {
 	withBasic := formRequest(t, gbgsim.IDPTokenPath, url.Values{"grant_type": {"client_credentials"}})
 	withBasic.SetBasicAuth("idp%20b", "any")
 	do(t, simulator, withBasic)
-	// Nobody is named in a header where nobody reads it.
+	// This endpoint does not read the Basic header.
 	withBasic = formRequest(t, gbgsim.IdentityTokenPath, url.Values{"grant_type": {"id_auth"}})
 	withBasic.SetBasicAuth(gbgsim.IdentityClientID, "any")
 	do(t, simulator, withBasic)
 
-	require.Equal(t, []string{"idp-a", "client-a", gbgsim.IdentityClientID, "idp-a", "idp b", ""}, asked)
+	require.Equal(t, []string{"idp-a", "client-a", gbgsim.IdentityClientID, "idp-a", "idp b", ""}, clientIDs)
 }
 
 func TestTokenEndpointsAcceptOnlyPOST(t *testing.T) {

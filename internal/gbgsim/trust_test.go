@@ -212,7 +212,7 @@ func TestPortalTrust(t *testing.T) {
 	getTokenAt(t, simulator, gbgsim.IdentityTokenPath, exchangeForm(idToken))
 }
 
-// The race detector is what this test is for.
+// This test is for the race detector.
 func TestConcurrentTrust(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})

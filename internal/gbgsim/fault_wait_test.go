@@ -21,8 +21,8 @@ func TestDelayPrecedesOtherEffects(t *testing.T) {
 		fault  gbgsim.Fault
 		status int
 	}{
-		"the right answer": {gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: 1500 * time.Millisecond}, http.StatusOK},
-		"another fault":    {gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, Delay: 1500 * time.Millisecond}, 503},
+		"the usual response": {gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: 1500 * time.Millisecond}, http.StatusOK},
+		"another fault":      {gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, Delay: 1500 * time.Millisecond}, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -41,7 +41,7 @@ func TestDelayPrecedesOtherEffects(t *testing.T) {
 	}
 }
 
-// What is decided is decided after the wait.
+// The request is processed after the wait.
 func TestWaitHoldsNoLock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -64,10 +64,10 @@ func TestClearFaultsReleasesWaitingRequests(t *testing.T) {
 	t.Parallel()
 
 	for name, fault := range map[string]gbgsim.Fault{
-		"hang":                {Kind: gbgsim.FaultHang},
-		"hang that is used":   {Kind: gbgsim.FaultHang, Requests: 1},
-		"delay":               {Kind: gbgsim.FaultDelay, Delay: 24 * time.Hour},
-		"delay and then more": {Kind: gbgsim.FaultStatus, Status: 500, Delay: 24 * time.Hour},
+		"hang":                       {Kind: gbgsim.FaultHang},
+		"hang for one request":       {Kind: gbgsim.FaultHang, Requests: 1},
+		"delay":                      {Kind: gbgsim.FaultDelay, Delay: 24 * time.Hour},
+		"delay before another fault": {Kind: gbgsim.FaultStatus, Status: 500, Delay: 24 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -77,7 +77,7 @@ func TestClearFaultsReleasesWaitingRequests(t *testing.T) {
 				require.NoError(t, simulator.SetFault(fault))
 				begun := time.Now()
 				answered := startRequest(t, t.Context(), simulator, client)
-				time.Sleep(time.Hour) // not a real one
+				time.Sleep(time.Hour) // fake time
 
 				require.Empty(t, answered)
 				require.Equal(t, faultedOnly, simulator.Stats().TokenRequests)
@@ -92,8 +92,8 @@ func TestClearFaultsReleasesWaitingRequests(t *testing.T) {
 	}
 }
 
-// A later fault is none of the requests that wait for an earlier one, and
-// clearing the earlier one does not touch later ones.
+// A request waits for the fault it started with: faults set later do not affect
+// it, and clearing earlier faults does not end it.
 func TestFaultsAfterClearFaults(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -117,9 +117,9 @@ func TestWaitEndsWithRequest(t *testing.T) {
 	t.Parallel()
 
 	for name, fault := range map[string]gbgsim.Fault{
-		"hang":                {Kind: gbgsim.FaultHang},
-		"delay":               {Kind: gbgsim.FaultDelay, Delay: time.Hour},
-		"delay and then more": {Kind: gbgsim.FaultClose, Delay: time.Hour},
+		"hang":                       {Kind: gbgsim.FaultHang},
+		"delay":                      {Kind: gbgsim.FaultDelay, Delay: time.Hour},
+		"delay before another fault": {Kind: gbgsim.FaultClose, Delay: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -141,8 +141,8 @@ func TestWaitEndsWithRequest(t *testing.T) {
 	}
 }
 
-// The server only notices a client that leaves when it has read the body, which
-// the token endpoint does not do if it is not a form.
+// The server detects a disconnected client only after reading the body, which the
+// token endpoint does not do by itself if the body is not a form.
 func TestHangEndsWhenClientCancels(t *testing.T) {
 	t.Parallel()
 
@@ -178,7 +178,7 @@ func TestHangEndsWhenClientCancels(t *testing.T) {
 	}
 }
 
-// The server's timeouts would end a request that waits for longer.
+// The delay is longer than the timeouts of Serve.
 func TestWaitIgnoresServerTimeouts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// How a request may be counted that meets a fault.
+// The possible counts of a request with a fault.
 var (
 	faultedOnly    = gbgsim.RequestCounts{Total: 1, Faulted: 1}
 	faultedIssued  = gbgsim.RequestCounts{Total: 1, Faulted: 1, Issued: 1}
@@ -51,8 +51,8 @@ func TestFaultResponses(t *testing.T) {
 			require.ErrorIs(t, err, want)
 		}
 	}
-	// token checks the members of an answer with a token, expires_in and scope
-	// as JSON; empty is absent.
+	// token checks a response with a token. expiresIn and scope are JSON; empty
+	// means absent.
 	token := func(expiresIn, scope string) check {
 		return func(t *testing.T, got result, err error) {
 			t.Helper()
@@ -82,7 +82,7 @@ func TestFaultResponses(t *testing.T) {
 
 	tests := map[string]struct {
 		fault gbgsim.Fault
-		// secret is sent instead of the right one.
+		// secret replaces the valid secret, unless empty.
 		secret string
 		counts gbgsim.RequestCounts
 		check  check
@@ -109,13 +109,13 @@ func TestFaultResponses(t *testing.T) {
 			counts: faultedOnly,
 			check:  header("X-Request-ID", "", status(400, asJSON, `{"error":"invalid_scope"}`)),
 		},
-		"GBG's own error form": {
+		"GBG's error format": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, GBGError: gbgError, RequestID: "r-2"},
 			counts: faultedOnly,
 			check: header("X-Request-ID", "r-2", status(503, asJSON, `{"errors":[{"code":"5001","name":"DOWN",`+
 				`"location":"Service","problem":"It is down.","action":"Wait."}]}`)),
 		},
-		"GBG's own error form with a request id of its own": {
+		"GBG's error format with a generated request id": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, GBGError: gbgError},
 			counts: faultedOnly,
 			check: func(t *testing.T, got result, err error) {
@@ -134,7 +134,7 @@ func TestFaultResponses(t *testing.T) {
 			counts: faultedOnly,
 			check:  status(200, "", ""),
 		},
-		"a body that nobody foresaw": {
+		"JSON body": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultBody, Status: 400, Body: `{"error":5}`, ContentType: asJSON},
 			counts: faultedOnly,
 			check:  status(400, asJSON, `{"error":5}`),
@@ -162,9 +162,9 @@ func TestFaultResponses(t *testing.T) {
 		"closed":                   {fault: gbgsim.Fault{Kind: gbgsim.FaultClose}, counts: faultedOnly, check: failure(io.EOF)},
 		"reset":                    {fault: gbgsim.Fault{Kind: gbgsim.FaultReset}, counts: faultedOnly, check: failure(syscall.ECONNRESET)},
 		"truncated":                {fault: gbgsim.Fault{Kind: gbgsim.FaultTruncate}, counts: faultedIssued, check: failure(io.ErrUnexpectedEOF)},
-		"a truncated refusal":      {fault: gbgsim.Fault{Kind: gbgsim.FaultTruncate}, secret: "wrong", counts: faultedRefused, check: failure(io.ErrUnexpectedEOF)},
+		"truncated error response": {fault: gbgsim.Fault{Kind: gbgsim.FaultTruncate}, secret: "wrong", counts: faultedRefused, check: failure(io.ErrUnexpectedEOF)},
 		"oversize":                 {fault: gbgsim.Fault{Kind: gbgsim.FaultOversize}, counts: faultedIssued, check: size(1<<20 + 1)},
-		"as large as may be":       {fault: gbgsim.Fault{Kind: gbgsim.FaultOversize, Size: 1 << 20}, counts: faultedIssued, check: size(1 << 20)},
+		"largest accepted size":    {fault: gbgsim.Fault{Kind: gbgsim.FaultOversize, Size: 1 << 20}, counts: faultedIssued, check: size(1 << 20)},
 		"expires_in is missing":    {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn}, counts: faultedIssued, check: token("", "")},
 		"expires_in is null":       {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "null"}, counts: faultedIssued, check: token("null", "")},
 		"expires_in is zero":       {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "0"}, counts: faultedIssued, check: token("0", "")},
@@ -174,7 +174,7 @@ func TestFaultResponses(t *testing.T) {
 		"expires_in is absurd":     {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "1e400"}, counts: faultedIssued, check: token("1e400", "")},
 		"expires_in is any number": {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "42"}, counts: faultedIssued, check: token("42", "")},
 		"scope":                    {fault: gbgsim.Fault{Kind: gbgsim.FaultScope, Scope: "gbg.less"}, counts: faultedIssued, check: token("3600", `"gbg.less"`)},
-		"a refusal with a fault for tokens": {
+		"error response with a fault for tokens": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultExpiresIn},
 			secret: "wrong",
 			counts: faultedRefused,
@@ -235,8 +235,7 @@ func TestRetryAfterDateIsRelativeToResponse(t *testing.T) {
 	}
 }
 
-// What GBG said is not what it did: the token that was announced with another
-// lifetime lives as long as every token.
+// The fault changes only expires_in: the token expires at the usual time.
 func TestExpiresInFaultKeepsLifetime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -252,7 +251,7 @@ func TestExpiresInFaultKeepsLifetime(t *testing.T) {
 	})
 }
 
-// A writer without a connection behind it can only be aborted.
+// A ResponseWriter without a connection can only be aborted.
 func TestResetWithoutConnection(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
