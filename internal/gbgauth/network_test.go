@@ -89,7 +89,7 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 				}
 				require.Equal(t, want, protocol.Load())
 
-				e.network.Silence()
+				e.network.DropTraffic()
 				failed := asError(t, e.fetch(t, patience))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.Equal(t, "no answer in the time allowed", failed.Description)
@@ -130,7 +130,7 @@ func TestSilentConnectionAndImpatientCallers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEndpoint(t, http2, good)
 				require.NoError(t, e.fetch(t, patience))
-				e.network.Silence()
+				e.network.DropTraffic()
 				ctx, leave := context.WithCancel(t.Context())
 				time.AfterFunc(time.Second, leave)
 				_, err := ask("https://"+gbgAddress+tokenPath).Fetch(ctx, e.client)
@@ -251,7 +251,7 @@ func TestSilentConnectionThroughAProxy(t *testing.T) {
 				e := newEndpoint(t, http2, good)
 				listenAsProxy(t, e.network, nil)
 				require.NoError(t, e.fetch(t, patience))
-				e.network.Silence()
+				e.network.DropTraffic()
 				failed := asError(t, e.fetch(t, patience))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.Equal(t, "no answer in the time allowed (through the proxy "+proxyAddress+")", failed.Description)

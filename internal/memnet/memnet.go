@@ -68,9 +68,9 @@ func (n *Network) Dials(address string) int {
 	return n.dials[address]
 }
 
-// Silence makes all connections that exist go silent: what is sent on them is lost, in
+// DropTraffic makes all connections that exist go silent: what is sent on them is lost, in
 // both directions, and nobody is told. New ones work.
-func (n *Network) Silence() {
+func (n *Network) DropTraffic() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
