@@ -382,7 +382,7 @@ func TestLostConnectionsAreLeft(t *testing.T) {
 				require.NoError(t, e.fetch(t, patience))
 				require.Equal(t, opened, e.network.Dials(gbgAddress), "the connections are used again")
 
-				e.network.Lose()
+				e.network.ResetOnWrite()
 				failed := asError(t, e.fetch(t, patience))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.NotErrorIs(t, failed, context.DeadlineExceeded)

@@ -78,9 +78,9 @@ func (n *Network) DropTraffic() {
 	}
 }
 
-// Lose makes the other side forget all connections that exist: each is reset when
+// ResetOnWrite makes the other side forget all connections that exist: each is reset when
 // something is sent on it, and nothing is heard of it before.
-func (n *Network) Lose() {
+func (n *Network) ResetOnWrite() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
