@@ -416,7 +416,7 @@ func TestRetiredConnectionIsClosed(t *testing.T) {
 				close(answer)
 				require.NoError(t, <-first)
 				synctest.Wait()
-				require.Zero(t, e.network.Open())
+				require.Zero(t, e.network.OpenConns())
 			})
 		})
 	}

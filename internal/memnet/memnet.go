@@ -88,8 +88,8 @@ func (n *Network) ResetOnWrite() {
 	}
 }
 
-// Open returns how many connections have not been closed by the side that dialled.
-func (n *Network) Open() (open int) {
+// OpenConns returns how many connections have not been closed by the side that dialled.
+func (n *Network) OpenConns() (open int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
