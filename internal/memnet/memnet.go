@@ -74,7 +74,7 @@ func (n *Network) DropTraffic() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
-		c.silent.Store(true)
+		c.dropped.Store(true)
 	}
 }
 
@@ -84,7 +84,7 @@ func (n *Network) ResetOnWrite() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
-		c.lost.Store(true)
+		c.resetOnWrite.Store(true)
 	}
 }
 
@@ -134,24 +134,24 @@ func (a address) String() string { return string(a) }
 type conn struct {
 	net.Conn
 
-	silent, lost, closed atomic.Bool
+	dropped, resetOnWrite, closed atomic.Bool
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
-		if err != nil || !c.silent.Load() {
+		if err != nil || !c.dropped.Load() {
 			return n, err
 		}
 	}
 }
 
 func (c *conn) Write(p []byte) (int, error) {
-	if c.lost.Load() {
+	if c.resetOnWrite.Load() {
 		// As TCP does it: what was sent is taken, and the answer is a reset.
 		return len(p), c.Conn.Close()
 	}
-	if c.silent.Load() {
+	if c.dropped.Load() {
 		return len(p), nil
 	}
 	return c.Conn.Write(p)
