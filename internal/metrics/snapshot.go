@@ -50,7 +50,7 @@ func (s snapshot) Collect(metrics chan<- prometheus.Metric) {
 			lost++
 			continue
 		}
-		series{metrics, c.Connection}.of(c)
+		series{metrics, c.Connection}.collect(c)
 	}
 	metrics <- prometheus.MustNewConstMetric(unreadable, prometheus.GaugeValue, float64(lost))
 }
@@ -61,7 +61,7 @@ type series struct {
 	connection string
 }
 
-func (s series) of(c backend.Status) {
+func (s series) collect(c backend.Status) {
 	s.gauge(failures, float64(c.ConsecutiveErrors))
 	if c.Active.ID == "" {
 		return // callers bring the tokens to exchange: there are no reads and no clients
