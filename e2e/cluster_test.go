@@ -65,7 +65,7 @@ func newClusterWith(t *testing.T, pluginDir string) *cluster {
 // settle waits for a leader that all agree on.
 func (c *cluster) settle(away ...*vaultserver.Server) (leader *vaultserver.Server) {
 	c.t.Helper()
-	leader, err := c.Settle(c.t.Context(), away...)
+	leader, err := c.WaitForLeader(c.t.Context(), away...)
 	require.NoError(c.t, err)
 	return leader
 }

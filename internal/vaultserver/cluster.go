@@ -98,9 +98,9 @@ func (c *Cluster) Stop() error {
 	return failed
 }
 
-// Settle waits until all nodes, those apart that are known to be away, know the
+// WaitForLeader waits until all nodes, those apart that are known to be away, know the
 // same leader and it serves; and gives it.
-func (c *Cluster) Settle(ctx context.Context, away ...*Server) (leader *Server, err error) {
+func (c *Cluster) WaitForLeader(ctx context.Context, away ...*Server) (leader *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
