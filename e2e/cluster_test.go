@@ -219,7 +219,7 @@ func TestClusterUnderDisturbances(t *testing.T) {
 		// A write that is under way there would wait with it, and hold up its writer.
 		l.between(func() {
 			l.avoid(follower)
-			require.NoError(t, follower.Freeze())
+			require.NoError(t, follower.Pause())
 		})
 		t.Cleanup(func() { _ = follower.Thaw() })
 		l.check(follower)
@@ -233,7 +233,7 @@ func TestClusterUnderDisturbances(t *testing.T) {
 		c.disturb("the leader is cut off and comes back with another in its place", func() {
 			leader := c.settle()
 			l.between(func() { l.avoid(leader) })
-			require.NoError(t, leader.Freeze())
+			require.NoError(t, leader.Pause())
 			t.Cleanup(func() { _ = leader.Thaw() })
 			c.settle(leader)
 			l.check(leader)

@@ -156,9 +156,9 @@ func (s *Server) Kill() error {
 	return nil
 }
 
-// Freeze stops the server's and its plugins' execution until Thaw: to others it
+// Pause stops the server's and its plugins' execution until Thaw: to others it
 // looks like a machine that has gone from the network.
-func (s *Server) Freeze() error { return s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() error { return s.signal(syscall.SIGSTOP) }
 
 // Thaw ends what Freeze began.
 func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }
