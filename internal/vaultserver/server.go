@@ -160,8 +160,8 @@ func (s *Server) Kill() error {
 // looks like a machine that has gone from the network.
 func (s *Server) Pause() error { return s.signal(syscall.SIGSTOP) }
 
-// Thaw ends what Freeze began.
-func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }
+// Resume ends what Freeze began.
+func (s *Server) Resume() error { return s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) error {
 	if s.process == nil {
