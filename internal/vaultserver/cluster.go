@@ -39,7 +39,7 @@ func (c *Cluster) start(ctx context.Context, o Options, nodes int) error {
 		if err != nil {
 			return err
 		}
-		s.mayStandBy = true
+		s.inCluster = true
 		if err := s.start(ctx); err != nil {
 			return err
 		}

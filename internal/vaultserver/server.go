@@ -50,9 +50,9 @@ type Server struct {
 	clusterPort int
 	// node is the node's id in its cluster.
 	node string
-	// mayStandBy says that the server is one of several, any of which may be the
+	// inCluster says that the server is one of several, any of which may be the
 	// active one.
-	mayStandBy bool
+	inCluster bool
 	token      string
 	keys       []string
 	process    *exec.Cmd
@@ -139,7 +139,7 @@ func (s *Server) StartAgain(ctx context.Context) error {
 	if err := s.unseal(ctx); err != nil {
 		return err
 	}
-	if s.mayStandBy {
+	if s.inCluster {
 		return s.waitUnsealed(ctx)
 	}
 	return s.waitActive(ctx)
