@@ -45,7 +45,7 @@ func (c *Cluster) start(ctx context.Context, o Options, nodes int) error {
 		}
 		c.Nodes = append(c.Nodes, s)
 		if i == 0 {
-			err = c.found(ctx, s)
+			err = c.bootstrap(ctx, s)
 		} else {
 			err = c.join(ctx, s)
 		}
@@ -56,8 +56,8 @@ func (c *Cluster) start(ctx context.Context, o Options, nodes int) error {
 	return c.waitVoters(ctx)
 }
 
-// found makes the first node a cluster of its own.
-func (c *Cluster) found(ctx context.Context, s *Server) error {
+// bootstrap makes the first node a cluster of its own.
+func (c *Cluster) bootstrap(ctx context.Context, s *Server) error {
 	if err := s.initialise(ctx); err != nil {
 		return err
 	}
