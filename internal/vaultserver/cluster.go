@@ -58,7 +58,7 @@ func (c *Cluster) start(ctx context.Context, o Options, nodes int) error {
 
 // bootstrap makes the first node a cluster of its own.
 func (c *Cluster) bootstrap(ctx context.Context, s *Server) error {
-	if err := s.initialise(ctx); err != nil {
+	if err := s.initialize(ctx); err != nil {
 		return err
 	}
 	if err := s.waitActive(ctx); err != nil {

@@ -69,7 +69,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	if o.DataDir != "" {
-		if err := s.initialise(ctx); err != nil {
+		if err := s.initialize(ctx); err != nil {
 			return nil, errors.Join(err, s.Stop())
 		}
 	}
@@ -249,7 +249,7 @@ disable_mlock    = true
 	return path, os.WriteFile(path, []byte(config), 0o600)
 }
 
-func (s *Server) initialise(ctx context.Context) error {
+func (s *Server) initialize(ctx context.Context) error {
 	client, err := s.Client("")
 	if err != nil {
 		return err
