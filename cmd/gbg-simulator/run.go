@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := announce(stdout, listeners, created); err != nil {
+	if err := printStartup(stdout, listeners, created); err != nil {
 		listeners.close()
 
 		return err
@@ -96,7 +96,7 @@ func createClients(simulator *gbgsim.Simulator, settings config) ([]credentials,
 	return created, nil
 }
 
-func announce(stdout io.Writer, listeners listeners, clients []credentials) error {
+func printStartup(stdout io.Writer, listeners listeners, clients []credentials) error {
 	for _, url := range listeners.urls() {
 		if _, err := fmt.Fprintf(stdout, "listening on %s\n", url); err != nil {
 			return fmt.Errorf("writing where it listens: %w", err)
