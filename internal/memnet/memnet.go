@@ -1,5 +1,5 @@
-// Package memnet is a network in memory, for tests in a testing/synctest bubble, where
-// nothing may wait for a real network.
+// Package memnet is an in-memory network for tests in a testing/synctest bubble, where
+// time stands still while a goroutine waits for a real network.
 package memnet
 
 import (
@@ -10,7 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// Network connects by names. The zero value has none. It is safe for concurrent use.
+// Network connects clients to listeners by address. The zero value has no listeners.
+// It is safe for concurrent use.
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
@@ -18,8 +19,8 @@ type Network struct {
 	dials     map[string]int
 }
 
-// Listen returns a listener for an address, "host:port", in place of the one that may
-// have been there.
+// Listen returns a listener for an address of the form "host:port". It replaces the
+// previous listener for that address, if any.
 func (n *Network) Listen(address string) net.Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -32,10 +33,11 @@ func (n *Network) Listen(address string) net.Listener {
 	return l
 }
 
-// errRefused is the outcome of connecting to an address without a listener.
+// errRefused is the error of connecting to an address without a listener.
 var errRefused = errors.New("connection refused")
 
-// DialContext connects to an address that somebody listens on.
+// DialContext connects to the listener for an address. It returns an error if there is
+// none.
 func (n *Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	n.mu.Lock()
 	l := n.listeners[address]
@@ -46,30 +48,30 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errRefused}
 	}
-	inner, theirs := net.Pipe()
+	clientConn, serverConn := net.Pipe()
 	select {
-	case l.accept <- theirs:
+	case l.accept <- serverConn:
 	case <-l.closed:
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errRefused}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	c := &conn{Conn: inner}
+	c := &conn{Conn: clientConn}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.conns = append(n.conns, c)
 	return c, nil
 }
 
-// Dials returns how many connections to an address were asked for.
+// Dials returns the number of attempts to connect to an address with a listener.
 func (n *Network) Dials(address string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.dials[address]
 }
 
-// DropTraffic makes all connections that exist go silent: what is sent on them is lost, in
-// both directions, and nobody is told. New ones work.
+// DropTraffic discards everything sent on the current connections, in both directions
+// and without an error. New connections work.
 func (n *Network) DropTraffic() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -78,8 +80,9 @@ func (n *Network) DropTraffic() {
 	}
 }
 
-// ResetOnWrite makes the other side forget all connections that exist: each is reset when
-// something is sent on it, and nothing is heard of it before.
+// ResetOnWrite makes every current connection fail at the next write of its client,
+// like a TCP connection that the server has lost: the write succeeds and the
+// connection is then reset.
 func (n *Network) ResetOnWrite() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -88,7 +91,7 @@ func (n *Network) ResetOnWrite() {
 	}
 }
 
-// OpenConns returns how many connections have not been closed by the side that dialled.
+// OpenConns returns the number of connections that their clients have not closed.
 func (n *Network) OpenConns() (open int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -124,13 +127,13 @@ func (l *listener) Close() error {
 
 func (l *listener) Addr() net.Addr { return address(l.address) }
 
-// address is a net.Addr.
+// address is the net.Addr of a listener.
 type address string
 
 func (address) Network() string  { return "memnet" }
 func (a address) String() string { return string(a) }
 
-// conn is the client's side of a connection.
+// conn is the client side of a connection.
 type conn struct {
 	net.Conn
 
@@ -148,7 +151,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 func (c *conn) Write(p []byte) (int, error) {
 	if c.resetOnWrite.Load() {
-		// As TCP does it: what was sent is taken, and the answer is a reset.
+		// As with TCP, the write succeeds; the reset is seen by the next read.
 		return len(p), c.Conn.Close()
 	}
 	if c.dropped.Load() {
