@@ -39,8 +39,7 @@ type token struct {
 	revoked bool
 }
 
-// Reasons why a token is invalid. Each completes a sentence such as "The token
-// has expired."
+// Reasons why a token is invalid, worded to follow "The token".
 var (
 	errUnknownToken  = errors.New("was not issued here")
 	errExpiredToken  = errors.New("has expired")

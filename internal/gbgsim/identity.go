@@ -63,7 +63,7 @@ func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (an
 }
 
 // idTokenSubject returns the subject of an access token of the IdP or of a JWT of a
-// trusted issuer. Errors complete a sentence such as "The id_token has expired."
+// trusted issuer. Errors are worded to follow "The id_token".
 func (s *Simulator) idTokenSubject(ctx context.Context, idToken string) (string, error) {
 	accepted, err := s.idp.check(idToken)
 	if errors.Is(err, errUnknownToken) {

@@ -108,9 +108,11 @@ func TestServeClosesConnectionsAfterShutdownTimeout(t *testing.T) {
 		served := make(chan error, 1)
 		go func() { served <- simulator.Serve(ctx, listener) }()
 		httpClient := &http.Client{Transport: &http.Transport{DialContext: network.DialContext}}
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://gbg.test:80"+gbgsim.TokenPath, nil)
+		require.NoError(t, err)
 		failed := make(chan error, 1)
 		go func() {
-			_, err := post(t, httpClient, "http://gbg.test:80", validForm("client-a", "any"))
+			_, err := httpClient.Do(request)
 			failed <- err
 		}()
 		synctest.Wait()

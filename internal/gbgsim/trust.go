@@ -19,8 +19,7 @@ import (
 // keysTimeout is the timeout of a request for the keys of an issuer.
 const keysTimeout = 5 * time.Second
 
-// Reasons why a JWT is invalid. Each completes a sentence such as "The id_token has
-// no subject."
+// Reasons why a JWT is invalid, worded to follow "The id_token".
 var (
 	errUntrustedIssuer = errors.New("is of an issuer that is not trusted here")
 	errUnverified      = errors.New("cannot be verified with the keys that its issuer publishes")
