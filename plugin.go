@@ -10,10 +10,10 @@ import (
 	"context"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-	"github.com/jonboulle/clockwork"
 
 	"vault-plugin-secrets-gbg/backend"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -28,8 +28,9 @@ type Options struct {
 	// Version is what Vault shows as the plugin's running version: "v" and a
 	// semantic version. Empty shows none.
 	Version string
-	// Clock; nil is the real one.
-	Clock clockwork.Clock
+	// Now returns the current time; nil means time.Now. It is for tests of a wall
+	// clock that is set: timers go by package time whatever it returns.
+	Now func() time.Time
 	// Random gives numbers in [0, 1) from many goroutines at once; nil is
 	// math/rand/v2's.
 	Random func() float64
@@ -52,7 +53,7 @@ func NewFactory(o Options) logical.Factory {
 		engine := backend.New(backend.Options{
 			Storage:     config.StorageView,
 			Logger:      config.Logger,
-			Clock:       o.Clock,
+			Now:         o.Now,
 			Random:      o.Random,
 			Observer:    heard,
 			UserAgent:   userAgent(o.Version),

@@ -94,10 +94,10 @@ func (e *Engine) recordFailure(name string, st *state, err error) error {
 	ok := e.update(name, st.revision, func(was *state) *state {
 		next := *was
 		if was.conn.Settings.Lease && was.backoff != nil && was.backoff != st.backoff {
-			failing = was.backoff.failing(e.clock.Now())
+			failing = was.backoff.failing(e.now())
 			return was
 		}
-		next.backoff = was.backoff.next(err, e.clock.Now(), e.delay)
+		next.backoff = was.backoff.next(err, e.now(), e.delay)
 		e.reportFailure(name, was.conn, was.backoff, next.backoff)
 		failing = next.backoff.failing(next.backoff.last)
 		if next.token != nil {
@@ -121,10 +121,10 @@ func (e *Engine) recordExchangeFailure(name string, st *state, err error) error 
 	ok := e.update(name, st.revision, func(was *state) *state {
 		next := *was
 		if was.exchangeBackoff == st.exchangeBackoff || was.exchangeBackoff == nil {
-			next.exchangeBackoff = was.exchangeBackoff.next(err, e.clock.Now(), e.delay)
+			next.exchangeBackoff = was.exchangeBackoff.next(err, e.now(), e.delay)
 			e.reportFailure(name, was.conn, was.exchangeBackoff, next.exchangeBackoff)
 		}
-		failing = next.exchangeBackoff.failing(e.clock.Now())
+		failing = next.exchangeBackoff.failing(e.now())
 		return &next
 	})
 	if !ok {
@@ -145,7 +145,7 @@ func later(a, b time.Time) time.Time {
 func (e *Engine) endPause(name string, st *state) {
 	e.update(name, st.revision, func(was *state) *state {
 		next := *was
-		now := e.clock.Now()
+		now := e.now()
 		next.backoff, next.exchangeBackoff = was.backoff.withoutPause(now), was.exchangeBackoff.withoutPause(now)
 		if next.token != nil && next.backoff != was.backoff {
 			e.scheduleRefresh(name, &next, later(now, next.token.refreshStart()))

@@ -47,7 +47,7 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 	case !errors.Is(err, ErrNotConfigured):
 		return nil, err
 	}
-	next, err := old.change(change, e.clock.Now())
+	next, err := old.change(change, e.now())
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 		if err := checkMinTTL(minTTL, st.knownLifetime()); err != nil {
 			return Credential{}, err
 		}
-		now := e.clock.Now()
+		now := e.now()
 		if left := st.token.left(now); left > 0 && left >= minTTL {
 			st.counters.countRead(from)
 			return e.serve(name, st, now), nil
@@ -83,7 +83,7 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 
 // serveFresh returns the answer to a reader who has waited for the current token.
 func (e *Engine) serveFresh(name string, st *state, minTTL time.Duration) (Credential, error) {
-	now := e.clock.Now()
+	now := e.now()
 	if err := checkMinTTL(minTTL, st.token.lifetime()); err != nil {
 		return Credential{}, err
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/helper/locksutil"
 	"github.com/hashicorp/vault/sdk/logical"
-	"github.com/jonboulle/clockwork"
 	"golang.org/x/sync/singleflight"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -23,8 +22,9 @@ type Options struct {
 	Storage logical.Storage
 	// Logger; nil discards.
 	Logger hclog.Logger
-	// Clock; nil is the real one.
-	Clock clockwork.Clock
+	// Now returns the current time; nil means time.Now. It is for tests of a wall
+	// clock that is set: timers go by package time whatever it returns.
+	Now func() time.Time
 	// Random gives numbers in [0, 1), from many goroutines at once; nil is
 	// math/rand/v2's.
 	Random func() float64
@@ -44,7 +44,7 @@ type Options struct {
 type Engine struct {
 	storage logical.Storage
 	logger  hclog.Logger
-	clock   clockwork.Clock
+	now     func() time.Time
 	random  func() float64
 	// observer is not nil.
 	observer Observer
@@ -85,7 +85,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		storage:     o.Storage,
 		logger:      o.Logger,
-		clock:       o.Clock,
+		now:         o.Now,
 		random:      o.Random,
 		observer:    o.Observer,
 		maxLeaseTTL: o.MaxLeaseTTL,
@@ -95,8 +95,8 @@ func New(o Options) *Engine {
 	if e.logger == nil {
 		e.logger = hclog.NewNullLogger()
 	}
-	if e.clock == nil {
-		e.clock = clockwork.NewRealClock()
+	if e.now == nil {
+		e.now = time.Now
 	}
 	if e.random == nil {
 		e.random = rand.Float64 //nolint:forbidigo // what is injected by default

@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/logical"
-	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/require"
 )
 
@@ -41,7 +40,7 @@ func newFuzzedEngine(tb testing.TB) *fuzzedEngine {
 	e := &fuzzedEngine{}
 	engine := New(Options{
 		Storage: &logical.InmemStorage{},
-		Clock:   clockwork.NewFakeClockAt(time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC)),
+		Now:     func() time.Time { return time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC) },
 		Logger:  hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &e.log}),
 	})
 	tb.Cleanup(engine.Close)

@@ -26,7 +26,7 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 	if idToken, err = cleanIDToken(idToken); err != nil {
 		return Credential{}, err
 	}
-	if now := e.clock.Now(); st.exchangeBackoff.blocked(now) {
+	if now := e.now(); st.exchangeBackoff.blocked(now) {
 		return Credential{}, st.exchangeBackoff.failing(now)
 	}
 	limit, end := e.limit(ctx, st.conn)
@@ -42,7 +42,7 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken Secret) (Cre
 	e.exchangeSucceeded(name, st)
 	t := e.newToken(request{exchange: exchange}, issued, st.conn.Settings)
 	c := t.credential(name)
-	c.TTL = max(e.untilNext(t.left(e.clock.Now()), t.overlap), time.Second)
+	c.TTL = max(e.untilNext(t.left(e.now()), t.overlap), time.Second)
 	return c, nil
 }
 

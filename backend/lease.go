@@ -43,7 +43,7 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 		if err := checkMinTTL(minTTL, min(st.knownLifetime(), e.maxLeaseTTL())); err != nil {
 			return Credential{}, err
 		}
-		if now := e.clock.Now(); st.backoff.blocked(now) {
+		if now := e.now(); st.backoff.blocked(now) {
 			return Credential{}, st.counters.countFailure(st.backoff.failing(now))
 		}
 		t, err := e.issue(ctx, name, st)
@@ -163,7 +163,7 @@ func (e *Engine) recordLeased(name string, st *state, t *token) error {
 // leased returns the answer to the reader. A lease ends no later than the token, nor
 // than the mount allows; what the answer says of time follows the shorter.
 func (e *Engine) leased(name string, st *state, t *token, minTTL time.Duration) (Credential, error) {
-	now := e.clock.Now()
+	now := e.now()
 	left := min(t.left(now), e.maxLeaseTTL())
 	life := left + now.Sub(t.fetched)
 	if err := checkMinTTL(minTTL, life); err != nil {

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jonboulle/clockwork"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -16,12 +15,12 @@ type fetchResult = singleflight.Result
 // zero value is ready.
 type timers struct {
 	mu     sync.Mutex
-	timers map[string]clockwork.Timer
+	timers map[string]*time.Timer
 	closed bool
 }
 
 // set makes f run after d, instead of what was to run for this name.
-func (t *timers) set(name string, clock clockwork.Clock, d time.Duration, f func()) {
+func (t *timers) set(name string, d time.Duration, f func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -31,9 +30,9 @@ func (t *timers) set(name string, clock clockwork.Clock, d time.Duration, f func
 		old.Stop()
 	}
 	if t.timers == nil {
-		t.timers = make(map[string]clockwork.Timer)
+		t.timers = make(map[string]*time.Timer)
 	}
-	t.timers[name] = clock.AfterFunc(d, f)
+	t.timers[name] = time.AfterFunc(d, f)
 }
 
 // drop stops the timer of this name, if there is one.
@@ -70,9 +69,9 @@ func (e *Engine) scheduleNextRefresh(name string, st *state) {
 // and somebody has read it. One that nobody reads is left to lapse.
 func (e *Engine) scheduleRefresh(name string, st *state, at time.Time) {
 	t := st.token
-	e.timers.set(name, e.clock, at.Sub(e.clock.Now()), func() {
+	e.timers.set(name, at.Sub(e.now()), func() {
 		now := e.states.get(name)
-		if now == nil || now.token != t || !t.used.Load() || t.left(e.clock.Now()) <= 0 {
+		if now == nil || now.token != t || !t.used.Load() || t.left(e.now()) <= 0 {
 			return
 		}
 		e.refreshInBackground(name, now)
@@ -101,7 +100,7 @@ func (e *Engine) refreshInBackground(name string, st *state) {
 		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil {
 			e.update(name, now.revision, func(now *state) *state {
 				if now.token == st.token {
-					e.scheduleRefresh(name, now, e.clock.Now())
+					e.scheduleRefresh(name, now, e.now())
 				}
 				return now
 			})

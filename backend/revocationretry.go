@@ -112,7 +112,7 @@ func (e *Engine) RetryRevocations(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	began := e.clock.Now()
+	began := e.now()
 	e.revocations.endpoints.prune(began)
 	keys, err := e.storage.List(ctx, RevocationPrefix)
 	if err != nil {
@@ -120,7 +120,7 @@ func (e *Engine) RetryRevocations(ctx context.Context) error {
 	}
 	var failed error
 	for _, key := range e.revocations.order(keys) {
-		if ctx.Err() != nil || e.clock.Since(began) >= revocationBudget {
+		if ctx.Err() != nil || e.now().Sub(began) >= revocationBudget {
 			e.revocations.stop(key)
 			return context.Cause(ctx)
 		}
@@ -139,14 +139,13 @@ func (e *Engine) RetryRevocations(ctx context.Context) error {
 
 // retryRevocation tries one stored revocation. The error is its storage entry's.
 func (e *Engine) retryRevocation(ctx context.Context, key string) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer e.clock.AfterFunc(maxRevocationTime, func() { cancel(context.DeadlineExceeded) }).Stop()
+	ctx, cancel := context.WithTimeout(ctx, maxRevocationTime)
+	defer cancel()
 	t, err := e.keptRevocation(ctx, RevocationPrefix+key)
 	if err != nil {
 		return err
 	}
-	ended := t.Expires.Sub(e.clock.Now()) <= endsAnyway
+	ended := t.Expires.Sub(e.now()) <= endsAnyway
 	if err := e.revoke(ctx, t); err != nil {
 		var failed *RevocationError
 		unreadable := !errors.As(err, &failed)

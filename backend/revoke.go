@@ -57,7 +57,7 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 // of the last try. It is a *RevocationError if it is GBG's, and else that of reading
 // the connection, or ctx's.
 func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
-	if t.Expires.Sub(e.clock.Now()) <= endsAnyway {
+	if t.Expires.Sub(e.now()) <= endsAnyway {
 		return nil
 	}
 	unlock, err := e.revocations.endpoints.lock(ctx, t.Connection)
@@ -85,23 +85,23 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		return nil
 	}
 	endpoint := revocationEndpoint{connection: t.Connection, url: settings.RevokeURL, clientID: id, secret: secret, caPEM: settings.CAPEM}
-	if cause := e.revocations.endpoints.blocked(endpoint, e.clock.Now()); cause != nil {
+	if cause := e.revocations.endpoints.blocked(endpoint, e.now()); cause != nil {
 		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: cause}
 	}
-	if e.revocations.endpoints.works(endpoint, e.clock.Now()) {
+	if e.revocations.endpoints.works(endpoint, e.now()) {
 		unlock()
 	}
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
-	sent := e.clock.Now()
+	sent := e.now()
 	err = e.sendRevocation(limit, t, gbgauth.Revocation{URL: settings.RevokeURL, ClientID: id, ClientSecret: secret, Token: t.AccessToken}, st.http)
 	var failed *gbgauth.Error
 	switch {
 	case err == nil:
-		e.revocations.endpoints.succeed(endpoint, e.clock.Now())
+		e.revocations.endpoints.succeed(endpoint, e.now())
 		log.Debug("token revoked")
 	case errors.As(err, &failed):
-		e.revocations.endpoints.fail(endpoint, sent, e.clock.Now(), failed, e.revocationDelay)
+		e.revocations.endpoints.fail(endpoint, sent, e.now(), failed, e.revocationDelay)
 		e.revocations.fail(strings.TrimPrefix(revocationKey(t), RevocationPrefix))
 		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)
 		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
@@ -131,11 +131,11 @@ func (e *Engine) sendRevocationOnce(limit timeLimit, t LeasedToken, r gbgauth.Re
 		return err
 	}
 	defer release()
-	ctx, end := e.withTimeout(limit.ctx, limit.try)
+	ctx, end := context.WithTimeout(limit.ctx, limit.try)
 	defer end()
-	sent := e.clock.Now()
+	sent := e.now()
 	err = r.Send(ctx, via)
-	e.reportRequest(t.Connection, StepRevoke, e.clock.Since(sent), err)
+	e.reportRequest(t.Connection, StepRevoke, e.now().Sub(sent), err)
 	return err
 }
 

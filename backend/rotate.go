@@ -137,7 +137,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		return Rotation{}, ErrNoPair
 	}
 	if r.bare() {
-		if err := st.conn.checkRepeated(e.clock.Now()); err != nil {
+		if err := st.conn.checkRepeated(e.now()); err != nil {
 			return Rotation{}, err
 		}
 	}
@@ -147,7 +147,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		e.endPause(name, st)
 		return Rotation{
 			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
-			SecretDisregarded: r.Secret != nil, Warnings: st.conn.warnings(e.clock.Now()),
+			SecretDisregarded: r.Secret != nil, Warnings: st.conn.warnings(e.now()),
 		}, nil
 	default:
 		return Rotation{}, invalid(ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", *r.ClientID, pair.Active().ID, standby.ID)
@@ -155,7 +155,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 
 	next := *st.conn
 	if r.Secret != nil {
-		if next.Pair, err = pair.WithStandbySecret(*r.Secret, e.clock.Now()); err != nil {
+		if next.Pair, err = pair.WithStandbySecret(*r.Secret, e.now()); err != nil {
 			return Rotation{}, err
 		}
 		standby, _ = next.Pair.Standby()
@@ -171,7 +171,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	e.logger.Info("rotated", "connection", name, "cause", CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return Rotation{
 		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
-		SecretKept: standby.SecretServed, Warnings: next.warnings(e.clock.Now()),
+		SecretKept: standby.SecretServed, Warnings: next.warnings(e.now()),
 	}, nil
 }
 
@@ -188,7 +188,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *Connect
 	err = e.commit(ctx, name, connectionUpdate{
 		was: st, conn: next, http: st.http, tokens: []*token{proof}, warning: warning,
 		seal: func(before *state) {
-			now := e.clock.Now()
+			now := e.now()
 			next.Rotation = RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
 		},
 	})

@@ -267,11 +267,11 @@ func TestSettingsRefused(t *testing.T) {
 		{"ca_pem, cut off", caPEM(cert[:len(cert)-30]), "ca_pem holds no PEM certificate"},
 		{
 			"ca_pem, a key", caPEM("-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n-----END PRIVATE KEY-----"),
-			`ca_pem holds a PEM block "PRIVATE KEY" where only CERTIFICATE is wanted`,
+			`ca_pem holds a PEM block "PRIVATE KEY"; only CERTIFICATE is allowed`,
 		},
 		{
 			"ca_pem, a certificate and a key", caPEM(cert + "\n-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n-----END PRIVATE KEY-----"),
-			`ca_pem holds a PEM block "PRIVATE KEY" where only CERTIFICATE is wanted`,
+			`ca_pem holds a PEM block "PRIVATE KEY"; only CERTIFICATE is allowed`,
 		},
 		{
 			"ca_pem, a certificate that is none", caPEM("-----BEGIN CERTIFICATE-----\nZmFrZQ==\n-----END CERTIFICATE-----"),

@@ -63,7 +63,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	now := e.clock.Now()
+	now := e.now()
 	settings := st.conn.Settings.withDefaults()
 	s := Status{
 		Time:         wallTime(now),
@@ -111,7 +111,7 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:
-			s = Status{Time: wallTime(e.clock.Now()), Connection: name, LastError: err.Error()}
+			s = Status{Time: wallTime(e.now()), Connection: name, LastError: err.Error()}
 		}
 		all = append(all, s)
 	}

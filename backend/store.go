@@ -140,7 +140,7 @@ func (e *Engine) stored(ctx context.Context, name string) (*logical.StorageEntry
 // comes from storage without its token: whoever served it before may have
 // fetched one up to this moment.
 func (e *Engine) unknownPast(conn *Connection) clientActivity {
-	return clientActivity{tokensUntil: e.clock.Now().Add(orDefault(conn.TokenLifetime, gbgauth.MaxLifetime))}
+	return clientActivity{tokensUntil: e.now().Add(orDefault(conn.TokenLifetime, gbgauth.MaxLifetime))}
 }
 
 // update replaces the state of a connection by what f makes of it, unless its
@@ -222,7 +222,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if err := e.put(ctx, name, was, encoded); err != nil {
 		return err
 	}
-	next := was.replacedBy(u.conn, u.http, e.clock.Now())
+	next := was.replacedBy(u.conn, u.http, e.now())
 	if next.revision == 0 {
 		next.revision = e.states.nextRevision()
 	}

@@ -146,7 +146,7 @@ func (e *Engine) keptToken(ctx context.Context, name string, conn *Connection) (
 	if entry.entrySource != sourceOf(source) {
 		return nil, time.Time{}
 	}
-	now := e.clock.Now()
+	now := e.now()
 	t := &token{
 		access:          gbgauth.NewSecret(entry.AccessToken),
 		typ:             entry.Type,

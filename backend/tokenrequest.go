@@ -141,11 +141,11 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 	if r.stale != nil && r.stale() {
 		return nil, errSuperseded
 	}
-	ctx, end := e.withTimeout(limit.ctx, limit.try)
+	ctx, end := context.WithTimeout(limit.ctx, limit.try)
 	defer end()
-	sent := e.clock.Now()
+	sent := e.now()
 	t, err := r.fetch(ctx, r.via)
-	took := e.clock.Since(sent)
+	took := e.now().Sub(sent)
 	log := e.logger.With("connection", r.connection, "client_id", r.clientID, "token_url", r.url, "duration", took)
 	if err == nil && t.Lifetime <= took {
 		err = &gbgauth.Error{Kind: gbgauth.NotAToken, URL: r.url, Description: "the token had expired when its answer arrived"}
@@ -197,8 +197,8 @@ type timeLimit struct {
 // limit begins a connection's request timeout. end must be called.
 func (e *Engine) limit(ctx context.Context, conn *Connection) (_ timeLimit, end func()) {
 	total := conn.Settings.withDefaults().RequestTimeout
-	ctx, end = e.withTimeout(ctx, total)
-	return timeLimit{ctx: ctx, ends: e.clock.Now().Add(total), total: total, try: max(total/2, minTryTimeout)}, end
+	ctx, end = context.WithTimeout(ctx, total)
+	return timeLimit{ctx: ctx, ends: e.now().Add(total), total: total, try: max(total/2, minTryTimeout)}, end
 }
 
 // noTurn returns the failure of a request that was not sent.
@@ -211,27 +211,16 @@ func (l timeLimit) noTurn(address string) *gbgauth.Error {
 	}
 }
 
-// withTimeout returns a context whose cause is context.DeadlineExceeded after d by
-// the engine's clock. end must be called.
-func (e *Engine) withTimeout(ctx context.Context, d time.Duration) (_ context.Context, end func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	timer := e.clock.AfterFunc(d, func() { cancel(context.DeadlineExceeded) })
-	return ctx, func() {
-		timer.Stop()
-		cancel(nil)
-	}
-}
-
 // waitRetry waits, if there is more time than that, and reports whether it did. If
 // there is not it returns at once.
 func (e *Engine) waitRetry(limit timeLimit, pause time.Duration) (waited bool) {
-	if limit.ends.Sub(e.clock.Now()) <= pause {
+	if limit.ends.Sub(e.now()) <= pause {
 		return false
 	}
-	timer := e.clock.NewTimer(pause)
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
-	case <-timer.Chan():
+	case <-timer.C:
 		return true
 	case <-limit.ctx.Done():
 		return false

@@ -20,7 +20,7 @@ func TestAgentPageAsWritten(t *testing.T) {
 	m.write("config/team-a", map[string]any{"client_id": g.a.ID, "client_secret": g.a.Secret})
 
 	output := someone.follow("../docs/agent.md", nil)
-	files := output["A file with the token"]
+	files := output["Write the token to a file"]
 	assert.Equal(t, 2, strings.Count(files, "-rw------- "), files)
 	assert.Contains(t, files, "valid until "+m.read("creds/team-a").Data["expire_time"].(string))
 

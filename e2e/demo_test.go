@@ -45,7 +45,7 @@ func TestDevEndsWithCtrlC(t *testing.T) {
 	out := &logBuffer{}
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start())
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Ctrl-C stops it all.") },
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Press Ctrl-C to stop everything.") },
 		time.Minute, 50*time.Millisecond)
 
 	exports := regexp.MustCompile(`(?m)^(export .*|cd .*)$`).FindAllString(out.String(), -1)

@@ -43,7 +43,7 @@ func TestIdentityPageAsWritten(t *testing.T) {
 	assert.Regexp(t, `client_id +`+idpA, machine)
 	assert.Regexp(t, `active_client_id +`+idpB, machine)
 	assert.Regexp(t, `last_rotation_cause +rotate`, machine)
-	person := output["People: a token of one's own"]
+	person := output["People: exchange your own token"]
 	assert.Regexp(t, `client_id +ro\.client`, person)
 	// By -field alone, from a file; by -field alone, wrapped.
 	assert.Regexp(t, gbgsim.TokenPrefix+`\w+`+gbgsim.TokenPrefix+`\w+$`, person)

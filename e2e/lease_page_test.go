@@ -24,9 +24,9 @@ func TestLeasesPageAsWritten(t *testing.T) {
 
 	var held any
 	output := someone.follow("../docs/leases.md", map[string]func(){
-		"Read, and take back": func() { held = m.read("creds/payments").Data["access_token"] },
+		"Read and revoke": func() { held = m.read("creds/payments").Data["access_token"] },
 	})
-	took := output["Read, and take back"]
+	took := output["Read and revoke"]
 	assert.Regexp(t, `lease_id +gbg/creds/payments/\w+`, took)
 	assert.Regexp(t, `lease_renewable +false`, took)
 	assert.Contains(t, took, "All revocation operations queued successfully!")

@@ -29,7 +29,7 @@ func TestPrometheus(t *testing.T) {
 	requireLints(t, w.metrics())
 	assert.NotContains(t, w.metrics(), "connection=", "nothing is configured")
 	output := w.operator.follow("../docs/metrics.md", nil)
-	assert.Contains(t, output["Look at them"], "gbg_build_info{")
+	assert.Contains(t, output["Read the metrics"], "gbg_build_info{")
 	assert.Contains(t, output["Prometheus"], "SUCCESS: prometheus.yml is valid prometheus config file syntax")
 	assert.Contains(t, output["Prometheus"], "SUCCESS: 10 rules found")
 	assert.Contains(t, output["Alerts"], "SUCCESS")

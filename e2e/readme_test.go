@@ -31,16 +31,16 @@ func TestREADMEAsWritten(t *testing.T) {
 		newcomer.write(file, client.Secret+"\n")
 	}
 	output := newcomer.follow("../README.md", map[string]func(){
-		"Rotate": func() { newcomer.write("b.secret", g.regenerate(t, "go-api-b")) },
+		"Rotate a secret": func() { newcomer.write("b.secret", g.regenerate(t, "go-api-b")) },
 	})
 
-	assert.Contains(t, output["Install into your own Vault"], "Success! Enabled the vault-plugin-secrets-gbg secrets engine at: gbg/")
+	assert.Contains(t, output["Install"], "Success! Enabled the vault-plugin-secrets-gbg secrets engine at: gbg/")
 	assert.Contains(t, output["Configure"], "Success! Data written to: gbg/config")
 	assert.Contains(t, output["Configure"], "https://api.auth.gbgplc.com/as/token.oauth2")
-	assert.Contains(t, output["Read"], gbgsim.TokenPrefix)
-	assert.Regexp(t, `rotated +true`, output["Rotate"])
-	assert.Regexp(t, `rotated +false`, output["Rotate"], "the second rotation names the client that is active already")
-	assert.Regexp(t, `active_client_id +go-api-b`, output["Rotate"])
+	assert.Contains(t, output["Read a token"], gbgsim.TokenPrefix)
+	assert.Regexp(t, `rotated +true`, output["Rotate a secret"])
+	assert.Regexp(t, `rotated +false`, output["Rotate a secret"], "the second rotation names the client that is active already")
+	assert.Regexp(t, `active_client_id +go-api-b`, output["Rotate a secret"])
 	assert.Regexp(t, `connection +team-a`, output["Teams and policies"])
 
 	var rendered string

@@ -242,7 +242,7 @@ func (r *builtRelease) install(t *testing.T) {
 	for _, name := range []string{"SHA256SUMS", archive} {
 		operator.write(name, string(r.read(t, name)))
 	}
-	output := operator.follow(mine, nil)["Check and install one"]
+	output := operator.follow(mine, nil)["Verify and install"]
 	assert.Contains(t, output, archive+": OK")
 	assert.Regexp(t, `sha256 +`+r.sums[strings.TrimSuffix(archive, ".tar.gz")], output)
 	assert.Contains(t, output, "Success! Enabled the vault-plugin-secrets-gbg secrets engine at: gbg/")

@@ -30,7 +30,7 @@ func TestRotationPageAsWritten(t *testing.T) {
 			_, err := w.person.run("vault login -no-print " + w.m.client.Token())
 			require.NoError(t, err)
 		},
-		"1. See which client stands by":   w.rotatedLongAgo,
+		"1. Find the standby client":      w.rotatedLongAgo,
 		"2. Regenerate its secret at GBG": func() { w.person.clipboard = w.g.regenerate(t, idB) + "\n" },
 		"The standby has taken over": func() {
 			w.beginWithShortToken()
@@ -42,7 +42,7 @@ func TestRotationPageAsWritten(t *testing.T) {
 			w.begin()
 			w.person.write("new.secret", w.g.regenerate(t, idA)+"\n")
 		},
-		"The standby's secret was regenerated, and Vault does not know": func() {
+		"Vault has an old secret for the standby": func() {
 			w.begin()
 			w.person.write("new.secret", w.g.regenerate(t, idB)+"\n")
 		},
@@ -70,18 +70,18 @@ func TestRotationPageAsWritten(t *testing.T) {
 				return w.m.read("status").Data["last_error"] == nil
 			}, time.Minute, 100*time.Millisecond)
 		},
-		"There is only one client": func() {
+		"Add a second client": func() {
 			w.begin()
 			w.m.write("config", map[string]any{"paired_client_id": ""})
 			w.person.write("b.secret", w.g.regenerate(t, idB)+"\n")
 		},
-		"There is only one client, and its secret must change now": func() {
+		"Replace the secret of a single client": func() {
 			w.begin()
 			w.m.write("config", map[string]any{"paired_client_id": ""})
 			w.person.clipboard = w.g.regenerate(t, idA) + "\n"
 		},
 	})
-	assert.NotContains(t, output["4. See that it worked"], "last_error")
+	assert.NotContains(t, output["4. Check that it worked"], "last_error")
 	assert.NotContains(t, output["GBG is back"], "last_error")
 	w.m.write("config", map[string]any{"lease": true})
 	w.m.read("creds") // asks GBG

@@ -38,11 +38,11 @@ func TestTeamsPageAsWritten(t *testing.T) {
 	var teamA *mount
 	admin.env = append(admin.env, "AUDIT_DIRECTORY="+admin.dir)
 	output := admin.follow("../docs/teams.md", map[string]func(){
-		"Who read which token": func() {
+		"Audit log: who read which token": func() {
 			token = m.read("creds/team-b").Data["access_token"].(string)
 			admin.write("found.token", token+"\n")
 		},
-		"Take access back": func() {
+		"Revoke access": func() {
 			teamA = m.as("gbg-team-a")
 			assert.Equal(t, "team-a", teamA.read("creds/team-a").Data["connection"])
 		},
@@ -50,8 +50,8 @@ func TestTeamsPageAsWritten(t *testing.T) {
 
 	assert.Contains(t, output["One connection per team"], "team-a\nteam-b\n")
 	assert.Contains(t, output["The policies"], "read\ndeny\n")
-	assert.Regexp(t, `rotated +true`, output["Give them to people"])
-	assert.Regexp(t, `last_rotation_cause +rotate`, output["Give them to people"])
+	assert.Regexp(t, `rotated +true`, output["Assign policies to people"])
+	assert.Regexp(t, `last_rotation_cause +rotate`, output["Assign policies to people"])
 	assert.Regexp(t, `connection +team-b`, output["One policy for all teams"])
 	assert.Contains(t, output["One policy for all teams"], "deny\n")
 	assert.Equal(t, "go-api-lending", m.read("creds/lending").Data["client_id"])
@@ -71,7 +71,7 @@ func TestTeamsPageAsWritten(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, status, "a Vault token from before the policy was deleted")
 	assert.Nil(t, m.read("config/team-a"))
 
-	shown := readsInAudit(t, output["Who read which token"], "gbg/creds/team-b")
+	shown := readsInAudit(t, output["Audit log: who read which token"], "gbg/creds/team-b")
 	require.Len(t, shown, 3, "a request and its response, and the response once more by the token's HMAC")
 	for _, b := range blocks(t, "../docs/teams.md") {
 		if b.language == "json" {

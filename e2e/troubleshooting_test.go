@@ -25,11 +25,11 @@ func TestTroubleshootingPage(t *testing.T) {
 	t.Parallel()
 	w := newTroubledWorld(t)
 	prepare := map[string]func(){
-		"The plugin is not registered": w.goToEmptyServer,
-		"The checksum is another":      w.goToEmptyServer,
-		"The version is another":       w.goToEmptyServer,
-		"The binary was replaced":      w.replaceBinary,
-		"Vault is sealed":              w.seal,
+		"Plugin not found in the catalog": w.goToEmptyServer,
+		"Checksum mismatch":               w.goToEmptyServer,
+		"Plugin version mismatch":         w.goToEmptyServer,
+		"Plugin binary replaced":          w.replaceBinary,
+		"Vault is sealed":                 w.seal,
 	}
 	sections := map[string][]block{}
 	var order []string

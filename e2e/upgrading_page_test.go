@@ -36,7 +36,7 @@ func TestUpgradingPageAsWritten(t *testing.T) {
 	m.write("config/team-a", map[string]any{"client_id": team.ID, "client_secret": team.Secret})
 
 	someone.follow("../docs/upgrading.md", map[string]func(){
-		"Go back": func() { m.write("config/team-a", map[string]any{"refresh_before": "4m"}) },
+		"Roll back": func() { m.write("config/team-a", map[string]any{"refresh_before": "4m"}) },
 	})
 	assert.Equal(t, "v0.2.0", runningVersion(t, m))
 	assert.Equal(t, team.ID, m.read("creds/team-a").Data["client_id"])

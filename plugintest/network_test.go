@@ -64,7 +64,7 @@ func TestFirstRequestHangs(t *testing.T) {
 	for _, c := range requests {
 		for _, timeout := range []time.Duration{time.Second * 4, 10 * time.Second, time.Minute} {
 			t.Run(fmt.Sprintf("%s %s", c.name, timeout), func(t *testing.T) {
-				inBubble(t, options{}, func(w *world) {
+				inBubble(t, worldOptions{}, func(w *world) {
 					config, op, path, data := c.prepare(w)
 					config["request_timeout"], config["verify_connection"] = int(timeout/time.Second), false
 					w.write("config", config)
@@ -79,7 +79,7 @@ func TestFirstRequestHangs(t *testing.T) {
 						return answered
 					})
 					began := time.Now()
-					w.ok(w.send(op, path, data))
+					w.ok(w.try(op, path, data))
 					require.LessOrEqual(t, time.Since(began), timeout)
 				})
 			})
@@ -91,7 +91,7 @@ func TestFirstRequestHangs(t *testing.T) {
 func TestSilentConnections(t *testing.T) {
 	for _, c := range requests {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, options{}, func(w *world) {
+			inBubble(t, worldOptions{}, func(w *world) {
 				config, op, path, data := c.prepare(w)
 				config["verify_connection"] = false
 				w.write("config", config)
@@ -104,7 +104,7 @@ func TestSilentConnections(t *testing.T) {
 				if path == "config/other" {
 					data["verify_connection"] = true
 				}
-				w.ok(w.send(op, path, data))
+				w.ok(w.try(op, path, data))
 				require.Greater(t, w.network.Dials(gbgAddress), 1)
 			})
 		})
@@ -115,7 +115,7 @@ func TestSilentConnections(t *testing.T) {
 func TestSlowAnswer(t *testing.T) {
 	for _, c := range requests {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, options{}, func(w *world) {
+			inBubble(t, worldOptions{}, func(w *world) {
 				config, op, path, data := c.prepare(w)
 				config["verify_connection"] = false
 				w.write("config", config)
@@ -126,7 +126,7 @@ func TestSlowAnswer(t *testing.T) {
 					time.Sleep(4 * time.Second)
 					return false
 				})
-				w.ok(w.send(op, path, data))
+				w.ok(w.try(op, path, data))
 			})
 		})
 	}
@@ -136,7 +136,7 @@ func TestSlowAnswer(t *testing.T) {
 func TestRequestsAtOnce(t *testing.T) {
 	for _, lease := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lease=%t", lease), func(t *testing.T) {
-			inBubble(t, options{}, func(w *world) {
+			inBubble(t, worldOptions{}, func(w *world) {
 				const connections = 300
 				config := w.pair()
 				config["verify_connection"], config["lease"] = false, lease
@@ -158,13 +158,13 @@ func TestRequestsAtOnce(t *testing.T) {
 				})
 				var answers []<-chan answer
 				for i := range connections {
-					answers = append(answers, w.sending(logical.ReadOperation, fmt.Sprintf("creds/c%d", i), nil))
+					answers = append(answers, w.begin(logical.ReadOperation, fmt.Sprintf("creds/c%d", i), nil))
 				}
 				for _, answered := range answers {
 					w.ok(<-answered)
 				}
 				require.Equal(t, 16, most)
-				require.Equal(t, connections, w.asked(clientA))
+				require.Equal(t, connections, w.askedBy(clientA))
 			})
 		})
 	}
@@ -172,7 +172,7 @@ func TestRequestsAtOnce(t *testing.T) {
 
 // Who spent all the time waiting for a turn is told so, and nothing is said of GBG.
 func TestTimeSpentWaitingForATurn(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		config := w.pair()
 		config["verify_connection"] = false
 		var answers []<-chan answer
@@ -183,7 +183,7 @@ func TestTimeSpentWaitingForATurn(t *testing.T) {
 				config["request_timeout"] = 5
 			}
 			w.write(fmt.Sprintf("config/c%d", i), config)
-			answers = append(answers, w.sending(logical.ReadOperation, fmt.Sprintf("creds/c%d", i), nil))
+			answers = append(answers, w.begin(logical.ReadOperation, fmt.Sprintf("creds/c%d", i), nil))
 			time.Sleep(time.Millisecond)
 		}
 		text := w.coded(http.StatusServiceUnavailable, <-answers[16])
@@ -198,7 +198,7 @@ func TestTimeSpentWaitingForATurn(t *testing.T) {
 
 // A reader's request goes before those that nobody waits for.
 func TestReadersGoFirst(t *testing.T) {
-	inBubble(t, options{lifetime: 10 * time.Minute}, func(w *world) {
+	inBubble(t, worldOptions{lifetime: 10 * time.Minute}, func(w *world) {
 		const connections = 200
 		config := w.pair()
 		config["verify_connection"] = false
@@ -231,7 +231,8 @@ func TestRefreshesAreSpread(t *testing.T) {
 		n++
 		return float64(n%100) / 100
 	}
-	inBubble(t, options{random: even}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
+		w.dice = even
 		const connections = 300
 		config := w.pair()
 		config["verify_connection"] = false
@@ -269,7 +270,7 @@ func TestRefreshesAreSpread(t *testing.T) {
 
 // Requests name themselves.
 func TestUserAgent(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		var mu sync.Mutex
 		agents := map[string]bool{}
 		w.onRequest(func(_ http.ResponseWriter, r *http.Request) bool {
@@ -281,7 +282,7 @@ func TestUserAgent(t *testing.T) {
 		config := w.pair()
 		config["lease"], config["revoke_url"] = true, w.url(gbgsim.RevokePath)
 		w.write("config", config)
-		resp := w.send(logical.ReadOperation, "creds", nil).resp
+		resp := w.try(logical.ReadOperation, "creds", nil).resp
 		_, err := w.backend.HandleRequest(w.t.Context(), &logical.Request{Operation: logical.RevokeOperation, Path: "creds", Secret: resp.Secret, Storage: w.storage})
 		require.NoError(t, err)
 		w.write("config/m2m", w.m2m())

@@ -27,7 +27,7 @@ func refuseClient(w http.ResponseWriter) {
 func TestStrayRefusal(t *testing.T) {
 	for _, lease := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lease=%t", lease), func(t *testing.T) {
-			inBubble(t, options{lifetime: time.Minute}, func(w *world) {
+			inBubble(t, worldOptions{lifetime: time.Minute}, func(w *world) {
 				config := w.pair()
 				config["lease"] = lease
 				w.write("config", config)
@@ -48,14 +48,14 @@ func TestStrayRefusal(t *testing.T) {
 
 // A refusal that is repeated makes the standby active.
 func TestRepeatedRefusal(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		w.write("config", w.pair())
 		_, err := w.sim.Regenerate(clientA)
 		require.NoError(t, err)
 		time.Sleep(2 * time.Hour)
-		asked := w.asked(clientA)
+		asked := w.askedBy(clientA)
 		require.Equal(t, clientB, w.read("creds")["client_id"])
-		require.Equal(t, 2, w.asked(clientA)-asked)
+		require.Equal(t, 2, w.askedBy(clientA)-asked)
 	})
 }
 
@@ -68,7 +68,7 @@ func TestSettingsChangeDuringARefusal(t *testing.T) {
 	} {
 		for _, lease := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, lease=%t", name, lease), func(t *testing.T) {
-				inBubble(t, options{}, func(w *world) {
+				inBubble(t, worldOptions{}, func(w *world) {
 					config := w.pair()
 					config["lease"], config["verify_connection"] = lease, false
 					w.write("config", config)
@@ -82,7 +82,7 @@ func TestSettingsChangeDuringARefusal(t *testing.T) {
 						refuseClient(rw)
 						return true
 					})
-					reading := w.sending(logical.ReadOperation, "creds", nil)
+					reading := w.begin(logical.ReadOperation, "creds", nil)
 					time.Sleep(500 * time.Millisecond)
 					w.write("config", change)
 					text := w.coded(http.StatusBadGateway, <-reading)
@@ -98,7 +98,7 @@ func TestSettingsChangeDuringARefusal(t *testing.T) {
 // Leased readers whose clients are both refused follow one of them, and a config write
 // that mends it does not wait behind them.
 func TestLeasedReadersFollowOneProbe(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		config := w.pair()
 		config["lease"], config["verify_connection"] = true, false
 		w.write("config", config)
@@ -112,7 +112,7 @@ func TestLeasedReadersFollowOneProbe(t *testing.T) {
 		read50 := func() {
 			var answers []<-chan answer
 			for range 50 {
-				answers = append(answers, w.sending(logical.ReadOperation, "creds", nil))
+				answers = append(answers, w.begin(logical.ReadOperation, "creds", nil))
 			}
 			synctest.Wait()
 			for _, answered := range answers {
@@ -142,7 +142,7 @@ func TestLeasedReadersFollowOneProbe(t *testing.T) {
 // A token that was asked for one reader is not shared because lease is turned off
 // meanwhile.
 func TestLeaseTurnedOffDuringARead(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		config := w.pair()
 		config["lease"], config["verify_connection"] = true, false
 		w.write("config", config)
@@ -150,11 +150,11 @@ func TestLeaseTurnedOffDuringARead(t *testing.T) {
 			time.Sleep(time.Second)
 			return false
 		})
-		reading := w.sending(logical.ReadOperation, "creds", nil)
+		reading := w.begin(logical.ReadOperation, "creds", nil)
 		time.Sleep(500 * time.Millisecond)
 		w.write("config", fields{"lease": false})
 		leased := <-reading
-		own := w.ok(leased)["access_token"]
+		own := w.ok(leased).Data["access_token"]
 		require.NotNil(t, leased.resp.Secret, "it keeps its lease")
 		require.NotEqual(t, own, w.read("creds")["access_token"])
 	})
@@ -162,7 +162,7 @@ func TestLeaseTurnedOffDuringARead(t *testing.T) {
 
 // The other way round, a token that was asked for everybody is nobody's lease.
 func TestLeaseTurnedOnDuringARead(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		config := w.pair()
 		config["verify_connection"] = false
 		w.write("config", config)
@@ -170,11 +170,11 @@ func TestLeaseTurnedOnDuringARead(t *testing.T) {
 			time.Sleep(time.Second)
 			return false
 		})
-		first, second := w.sending(logical.ReadOperation, "creds", nil), w.sending(logical.ReadOperation, "creds", nil)
+		first, second := w.begin(logical.ReadOperation, "creds", nil), w.begin(logical.ReadOperation, "creds", nil)
 		time.Sleep(500 * time.Millisecond)
 		w.write("config", fields{"lease": true})
 		a, b := <-first, <-second
-		require.NotEqual(t, w.ok(a)["access_token"], w.ok(b)["access_token"])
+		require.NotEqual(t, w.ok(a).Data["access_token"], w.ok(b).Data["access_token"])
 		require.NotNil(t, a.resp.Secret)
 		require.NotNil(t, b.resp.Secret)
 	})
@@ -182,14 +182,14 @@ func TestLeaseTurnedOnDuringARead(t *testing.T) {
 
 // A leased token that has ended while the failover's write was slow is not served.
 func TestLeasedTokenEndsDuringAFailover(t *testing.T) {
-	inBubble(t, options{lifetime: 2 * time.Second}, func(w *world) {
+	inBubble(t, worldOptions{lifetime: 2 * time.Second}, func(w *world) {
 		config := w.pair()
 		config["lease"], config["verify_connection"] = true, false
 		w.write("config", config)
 		_, err := w.sim.Regenerate(clientA)
 		require.NoError(t, err)
 		w.storage.slow(3 * time.Second)
-		text := w.coded(http.StatusServiceUnavailable, w.send(logical.ReadOperation, "creds", nil))
+		text := w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil))
 		require.Contains(t, text, "had expired by then")
 	})
 }
@@ -201,7 +201,7 @@ func TestOneCallersTokenIsNobodyElsesTrouble(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			inBubble(t, options{}, func(w *world) {
+			inBubble(t, worldOptions{}, func(w *world) {
 				w.write("config", fields{"grant_type": "id_auth", "token_url": w.url(gbgsim.IdentityTokenPath)})
 				bad, err := w.sim.IDToken("mallory@example.com")
 				require.NoError(t, err)
@@ -214,7 +214,7 @@ func TestOneCallersTokenIsNobodyElsesTrouble(t *testing.T) {
 					rw.WriteHeader(status)
 					return true
 				})
-				a := w.send(logical.UpdateOperation, "creds", fields{"id_token": bad})
+				a := w.try(logical.UpdateOperation, "creds", fields{"id_token": bad})
 				require.True(t, a.err != nil || a.resp.IsError())
 				w.write("creds", fields{"id_token": good})
 			})
@@ -225,7 +225,7 @@ func TestOneCallersTokenIsNobodyElsesTrouble(t *testing.T) {
 // GBG that asks to be left alone is left alone, by everybody and for as long as it
 // asks.
 func TestRetryAfterIsHonoured(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		w.write("config", w.pair())
 		w.write("config/cold", fields{
 			"token_url": w.url(gbgsim.TokenPath), "client_id": clientA, "client_secret": "fake-secret", "verify_connection": false,
@@ -238,19 +238,19 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			return true
 		})
 		for _, a := range []answer{
-			w.send(logical.UpdateOperation, "config", fields{"client_secret": "another-fake-secret"}),
-			w.send(logical.UpdateOperation, "rotate", fields{"client_id": clientB}),
-			w.send(logical.ReadOperation, "creds/cold", nil),
+			w.try(logical.UpdateOperation, "config", fields{"client_secret": "another-fake-secret"}),
+			w.try(logical.UpdateOperation, "rotate", fields{"client_id": clientB}),
+			w.try(logical.ReadOperation, "creds/cold", nil),
 		} {
 			w.coded(http.StatusServiceUnavailable, a)
 			require.Equal(t, []string{"120"}, a.resp.Headers["Retry-After"])
 		}
 		require.EqualValues(t, 3, requests.Load())
 		time.Sleep(119 * time.Second)
-		w.coded(http.StatusServiceUnavailable, w.send(logical.ReadOperation, "creds/cold", nil))
+		w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds/cold", nil))
 		require.EqualValues(t, 3, requests.Load())
 		time.Sleep(2 * time.Second)
-		w.coded(http.StatusServiceUnavailable, w.send(logical.ReadOperation, "creds/cold", nil))
+		w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds/cold", nil))
 		require.EqualValues(t, 4, requests.Load())
 	})
 }
@@ -264,7 +264,7 @@ func TestUnverifiedWriteLeavesTheFailures(t *testing.T) {
 		"a new secret":    {"client_secret": "fake-secret", "verify_connection": false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, options{}, func(w *world) {
+			inBubble(t, worldOptions{}, func(w *world) {
 				config := w.pair()
 				secret := config["client_secret"]
 				config["verify_connection"] = false
@@ -273,15 +273,15 @@ func TestUnverifiedWriteLeavesTheFailures(t *testing.T) {
 					rw.WriteHeader(http.StatusServiceUnavailable)
 					return true
 				})
-				w.coded(http.StatusServiceUnavailable, w.send(logical.ReadOperation, "creds", nil))
+				w.coded(http.StatusServiceUnavailable, w.try(logical.ReadOperation, "creds", nil))
 				w.write("config", change)
 				require.EqualValues(t, 1, w.read("status")["consecutive_errors"])
-				require.NotContains(t, w.log.String(), "token requests succeed again")
+				require.NotContains(t, w.heard.log.String(), "token requests succeed again")
 				w.onRequest(nil)
 				w.write("config", fields{"client_secret": secret, "verify_connection": false})
 				w.read("creds") // at once: the pause is over
 				require.NotContains(t, w.read("status"), "consecutive_errors")
-				require.Contains(t, w.log.String(), "token requests succeed again")
+				require.Contains(t, w.heard.log.String(), "token requests succeed again")
 			})
 		})
 	}
@@ -289,7 +289,7 @@ func TestUnverifiedWriteLeavesTheFailures(t *testing.T) {
 
 // A page that comes from no token endpoint is said to be that, and refuses nobody.
 func TestForeignAnswer(t *testing.T) {
-	inBubble(t, options{}, func(w *world) {
+	inBubble(t, worldOptions{}, func(w *world) {
 		config := w.pair()
 		config["verify_connection"] = false
 		w.write("config", config)
@@ -300,9 +300,9 @@ func TestForeignAnswer(t *testing.T) {
 			return true
 		})
 		for _, text := range []string{
-			w.coded(http.StatusBadGateway, w.send(logical.ReadOperation, "creds", nil)),
-			w.coded(http.StatusBadGateway, w.send(logical.UpdateOperation, "rotate", fields{"client_id": clientB})),
-			w.coded(http.StatusBadGateway, w.send(logical.UpdateOperation, "config", fields{"client_secret": "fake-secret"})),
+			w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil)),
+			w.coded(http.StatusBadGateway, w.try(logical.UpdateOperation, "rotate", fields{"client_id": clientB})),
+			w.coded(http.StatusBadGateway, w.try(logical.UpdateOperation, "config", fields{"client_secret": "fake-secret"})),
 		} {
 			assert.Contains(t, text, "HTTP 403 from "+w.url(gbgsim.TokenPath))
 			assert.Contains(t, text, "does not come from a token endpoint")

@@ -1,7 +1,7 @@
-# Vault Agent as the parent of a program of team-a: starts it with GBG's token in
-# its environment, and starts it anew with the next one.
+# Vault Agent that runs a program of team-a with GBG's token in its environment,
+# and restarts it with each new token.
 #   VAULT_ADDR=https://vault.example:8200 vault agent -config=agent-exec.hcl
-# role-id, secret-id and the program are in the folder where it is started.
+# Run it in the folder with role-id, secret-id and the program.
 
 auto_auth {
   method "approle" {
@@ -14,8 +14,7 @@ auto_auth {
 }
 
 template_config {
-  # With true, Agent would end after 12 failed reads in a row, and the program
-  # with it.
+  # If true, Agent and the program end after 12 failed reads in a row.
   exit_on_retry_failure = false
 }
 
@@ -26,7 +25,7 @@ env_template "GBG_TOKEN" {
 
 exec {
   command = ["./app"]
-  # "never" would leave the program with its first token.
+  # With "never" the program would keep its first token.
   restart_on_secret_changes = "always"
   # Agent waits up to 30 seconds for the program to end after this signal, then
   # kills it.

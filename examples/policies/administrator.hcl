@@ -1,6 +1,6 @@
-# Configures, rotates and deletes every connection. Gets no token: a write of
-# config is verified at GBG before it is stored, so nobody who configures needs
-# one, and the audit log shows applications alone under creds.
+# Configures, rotates and deletes every connection. Cannot read tokens: a write of
+# config is verified at GBG before it is stored, so administrators need no token,
+# and the audit log shows only applications under creds.
 #   vault write gbg/config/team-a client_id=ID client_secret=@secret-file
 #   vault list gbg/config
 
@@ -8,7 +8,7 @@ path "gbg/config" {
   capabilities = ["create", "read", "update", "delete"]
 }
 
-# Vault adds the slash itself.
+# Vault adds the slash.
 path "gbg/config/" {
   capabilities = ["list"]
 }
@@ -25,7 +25,7 @@ path "gbg/rotate/+" {
   capabilities = ["update"]
 }
 
-# All of them at a glance. Vault adds the slash itself.
+# List the status of all connections. Vault adds the slash.
 path "gbg/status/" {
   capabilities = ["list"]
 }

@@ -1,9 +1,9 @@
-# Sees which connections there are and how each one is. No secret, no token, no
-# configuration; changes nothing.
+# Lists the connections and reads the status of each. Cannot read secrets, tokens
+# or the configuration, and cannot change anything.
 #   vault list -detailed gbg/status
 #   vault read gbg/status/team-a
 
-# Vault adds the slash itself. To list is not to read.
+# Vault adds the slash. Listing does not allow reading.
 path "gbg/config/" {
   capabilities = ["list"]
 }

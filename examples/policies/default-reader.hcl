@@ -1,5 +1,5 @@
-# An application that uses the connection without a name: reads its token, and
-# nothing else. That connection is called "default", and Vault sees two paths:
+# An application that reads the token of the connection "default", and nothing else.
+# This connection has two paths in Vault:
 #   vault read gbg/creds
 #   vault read gbg/creds/default
 

@@ -1,6 +1,5 @@
-# An application of team-a at GBG Identity Solution: exchanges an id_token of its
-# own. Without "read" it does not get the token that a connection's own client
-# gets.
+# An application of team-a that exchanges its own id_tokens at GBG Identity Solution.
+# Without "read" it cannot get the token of the connection's own client.
 #   vault write gbg/creds/team-a id_token=@token.jwt
 
 path "gbg/creds/team-a" {

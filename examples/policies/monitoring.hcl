@@ -1,4 +1,4 @@
-# Prometheus: reads the metrics of all connections, and nothing else.
+# Prometheus, which reads the metrics of all connections and nothing else.
 #   curl -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/gbg/metrics
 
 path "gbg/metrics" {

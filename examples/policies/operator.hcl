@@ -1,8 +1,8 @@
-# Rotates every connection and sees how it is. Neither reads nor changes the
-# configuration, and gets no token.
+# Rotates every connection and reads its status. Cannot read or change the
+# configuration, and cannot read tokens.
 #   vault read gbg/status/team-a
 #   vault write gbg/rotate/team-a client_id=STANDBY client_secret=@new.secret
-# "+" is any one name. The paths without a name are the connection "default".
+# "+" matches any name. The paths without a name are the connection "default".
 
 path "gbg/rotate" {
   capabilities = ["update"]
@@ -12,7 +12,7 @@ path "gbg/rotate/+" {
   capabilities = ["update"]
 }
 
-# All of them at a glance. Vault adds the slash itself.
+# List the status of all connections. Vault adds the slash.
 path "gbg/status/" {
   capabilities = ["list"]
 }

@@ -1,5 +1,5 @@
-# Rotates the connection of team-a and sees how it is. Neither reads nor changes
-# its configuration, and gets no token.
+# Rotates the connection of team-a and reads its status. Cannot read or change its
+# configuration, and cannot read tokens.
 #   vault read gbg/status/team-a
 #   vault write gbg/rotate/team-a client_id=STANDBY client_secret=@new.secret
 

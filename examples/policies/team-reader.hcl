@@ -1,4 +1,4 @@
-# An application of team-a: reads the team's token, and nothing else.
+# An application of team-a that reads the team's token, and nothing else.
 #   vault read gbg/creds/team-a
 
 path "gbg/creds/team-a" {

@@ -1,7 +1,7 @@
-# One policy for all teams: it opens the connection that the caller's entity names
-# in its metadata "team", and nothing without that.
-# Vault puts the value in as it is: "*" or "+" opens every connection. Whoever may
-# write entities decides who reads what.
+# One policy for all teams. It allows the connection named in the metadata "team" of
+# the caller's entity; without that metadata it allows nothing.
+# Vault inserts the value as it is: "*" or "+" allows every connection. So anyone who
+# may write entities decides who reads what.
 
 path "gbg/creds/{{identity.entity.metadata.team}}" {
   capabilities = ["read"]

@@ -1,14 +1,14 @@
-# Vault Agent for Prometheus: logs in, and keeps a Vault token that is valid in the
-# file vault-token.
+# Vault Agent for Prometheus: logs in and keeps a valid Vault token in the file
+# vault-token.
 #   VAULT_ADDR=https://vault.example:8200 vault agent -config=agent.hcl
-# role-id and secret-id are in the folder where it is started.
+# Run it in the folder with role-id and secret-id.
 
 auto_auth {
   method "approle" {
     config = {
       role_id_file_path   = "role-id"
       secret_id_file_path = "secret-id"
-      # Otherwise Agent deletes the file, and cannot log in once it is restarted.
+      # By default Agent deletes the file, and cannot log in after a restart.
       remove_secret_id_file_after_reading = false
     }
   }
@@ -16,7 +16,7 @@ auto_auth {
   sink "file" {
     config = {
       path = "vault-token"
-      # For Prometheus to read it, run Agent as its user, or in its group.
+      # Run Agent as Prometheus's user or in its group, so that Prometheus can read it.
       mode = 0640
     }
   }

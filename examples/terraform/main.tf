@@ -1,6 +1,5 @@
-# The engine's mount, its connections to GBG, and a policy for each team.
-# "tofu" and "terraform" both run this. A second apply changes nothing, also
-# after a rotation or a failover.
+# The engine's mount, its connections to GBG, and policies for each team, for "tofu"
+# and "terraform". A second apply changes nothing, also after a rotation or failover.
 
 terraform {
   required_version = ">= 1.6"
@@ -11,7 +10,7 @@ terraform {
   }
 }
 
-# VAULT_ADDR and VAULT_TOKEN say where and who.
+# Uses VAULT_ADDR and VAULT_TOKEN.
 provider "vault" {}
 
 resource "vault_mount" "gbg" {
@@ -25,16 +24,16 @@ resource "vault_generic_endpoint" "connection" {
 
   path = "${vault_mount.gbg.path}/config/${each.key}"
 
-  # Reading gives every setting but no secret. With ignore_absent_fields only
-  # what is declared here is compared: a setting that somebody changed by hand
-  # shows as drift, a secret never does, and active_client_id, which a rotation
-  # moves, is not declared and so not compared. disable_read would hide drift.
-  # write_fields is not used: a write answers nothing.
+  # A read returns every setting except secrets. With ignore_absent_fields only
+  # declared fields are compared: a manual change of a setting shows as drift, a
+  # secret never does, and active_client_id, which a rotation changes, is not
+  # declared and so not compared. disable_read would hide drift. write_fields is not
+  # used because a write returns no data.
   ignore_absent_fields = true
 
-  # Durations are numbers of seconds, as the engine reads them back; "5m" would
-  # differ from 300 for ever. A write is partial: a setting or a secret that is
-  # not given stays as it is in Vault.
+  # Durations are in seconds, as the engine returns them: "5m" would always differ
+  # from 300. A write is partial: settings and secrets that are left out keep their
+  # values in Vault.
   data_json = jsonencode(merge(
     { for setting, value in each.value : setting => value if value != null },
     {
@@ -47,11 +46,11 @@ resource "vault_generic_endpoint" "connection" {
 }
 
 locals {
-  # The map is marked as secret as a whole; the ids in it are none.
+  # The whole map is marked as sensitive, but its keys are not secret.
   clients_with_secret = nonsensitive(keys(var.client_secrets))
 }
 
-# Who may read a team's tokens: attach gbg-read-NAME to the team's auth role.
+# Allows reading a team's tokens: attach gbg-read-NAME to the team's auth role.
 resource "vault_policy" "reader" {
   for_each = var.connections
 
@@ -63,7 +62,7 @@ resource "vault_policy" "reader" {
   EOT
 }
 
-# Who may rotate and look after a team's clients, without reading its tokens.
+# Allows rotating a team's clients and reading their status, but not its tokens.
 resource "vault_policy" "operator" {
   for_each = var.connections
 

@@ -1,10 +1,10 @@
 variable "mount" {
-  description = "Where the engine is mounted."
+  description = "The mount path of the engine."
   type        = string
   default     = "gbg"
 }
 
-# The names are those of the engine's fields (vault path-help gbg/config).
+# The attributes are the engine's fields (vault path-help gbg/config).
 variable "connections" {
   description = "Connections by name."
   type = map(object({
@@ -20,10 +20,10 @@ variable "connections" {
   }))
 }
 
-# Give a secret when a client is new or when this is how you replace it, and
-# leave the map empty otherwise: the secrets in Vault stay, and the next apply
-# takes them out of the state. The Vault provider has no write-only argument for
-# generic endpoints, so what is given here is in the state until then.
+# Set a secret when a client is new or to replace its secret, and leave the map empty
+# otherwise: the secrets in Vault stay, and the next apply removes them from the state.
+# The Vault provider has no write-only argument for generic endpoints, so secrets given
+# here are in the state until then.
 variable "client_secrets" {
   description = "Secrets by client id."
   type        = map(string)

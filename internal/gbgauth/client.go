@@ -3,79 +3,63 @@ package gbgauth
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
-	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-cleanhttp"
 )
 
 const (
-	// DefaultConnectTimeout bounds connecting to one address, and one TLS handshake.
+	// DefaultConnectTimeout is the default of ClientOptions.ConnectTimeout.
 	DefaultConnectTimeout = 2500 * time.Millisecond
-	// DefaultUserAgent is the User-Agent of requests (RFC 9110 section 10.1.5).
+	// DefaultUserAgent is the default of ClientOptions.UserAgent.
 	DefaultUserAgent = "vault-plugin-secrets-gbg"
 
-	// maxHeaderBytes bounds an answer's header; GBG's are below 2 KiB.
+	// maxHeaderBytes is the maximum size of a response header; GBG's are below 2 KiB.
 	maxHeaderBytes = 64 << 10
-	// pingAfter and pingTimeout find an HTTP/2 connection that has gone silent while
-	// no request is under way on it.
+	// An HTTP/2 connection on which nothing has arrived for pingAfter is pinged. It is
+	// closed if no reply arrives within pingTimeout.
 	pingAfter   = 15 * time.Second
 	pingTimeout = 5 * time.Second
-	// maxHosts bounds the hosts whose connections are kept.
-	maxHosts = 64
 )
 
-// ClientOptions configure a Client. The zero value is ready.
+// ClientOptions are the options of a Client. The zero value has the default of each.
 type ClientOptions struct {
-	// Roots are the PEM certificates to trust; empty means the system's.
+	// Roots are the root certificates to trust, in PEM; empty means those of the
+	// system.
 	Roots string
-	// ConnectTimeout bounds connecting to one address of a host, and one TLS
-	// handshake; zero means DefaultConnectTimeout.
+	// ConnectTimeout is the maximum time for a TCP connection to one address of a
+	// host, and for a TLS handshake; zero means DefaultConnectTimeout.
 	ConnectTimeout time.Duration
-	// UserAgent is what requests name themselves; empty means DefaultUserAgent.
+	// UserAgent is the User-Agent header of requests (RFC 9110 section 10.1.5); empty
+	// means DefaultUserAgent.
 	UserAgent string
-	// DialContext connects to a host and port; nil means over TCP, to any address of
-	// the host that answers.
+	// DialContext connects to a host and port; nil means over TCP, to the first address
+	// of the host that accepts.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Client sends requests to token endpoints: over TLS 1.2 or newer, verified; without
-// following redirects, which would carry a client's secret to an address nobody
-// configured; through the environment's proxy (HTTPS_PROXY, NO_PROXY). It has no
-// timeout of its own for a whole request: the request's context has one.
+// Client sends requests to token endpoints. It verifies certificates, requires TLS 1.2
+// or later for https URLs, and uses the proxy of the environment (HTTPS_PROXY,
+// HTTP_PROXY, NO_PROXY). It never follows a redirect, which would send the client
+// secret to an address that is not configured. It has no timeout for a whole request;
+// the request's context limits that.
 //
-// Connections are kept for later requests to the same host, but not beyond a request
-// that got no answer: that one and all that were open beside it are not used again,
-// whatever their protocol. Requests under way on them are not disturbed.
+// Connections are reused. After a request without a response, however, later requests
+// to that host use new connections, over HTTP/1.1 and HTTP/2. Requests that are in
+// flight on the old ones continue.
 //
-// It is safe for concurrent use.
+// A Client is safe for concurrent use.
 type Client struct {
-	userAgent string
-	proxy     proxy
-	new       func() transport
-
-	mu sync.Mutex
-	// transports are by scheme and host.
-	transports map[string]transport
+	userAgent  string
+	proxy      proxy
+	transports *transportPool
 }
 
-// transport is the connections to one host.
-type transport interface {
-	http.RoundTripper
-	CloseIdleConnections()
-}
-
-// NewClient returns a client. The error is that of the roots.
+// NewClient returns a new Client. It returns an error if o.Roots is invalid.
 func NewClient(o ClientOptions) (*Client, error) {
 	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.Roots != "" {
@@ -85,110 +69,73 @@ func NewClient(o ClientOptions) (*Client, error) {
 		}
 		tlsConfig.RootCAs = pool
 	}
-	connectTimeout := o.ConnectTimeout
-	if connectTimeout == 0 {
-		connectTimeout = DefaultConnectTimeout
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = DefaultConnectTimeout
 	}
-	c := &Client{userAgent: o.UserAgent, proxy: proxyFromEnvironment(), transports: make(map[string]transport)}
-	if c.userAgent == "" {
-		c.userAgent = DefaultUserAgent
+	if o.UserAgent == "" {
+		o.UserAgent = DefaultUserAgent
 	}
-	through := newDialer(connectTimeout, o.DialContext)
-	c.new = func() transport {
+	c := &Client{userAgent: o.UserAgent, proxy: proxyFromEnvironment()}
+	dialer := newDialer(o.ConnectTimeout, o.DialContext)
+	c.transports = newTransportPool(func() transport {
 		t := cleanhttp.DefaultPooledTransport()
-		t.Proxy = func(r *http.Request) (*url.URL, error) { return c.proxy.of(r.URL) }
-		t.ProxyConnectHeader = http.Header{"User-Agent": {c.userAgent}}
-		t.OnProxyConnectResponse = refusedByProxy
-		t.DialContext = through.DialContext
+		t.Proxy = func(r *http.Request) (*url.URL, error) { return c.proxy.forURL(r.URL) }
+		t.ProxyConnectHeader = http.Header{"User-Agent": {o.UserAgent}}
+		t.OnProxyConnectResponse = checkConnectResponse
+		t.DialContext = dialer.DialContext
 		t.TLSClientConfig = tlsConfig.Clone()
-		t.TLSHandshakeTimeout = connectTimeout
+		t.TLSHandshakeTimeout = o.ConnectTimeout
 		t.MaxResponseHeaderBytes = maxHeaderBytes
 		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
 		return t
-	}
+	})
 	return c, nil
 }
 
-// CloseIdleConnections closes the connections on which no request is under way.
-func (c *Client) CloseIdleConnections() {
-	c.mu.Lock()
-	transports := slices.Collect(maps.Values(c.transports))
-	c.mu.Unlock()
-	closeIdle(transports)
+// CloseIdleConnections closes all connections on which no request is in flight.
+func (c *Client) CloseIdleConnections() { c.transports.closeIdle() }
+
+// post sends a form to a URL and reads the response. If only a part of the response
+// arrives, post returns that part along with the error.
+func (c *Client) post(ctx context.Context, address string, form url.Values) (response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return response{}, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	t := c.transports.get(req.URL)
+	resp, err := do(req, t)
+	c.transports.release(req.URL, t, err == nil)
+	return resp, err
 }
 
-// closeIdle may take as long as a connection takes to close: no lock may be held.
-func closeIdle(transports []transport) {
-	for _, t := range transports {
-		t.CloseIdleConnections()
+// do sends a request over t and reads the response.
+func do(req *http.Request, t transport) (response, error) {
+	client := http.Client{Transport: noRedirects{t}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return response{}, err
 	}
+	defer resp.Body.Close()
+	r, err := readResponse(resp)
+	if err == nil {
+		// A server that sees a request canceled may end the body as if it were complete.
+		err = req.Context().Err()
+	}
+	return r, err
 }
 
-// to returns the connections to a URL's host.
-func (c *Client) to(u *url.URL) transport {
-	var unused []transport
-	defer func() { closeIdle(unused) }() // after c.mu is unlocked
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.transports[hostKey(u)]
-	if t == nil {
-		if len(c.transports) >= maxHosts {
-			unused = slices.Collect(maps.Values(c.transports))
-			clear(c.transports)
-		}
-		t = c.new()
-		c.transports[hostKey(u)] = t
-	}
-	return t
-}
+// noRedirects is a RoundTripper that removes the Location header of responses, so that
+// http.Client neither follows nor parses it: with http.ErrUseLastResponse, a Location
+// that is not a URL would be an error in place of the response.
+type noRedirects struct{ http.RoundTripper }
 
-// done ends a request to a URL's host on t. If it was not answered, later requests use
-// new connections: one that has gone silent would be used again over HTTP/2, and those
-// beside one that was reset may be as dead as it is. Connections that later requests do
-// not use are closed once no request is under way on them.
-func (c *Client) done(u *url.URL, t transport, answered bool) {
-	c.mu.Lock()
-	current := c.transports[hostKey(u)] == t
-	if current && !answered {
-		delete(c.transports, hostKey(u))
-		current = false
+func (n noRedirects) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := n.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Header.Del("Location")
 	}
-	c.mu.Unlock()
-	if !current {
-		t.CloseIdleConnections()
-	}
-}
-
-func hostKey(u *url.URL) string { return u.Scheme + "://" + u.Host }
-
-// certPool reads PEM certificates. Anything else in the text is an error, above
-// all a private key, which would otherwise be stored and shown as if it were
-// public.
-func certPool(text string) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	rest := []byte(text)
-	found := 0
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("holds a PEM block %q where only CERTIFICATE is wanted", sanitize(block.Type))
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d cannot be read: %s", found+1, sanitize(err.Error()))
-		}
-		pool.AddCert(cert)
-		found++
-	}
-	if found == 0 {
-		return nil, errors.New("holds no PEM certificate")
-	}
-	// pem.Decode passes over what it cannot read.
-	if strings.Count(text, "-----BEGIN ") != found {
-		return nil, errors.New("holds a PEM block that cannot be read")
-	}
-	return pool, nil
+	return resp, err
 }

@@ -8,23 +8,22 @@ import (
 	"time"
 )
 
-// attemptDelay is how long after one address of a host the next one is tried beside
-// it (RFC 8305 section 5, Connection Attempt Delay).
+// attemptDelay is the time between the connection attempts to two addresses of a host
+// (RFC 8305 section 5, Connection Attempt Delay).
 const attemptDelay = 250 * time.Millisecond
 
-// dialer connects to a host by all its addresses: the next one is tried beside the
-// one before after attemptDelay, or at once if that has failed, and the first that
-// answers is used (RFC 8305). net.Dialer does so for the two address families only,
-// and gives each address at least 2 s.
+// dialer connects to a host over the first of its addresses that accepts (RFC 8305). It
+// tries them in order and concurrently: the next one attemptDelay after the one before,
+// or at once when an attempt fails. net.Dialer tries only the two address families
+// concurrently, and waits at least 2 s for each address.
 type dialer struct {
-	// timeout bounds connecting to one address.
-	timeout time.Duration
+	timeout time.Duration // of the attempt for one address
 	resolve func(ctx context.Context, host string) ([]string, error)
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// newDialer returns one that connects by dial, to names as they are; over TCP if dial
-// is nil.
+// newDialer returns a dialer that passes the host to dial as it is. If dial is nil, it
+// resolves the host and connects over TCP.
 func newDialer(timeout time.Duration, dial func(ctx context.Context, network, address string) (net.Conn, error)) *dialer {
 	if dial != nil {
 		return &dialer{
@@ -35,19 +34,19 @@ func newDialer(timeout time.Duration, dial func(ctx context.Context, network, ad
 	}
 	return &dialer{
 		timeout: timeout,
-		resolve: newLookups(net.DefaultResolver.LookupHost).addresses,
+		resolve: newResolver(net.DefaultResolver.LookupHost).resolve,
 		dial:    (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
 	}
 }
 
-// dialed is the outcome of one attempt.
-type dialed struct {
+// dialResult is the result of one attempt.
+type dialResult struct {
 	conn net.Conn
 	err  error
 }
 
-// DialContext connects to a host and port. If no address answers, the error is the
-// first one's.
+// DialContext connects to a host and port. If all attempts fail, it returns the error
+// of the first to fail.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -61,13 +60,13 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 		return nil, &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the attempts that are still under way
-	outcomes := make(chan dialed, len(addresses))
+	defer cancel() // ends the attempts in progress
+	results := make(chan dialResult, len(addresses))
 	next := time.NewTimer(0)
 	defer next.Stop()
 	started, ended := 0, 0
-	defer func() { go closeLate(outcomes, started-ended) }()
-	var first error
+	defer func() { go closeRemaining(results, started-ended) }()
+	var firstErr error
 	for ended < len(addresses) {
 		select {
 		case <-next.C:
@@ -75,46 +74,43 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 				continue
 			}
 			go func(address string) {
-				conn, err := d.dialOne(ctx, network, address)
-				outcomes <- dialed{conn, err}
+				conn, err := d.dialAddress(ctx, network, address)
+				results <- dialResult{conn, err}
 			}(net.JoinHostPort(addresses[started], port))
 			started++
 			next.Reset(attemptDelay)
-		case o := <-outcomes:
+		case r := <-results:
 			ended++
-			if o.err == nil {
-				return o.conn, nil
+			if r.err == nil {
+				return r.conn, nil
 			}
-			if first == nil {
-				first = o.err
+			if firstErr == nil {
+				firstErr = r.err
 			}
 			next.Reset(0)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
-	return nil, first
+	return nil, firstErr
 }
 
-func (d *dialer) dialOne(ctx context.Context, network, address string) (net.Conn, error) {
-	attempt, cancel := context.WithTimeout(ctx, d.timeout)
+// dialAddress connects to one address.
+func (d *dialer) dialAddress(ctx context.Context, network, address string) (net.Conn, error) {
+	attemptCtx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	conn, err := d.dial(attempt, network, address)
-	var timeout interface {
-		error
-		Timeout() bool
-	}
-	if errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil {
+	conn, err := d.dial(attemptCtx, network, address)
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() && ctx.Err() == nil {
 		return nil, fmt.Errorf("connecting to %s took longer than %s", address, d.timeout)
 	}
 	return conn, err
 }
 
-// closeLate closes what n further attempts bring.
-func closeLate(outcomes <-chan dialed, n int) {
+// closeRemaining closes the connections of n attempts in progress.
+func closeRemaining(results <-chan dialResult, n int) {
 	for range n {
-		if o := <-outcomes; o.conn != nil {
-			_ = o.conn.Close()
+		if r := <-results; r.conn != nil {
+			_ = r.conn.Close()
 		}
 	}
 }

@@ -13,13 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// addressBook is a resolver and a network of addresses that answer after a time.
-type addressBook struct {
+// fakeNetwork is a resolver and a network of addresses that accept after a delay.
+type fakeNetwork struct {
 	addresses []string
-	// delays are the times until an address answers; an address that is not in it
-	// never does.
+	// delays are the times until an address accepts; one that is missing never does.
 	delays map[string]time.Duration
-	// failing are the addresses that refuse.
+	// failing are the addresses that refuse connections.
 	failing []string
 
 	mu     sync.Mutex
@@ -29,7 +28,7 @@ type addressBook struct {
 
 var errFake = errors.New("connection refused")
 
-func (b *addressBook) dialer(timeout time.Duration) *dialer {
+func (b *fakeNetwork) dialer(timeout time.Duration) *dialer {
 	return &dialer{
 		timeout: timeout,
 		resolve: func(context.Context, string) ([]string, error) { return b.addresses, nil },
@@ -50,7 +49,7 @@ func (b *addressBook) dialer(timeout time.Duration) *dialer {
 				return nil, ctx.Err()
 			}
 			time.Sleep(delay)
-			return &fakeConn{address: host, book: b}, nil
+			return &fakeConn{address: host, network: b}, nil
 		},
 	}
 }
@@ -59,40 +58,40 @@ type fakeConn struct {
 	net.Conn
 
 	address string
-	book    *addressBook
+	network *fakeNetwork
 }
 
 func (c *fakeConn) Close() error {
-	c.book.mu.Lock()
-	defer c.book.mu.Unlock()
-	c.book.closed++
+	c.network.mu.Lock()
+	defer c.network.mu.Unlock()
+	c.network.closed++
 	return nil
 }
 
 func TestDial(t *testing.T) {
-	const blackHole, second, third = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+	const first, second, third = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 	for _, c := range []struct {
 		name    string
-		book    *addressBook
+		book    *fakeNetwork
 		address string
 		err     error
 		took    time.Duration
 		closed  int
 	}{
-		{"one address", &addressBook{addresses: []string{second}, delays: map[string]time.Duration{second: time.Second}}, second, nil, time.Second, 0},
-		{"a black hole first", &addressBook{addresses: []string{blackHole, second}, delays: map[string]time.Duration{second: 0}}, second, nil, attemptDelay, 0},
-		{"two black holes first", &addressBook{addresses: []string{blackHole, "192.0.2.9", third}, delays: map[string]time.Duration{third: 0}}, third, nil, 2 * attemptDelay, 0},
-		{"a slow one first", &addressBook{addresses: []string{second, third}, delays: map[string]time.Duration{second: 400 * time.Millisecond, third: time.Second}}, second, nil, 400 * time.Millisecond, 1},
-		{"one that refuses first", &addressBook{addresses: []string{blackHole, second}, failing: []string{blackHole}, delays: map[string]time.Duration{second: 0}}, second, nil, 0, 0},
-		{"all refuse", &addressBook{addresses: []string{second, third}, failing: []string{second, third}}, "", errFake, 0, 0},
-		{"nothing but black holes", &addressBook{addresses: []string{blackHole, second}}, "", errors.New("connecting to 192.0.2.1:443 took longer than 2s"), attemptDelay + 2*time.Second, 0},
-		{"no address", &addressBook{}, "", &net.DNSError{Err: "no addresses", Name: "gbg.example", IsNotFound: true}, 0, 0},
+		{"one address", &fakeNetwork{addresses: []string{second}, delays: map[string]time.Duration{second: time.Second}}, second, nil, time.Second, 0},
+		{"first address silent", &fakeNetwork{addresses: []string{first, second}, delays: map[string]time.Duration{second: 0}}, second, nil, attemptDelay, 0},
+		{"first two addresses silent", &fakeNetwork{addresses: []string{first, "192.0.2.9", third}, delays: map[string]time.Duration{third: 0}}, third, nil, 2 * attemptDelay, 0},
+		{"first address slow", &fakeNetwork{addresses: []string{second, third}, delays: map[string]time.Duration{second: 400 * time.Millisecond, third: time.Second}}, second, nil, 400 * time.Millisecond, 1},
+		{"first address refuses", &fakeNetwork{addresses: []string{first, second}, failing: []string{first}, delays: map[string]time.Duration{second: 0}}, second, nil, 0, 0},
+		{"all refuse", &fakeNetwork{addresses: []string{second, third}, failing: []string{second, third}}, "", errFake, 0, 0},
+		{"all silent", &fakeNetwork{addresses: []string{first, second}}, "", errors.New("connecting to 192.0.2.1:443 took longer than 2s"), attemptDelay + 2*time.Second, 0},
+		{"no address", &fakeNetwork{}, "", &net.DNSError{Err: "no addresses", Name: "gbg.example", IsNotFound: true}, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				began := time.Now()
+				start := time.Now()
 				conn, err := c.book.dialer(2*time.Second).DialContext(t.Context(), "tcp", "gbg.example:443")
-				require.Equal(t, c.took, time.Since(began))
+				require.Equal(t, c.took, time.Since(start))
 				if c.err != nil {
 					require.ErrorContains(t, err, c.err.Error())
 					return
@@ -102,16 +101,16 @@ func TestDial(t *testing.T) {
 				time.Sleep(time.Minute)
 				c.book.mu.Lock()
 				defer c.book.mu.Unlock()
-				require.Equal(t, c.closed, c.book.closed, "connections that came too late")
+				require.Equal(t, c.closed, c.book.closed, "connections established too late")
 			})
 		})
 	}
 }
 
-// A caller who gives up ends all attempts.
-func TestDialIsCancelled(t *testing.T) {
+// A canceled context ends all attempts.
+func TestDialCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		book := &addressBook{addresses: []string{"192.0.2.1", "192.0.2.2"}, delays: map[string]time.Duration{"192.0.2.2": time.Second}}
+		book := &fakeNetwork{addresses: []string{"192.0.2.1", "192.0.2.2"}, delays: map[string]time.Duration{"192.0.2.2": time.Second}}
 		ctx, cancel := context.WithTimeout(t.Context(), attemptDelay/2)
 		defer cancel()
 		_, err := book.dialer(2*time.Second).DialContext(ctx, "tcp", "gbg.example:443")

@@ -1,6 +1,7 @@
-// Package gbgauth asks an OAuth 2.0 token endpoint for an access token, the way
-// GBG documents it, and tells apart everything that can come back: a token, a
-// refusal of the client, another refusal, no usable answer.
+// Package gbgauth requests access tokens from OAuth 2.0 token endpoints as GBG documents
+// them, exchanges tokens of identity providers for tokens of GBG, and revokes tokens.
 //
-// It keeps nothing, retries nothing and knows no Vault.
+// Each request is sent once, and every failure is an [Error]. Its Kind tells whether the
+// endpoint refused the client, refused the request, or did not respond as a token
+// endpoint does. Callers decide about retries and about keeping tokens.
 package gbgauth

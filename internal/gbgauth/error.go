@@ -6,45 +6,46 @@ import (
 	"time"
 )
 
-// Kind is what went wrong with a token request, as far as it matters for what to do
-// next.
+// Kind classifies errors by what a caller can do about them.
 type Kind int
 
 const (
-	// RefusedClient means that the endpoint does not accept this client (invalid_client,
-	// unauthorized_client; RFC 6749 section 5.2). Another client may do better.
+	// RefusedClient means that the endpoint does not accept the client (invalid_client,
+	// unauthorized_client; RFC 6749 section 5.2). Another client may succeed.
 	RefusedClient Kind = iota + 1
-	// RefusedRequest means that the endpoint understood the request and refused it for
-	// another reason (invalid_scope, ...). Repeating it does not help.
+	// RefusedRequest means that the endpoint refused the request for another reason
+	// (invalid_scope, ...). A retry does not help.
 	RefusedRequest
-	// ForeignAnswer means a 4xx that has neither OAuth's nor GBG's words (the page of a
-	// firewall, 404, an empty 401): no token endpoint has answered.
-	ForeignAnswer
-	// Unreachable means that no answer came (timeout, broken connection, TLS failure).
+	// NotTokenEndpoint means that the response has a 4xx status and is neither an OAuth
+	// error nor a GBG error (the page of a firewall, 404, an empty 401): it does not
+	// come from a token endpoint.
+	NotTokenEndpoint
+	// Unreachable means that there is no complete response (timeout, connection error,
+	// TLS error).
 	Unreachable
-	// NotSent means that there was no time to send the request.
+	// NotSent means that the time allowed was over before the request was sent.
 	NotSent
-	// ProxyError means that a proxy on the way failed or refused to connect (407, 403,
-	// 502 of the proxy's own), or that its setting cannot be read.
+	// ProxyError means that a proxy failed or refused to connect to the endpoint (403,
+	// 407, 502, ... from the proxy), or that a proxy variable is not a usable URL.
 	ProxyError
 	// ServerError means that the endpoint failed (5xx, 408).
 	ServerError
 	// RateLimited means that the endpoint asked for fewer requests (429; RFC 6585
 	// section 4).
 	RateLimited
-	// NotAToken means that the answer was neither a token nor a refusal (not JSON,
-	// no access_token, too large, a redirect).
+	// NotAToken means that the response is neither a token nor an error response (not
+	// JSON, no access_token, too large, a redirect).
 	NotAToken
 )
 
-// String returns the kind in a few words.
+// String returns a short name, such as "client refused".
 func (k Kind) String() string {
 	switch k {
 	case RefusedClient:
 		return "client refused"
 	case RefusedRequest:
 		return "request refused"
-	case ForeignAnswer:
+	case NotTokenEndpoint:
 		return "not a token endpoint"
 	case Unreachable:
 		return "no answer"
@@ -63,30 +64,31 @@ func (k Kind) String() string {
 	}
 }
 
-// Error is what came back instead of a token. Its text is one line without
-// control characters and without the secrets of the request.
+// Error is the error of a request. Its text is a single line without control
+// characters and without the secrets of the request.
 type Error struct {
 	Kind Kind
-	// URL is the token endpoint that was asked.
+	// URL is the URL of the endpoint.
 	URL string
-	// Status is the HTTP status code; 0 if there was no answer.
+	// Status is the HTTP status code; 0 means that there is no response.
 	Status int
 	// Code is the OAuth error code (RFC 6749 section 5.2), Okta's errorCode, or the
-	// "name" of GBG GO's own error form; empty if the answer had none of them.
+	// name in an error of GBG GO's API; empty if the response has none of them.
 	Code string
-	// Description is error_description, Okta's errorSummary, GBG's "problem", or what
-	// happened on the way.
+	// Description is error_description, Okta's errorSummary, the problem in an error of
+	// GBG GO's API, or a description of the failure if the response has none of them.
 	Description string
-	// RequestID is the answer's X-Request-ID, which GBG's support asks for.
+	// RequestID is the X-Request-ID header of the response, which GBG's support asks
+	// for.
 	RequestID string
-	// RetryAfter is how long the endpoint asks to be left alone (RFC 9110 section
-	// 10.2.3), at most MaxRetryAfter; zero if it does not say.
+	// RetryAfter is how long the endpoint asks to wait before a retry (RFC 9110 section
+	// 10.2.3), at most MaxRetryAfter; zero if the response does not say.
 	RetryAfter time.Duration
 
 	cause error
 }
 
-// Error implements error: what the endpoint said, then where it said so.
+// Error returns the code and the description, then the status, URL and request ID.
 func (e *Error) Error() string {
 	var b strings.Builder
 	switch {
@@ -109,19 +111,19 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the network or parse error behind it, if there is one. Its text
-// is not cleaned: match it, do not print it.
+// Unwrap returns the network error that caused e, or nil. Its text is not sanitized and
+// must not be printed.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Temporary reports whether the same request may succeed later.
 func (e *Error) Temporary() bool {
-	return !e.Refused() && e.Kind != ForeignAnswer
+	return !e.Refused() && e.Kind != NotTokenEndpoint
 }
 
-// Refused reports whether the endpoint understood the request and said no.
+// Refused reports whether the endpoint refused the client or the request.
 func (e *Error) Refused() bool { return e.Kind == RefusedClient || e.Kind == RefusedRequest }
 
-// NoAnswer reports whether the endpoint was asked and could not be reached.
+// NoAnswer reports whether the request was tried and got no response.
 func (e *Error) NoAnswer() bool {
 	return e.Status == 0 && (e.Kind == Unreachable || e.Kind == ProxyError)
 }

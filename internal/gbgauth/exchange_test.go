@@ -12,11 +12,11 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// fakeJWT has the form of a JWT and says nothing.
+// fakeJWT has the form of a JWT and no claims.
 var fakeJWT = strings.Join([]string{"ZmFrZS1oZWFkZXI", strings.Repeat("ZmFrZS1jbGFpbXMt", 4), strings.Repeat("ZmFrZS1zaWduYXR1cmUt", 2)}, ".")
 
-// exchange is a request as GBG Identity Solution documents it.
-func exchange(tokenURL string) gbgauth.Exchange {
+// exchangeRequest returns a request as GBG Identity Solution documents it.
+func exchangeRequest(tokenURL string) gbgauth.Exchange {
 	return gbgauth.Exchange{
 		TokenURL:     tokenURL,
 		ClientID:     gbgauth.DefaultExchangeClientID,
@@ -25,7 +25,7 @@ func exchange(tokenURL string) gbgauth.Exchange {
 	}
 }
 
-func TestExchangeOnTheWire(t *testing.T) {
+func TestExchangeForm(t *testing.T) {
 	t.Parallel()
 	documented := url.Values{
 		"grant_type":    {"id_auth"},
@@ -46,14 +46,14 @@ func TestExchangeOnTheWire(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			requests := make(chan sent, 10)
-			request := exchange(serve(t, record(requests)))
+			requests := make(chan receivedRequest, 10)
+			request := exchangeRequest(serve(t, recordRequests(requests)))
 			request.Scope = c.scope
 			token, err := request.Fetch(t.Context(), newClient(t, ""))
 			require.NoError(t, err)
 			require.Equal(t, fakeToken, token.AccessToken.Reveal())
 
-			require.Len(t, requests, 1, "one request, no probing")
+			require.Len(t, requests, 1, "the request is sent once")
 			got := <-requests
 			require.NoError(t, got.err)
 			require.Equal(t, http.MethodPost, got.method)
@@ -66,8 +66,8 @@ func TestExchangeOnTheWire(t *testing.T) {
 	}
 }
 
-// The example in GBG's documentation has null for everything.
-func TestExchangeForNothing(t *testing.T) {
+// In the example of GBG's documentation all fields are null.
+func TestExchangeResponseWithoutToken(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
 		"null":    `{"access_token":null,"expires_in":null,"token_type":null}`,
@@ -76,20 +76,20 @@ func TestExchangeForNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := exchange(serve(t, reply(http.StatusOK, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
+			_, err := exchangeRequest(serve(t, respond(http.StatusOK, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
 			failed := asError(t, err)
 			require.Equal(t, gbgauth.NotAToken, failed.Kind)
 		})
 	}
 }
 
-// Whoever explains what is wrong with a token may quote it, or a part of it.
-func TestExchangeShowsNoToken(t *testing.T) {
+// An error description may quote the token, or a part of it.
+func TestExchangeErrorRedactsIDToken(t *testing.T) {
 	t.Parallel()
 	parts := strings.Split(fakeJWT, ".")
 	for _, quoted := range append([]string{fakeJWT, url.QueryEscape(fakeJWT)}, parts[1:]...) {
 		body := fmt.Sprintf(`{"error":"invalid_grant","error_description":"The token %s has expired."}`, quoted)
-		_, err := exchange(serve(t, reply(http.StatusBadRequest, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
+		_, err := exchangeRequest(serve(t, respond(http.StatusBadRequest, "application/json", body))).Fetch(t.Context(), newClient(t, ""))
 		failed := asError(t, err)
 		require.Equal(t, gbgauth.RefusedRequest, failed.Kind)
 		require.Equal(t, "invalid_grant", failed.Code)
@@ -97,15 +97,14 @@ func TestExchangeShowsNoToken(t *testing.T) {
 	}
 }
 
-// The constant that GBG documents is a word like any other; a secret of one's own
-// is not.
-func TestExchangeSecretInAnError(t *testing.T) {
+// The client secret that GBG documents is not redacted, a different one is.
+func TestExchangeErrorRedactsClientSecret(t *testing.T) {
 	t.Parallel()
 	for secret, want := range map[string]string{
 		gbgauth.DefaultExchangeClientSecret: "Wrong secret.",
 		"fake-exchange-secret":              "Wrong [redacted].",
 	} {
-		request := exchange(serve(t, reply(http.StatusUnauthorized, "application/json",
+		request := exchangeRequest(serve(t, respond(http.StatusUnauthorized, "application/json",
 			`{"error":"invalid_client","error_description":"Wrong `+secret+`."}`)))
 		request.ClientSecret = gbgauth.NewSecret(secret)
 		_, err := request.Fetch(t.Context(), newClient(t, ""))
@@ -113,4 +112,39 @@ func TestExchangeSecretInAnError(t *testing.T) {
 		require.Equal(t, gbgauth.RefusedClient, failed.Kind)
 		require.Equal(t, want, failed.Description)
 	}
+}
+
+// FuzzExchangeResponse is FuzzTokenResponse for GBG Identity Solution's endpoint.
+func FuzzExchangeResponse(f *testing.F) {
+	parts := strings.Split(fakeJWT, ".")
+	for _, seed := range []struct {
+		status uint16
+		header string
+		body   string
+	}{
+		{200, "", tokenResponse},
+		{200, fakeJWT, `{"access_token":"` + fakeToken + `","token_type":"` + fakeJWT + `","scope":"` + parts[1] + `"}`},
+		{200, "", `{"access_token":null,"expires_in":null,"token_type":null}`},
+		{400, parts[2], `{"error":"invalid_grant","error_description":"The token ` + fakeJWT + ` has expired."}`},
+		{400, "", `{"errors":[{"name":"` + parts[1] + `","problem":"` + fakeSecret + `"}]}`},
+		{500, "text/html", "<html>" + fakeJWT + "</html>"},
+	} {
+		f.Add(seed.status, seed.header, []byte(seed.body))
+	}
+	request := exchangeRequest("https://fake.example/authenticate/v1/connect/token")
+	request.ClientSecret = gbgauth.NewSecret(fakeSecret)
+
+	f.Fuzz(func(t *testing.T, status uint16, header string, content []byte) {
+		client, transport := newFakeClient(int(status), header, content)
+		got, err := request.Fetch(t.Context(), client)
+		require.Equal(t, 1, transport.requests)
+		require.True(t, transport.body.closed)
+		if err == nil {
+			requireValidToken(t, transport.status, got)
+			requireSafe(t, "type "+got.Type+", scope "+got.Scope, fakeSecret, parts[1], parts[2])
+			return
+		}
+		require.Nil(t, got)
+		requireSafe(t, asError(t, err).Error(), fakeSecret, parts[1], parts[2])
+	})
 }

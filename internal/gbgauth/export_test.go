@@ -2,18 +2,17 @@ package gbgauth
 
 import "net/http"
 
-// NewClientThrough returns a client whose requests go through a transport of the
-// test's.
-func NewClientThrough(through http.RoundTripper) *Client {
+// NewClientWithTransport returns a client that sends its requests over rt.
+func NewClientWithTransport(rt http.RoundTripper) *Client {
 	c, err := NewClient(ClientOptions{})
 	if err != nil {
-		panic(err) // there are no roots that could be refused
+		panic(err) // cannot happen without roots
 	}
-	c.new = func() transport { return connections{through} }
+	c.transports.newTransport = func() transport { return roundTripper{rt} }
 	return c
 }
 
-// connections is a transport without connections of its own.
-type connections struct{ http.RoundTripper }
+// roundTripper is a transport without connections.
+type roundTripper struct{ http.RoundTripper }
 
-func (connections) CloseIdleConnections() {}
+func (roundTripper) CloseIdleConnections() {}

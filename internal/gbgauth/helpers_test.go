@@ -22,11 +22,11 @@ const (
 	fakeToken  = "fake-token-0001"
 	tokenPath  = "/as/token.oauth2"
 
-	goodAnswer = `{"access_token":"` + fakeToken + `","token_type":"Bearer","expires_in":3600}`
+	tokenResponse = `{"access_token":"` + fakeToken + `","token_type":"Bearer","expires_in":3600}`
 )
 
-// newServer is a server, not started, that lasts until the test ends and does
-// not log to the terminal.
+// newServer returns a server that is not started. It is closed when the test ends, and
+// does not log.
 func newServer(t *testing.T, handler http.Handler) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -36,7 +36,7 @@ func newServer(t *testing.T, handler http.Handler) *httptest.Server {
 	return server
 }
 
-// serve gives the URL of a token endpoint.
+// serve starts a server and returns the URL of its token endpoint.
 func serve(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	server := newServer(t, handler)
@@ -45,8 +45,8 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	return server.URL + tokenPath
 }
 
-// reply answers every request the same.
-func reply(status int, contentType, body string) http.HandlerFunc {
+// respond returns a handler that sends the same response to all requests.
+func respond(status int, contentType, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(status)
@@ -63,8 +63,8 @@ func newClient(t *testing.T, roots string) *gbgauth.Client {
 	return client
 }
 
-// ask is a request as GBG GO documents it.
-func ask(tokenURL string) gbgauth.ClientCredentials {
+// clientCredentials returns a request as GBG GO documents it.
+func clientCredentials(tokenURL string) gbgauth.ClientCredentials {
 	return gbgauth.ClientCredentials{
 		TokenURL:     tokenURL,
 		ClientID:     fakeID,
@@ -79,7 +79,7 @@ func fetch(t *testing.T, request gbgauth.ClientCredentials) (*gbgauth.Token, err
 	return request.Fetch(t.Context(), newClient(t, ""))
 }
 
-// fetchError is fetch where the answer must not be a token.
+// fetchError fetches a token, which must fail, and returns the error.
 func fetchError(t *testing.T, request gbgauth.ClientCredentials) *gbgauth.Error {
 	t.Helper()
 	token, err := fetch(t, request)
@@ -88,8 +88,8 @@ func fetchError(t *testing.T, request gbgauth.ClientCredentials) *gbgauth.Error 
 	return asError(t, err)
 }
 
-// asError requires an *Error of the kinds there are, with a text that is safe to
-// show.
+// asError requires err to be an *Error with a known Kind and a text that is safe to
+// show, and returns it.
 func asError(t *testing.T, err error) *gbgauth.Error {
 	t.Helper()
 	var failed *gbgauth.Error
@@ -100,12 +100,13 @@ func asError(t *testing.T, err error) *gbgauth.Error {
 	return failed
 }
 
-// requireSafe requires one printable, bounded line without the secrets.
+// requireSafe requires text to be a single printable line of limited length without the
+// secrets.
 func requireSafe(t *testing.T, text string, secrets ...string) {
 	t.Helper()
 	require.True(t, utf8.ValidString(text), "%q", text)
 	require.Equal(t, -1, strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", text)
-	// Three texts of another party of at most 300 runes each, and our own.
+	// At most three texts of the response with 300 runes each, and fixed text.
 	require.LessOrEqual(t, utf8.RuneCountInString(text), 1200)
 	require.NotEmpty(t, strings.TrimSpace(text))
 	for _, secret := range secrets {
@@ -113,7 +114,7 @@ func requireSafe(t *testing.T, text string, secrets ...string) {
 	}
 }
 
-// isError says whether err is, or wraps, an *Error.
+// isError reports whether err is, or wraps, an *Error.
 func isError(err error) bool {
 	var failed *gbgauth.Error
 

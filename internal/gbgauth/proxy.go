@@ -14,17 +14,19 @@ import (
 	"golang.org/x/net/http/httpproxy"
 )
 
-// proxy is the environment's choice of a proxy for each URL.
+// proxy selects the proxy for a URL.
 type proxy struct {
-	of func(*url.URL) (*url.URL, error)
+	// forURL returns the URL of the proxy, and nil if there is none.
+	forURL func(*url.URL) (*url.URL, error)
 }
 
-// proxyFromEnvironment reads HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or their forms in
-// small letters. A setting that cannot be read is an error for every URL that it is
-// for; httpproxy alone would then go without a proxy.
+// proxyFromEnvironment returns the proxy of the environment variables HTTPS_PROXY,
+// HTTP_PROXY and NO_PROXY, or their lower-case forms. If the value of one is not a
+// usable URL, forURL returns an error for each URL that it applies to; httpproxy alone
+// would use no proxy.
 func proxyFromEnvironment() proxy {
 	config := httpproxy.FromEnvironment()
-	broken := map[string]string{} // by URL scheme
+	invalid := map[string]string{} // URL scheme -> name of the variable
 	for _, setting := range []struct {
 		scheme, name string
 		value        *string
@@ -33,22 +35,22 @@ func proxyFromEnvironment() proxy {
 			if os.Getenv(setting.name) == "" {
 				setting.name = strings.ToLower(setting.name)
 			}
-			broken[setting.scheme] = setting.name
-			*setting.value = "http://proxy.invalid" // so that NO_PROXY still has a say
+			invalid[setting.scheme] = setting.name
+			*setting.value = "http://proxy.invalid" // so that NO_PROXY still applies
 		}
 	}
-	of := config.ProxyFunc()
-	return proxy{of: func(u *url.URL) (*url.URL, error) {
-		through, err := of(u)
-		if name := broken[u.Scheme]; err == nil && through != nil && name != "" {
-			return nil, proxyError(fmt.Sprintf("the proxy setting %s in the environment of Vault's process is not a URL that can be used", name))
+	forURL := config.ProxyFunc()
+	return proxy{forURL: func(u *url.URL) (*url.URL, error) {
+		proxyURL, err := forURL(u)
+		if name := invalid[u.Scheme]; err == nil && proxyURL != nil && name != "" {
+			return nil, proxyError(fmt.Sprintf("the proxy setting %s in the environment of the Vault process is not a usable URL", name))
 		}
-		return through, err
+		return proxyURL, err
 	}}
 }
 
-// isProxyURL reports whether a proxy setting can be used. As everywhere, http:// may
-// be left out.
+// isProxyURL reports whether the value of a proxy variable is usable. The prefix
+// "http://" is optional.
 func isProxyURL(setting string) bool {
 	if !strings.Contains(setting, "://") {
 		setting = "http://" + setting
@@ -57,43 +59,43 @@ func isProxyURL(setting string) bool {
 	return err == nil && u.Hostname() != "" && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }
 
-// proxyError is a failure of a proxy, or of its setting.
+// proxyError is a failure of a proxy, or an unusable proxy variable.
 type proxyError string
 
 func (e proxyError) Error() string { return string(e) }
 
-// refusedByProxy turns a proxy's refusal to connect to a host into an error of its
-// own. It is an http.Transport's OnProxyConnectResponse.
-func refusedByProxy(_ context.Context, through *url.URL, req *http.Request, resp *http.Response) error {
+// checkConnectResponse returns a proxyError if a proxy refuses a CONNECT request. It is
+// an http.Transport's OnProxyConnectResponse.
+func checkConnectResponse(_ context.Context, proxyURL *url.URL, req *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
 	return proxyError(fmt.Sprintf("the proxy %s refused to connect to %s: HTTP %d %s",
-		through.Host, req.Host, resp.StatusCode, http.StatusText(resp.StatusCode)))
+		proxyURL.Host, req.Host, resp.StatusCode, http.StatusText(resp.StatusCode)))
 }
 
-// host returns the host of the proxy for a URL; "" if there is none.
+// host returns the host and port of the proxy for a URL, and "" if there is none.
 func (p proxy) host(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return ""
 	}
-	through, err := p.of(u)
-	if err != nil || through == nil {
+	proxyURL, err := p.forURL(u)
+	if err != nil || proxyURL == nil {
 		return ""
 	}
-	return through.Host
+	return proxyURL.Host
 }
 
-// failure returns what the proxy for a URL did wrong, if err is due to it; "" if not.
+// failure returns a description of err if the proxy for a URL caused it, and "" if not.
 func (p proxy) failure(address string, err error) string {
-	var failed proxyError
-	if errors.As(err, &failed) {
-		return failed.Error()
+	var proxyErr proxyError
+	if errors.As(err, &proxyErr) {
+		return proxyErr.Error()
 	}
-	var connecting *net.OpError
-	if errors.As(err, &connecting) && (connecting.Op == "proxyconnect" || strings.HasPrefix(connecting.Op, "socks ")) {
-		return fmt.Sprintf("cannot connect to the proxy %s: %s", p.host(address), connecting.Err)
+	var opErr *net.OpError
+	if errors.As(err, &opErr) && (opErr.Op == "proxyconnect" || strings.HasPrefix(opErr.Op, "socks ")) {
+		return fmt.Sprintf("cannot connect to the proxy %s: %s", p.host(address), opErr.Err)
 	}
 	return ""
 }

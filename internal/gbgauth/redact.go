@@ -1,33 +1,43 @@
 package gbgauth
 
-import "strings"
+import (
+	"encoding/json"
+	"html"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
 
-// minPiece is the length, in bytes, from which on a piece of a secret is redacted
-// as the whole is: servers cut what they quote, and each part of a JWT is as
-// telling as all of it. Shorter ones tell little, and are words of other texts.
-const minPiece = 16
+// minFragment is the minimum length, in bytes, of a part of a secret that is redacted
+// like the whole. Servers quote secrets in part, and a part of a JWT is as sensitive as
+// the whole. Shorter parts disclose little and occur in other text.
+const minFragment = 16
 
-// redact puts "[redacted]" wherever a secret stands in a text, in any of its forms,
-// and wherever minPiece bytes of one do. Of secrets that overlap nothing is left. The
-// table of pieces is as large as the text, not as the secrets.
+// redact returns text with "[redacted]" in place of each secret, in all of its
+// encodings, and of each part of one that has at least minFragment bytes. Secrets that
+// overlap are replaced together. The memory it uses depends on the size of text, not on
+// that of the secrets.
 func redact(text string, secrets ...Secret) string {
-	pieces, short := map[string]bool{}, []string{} // of the text, if true of a secret
-	for i := 0; i+minPiece <= len(text); i++ {
-		pieces[text[i:i+minPiece]] = false
+	// fragments are those of text; the value is true for a fragment of a secret.
+	fragments := map[string]bool{}
+	for i := 0; i+minFragment <= len(text); i++ {
+		fragments[text[i:i+minFragment]] = false
 	}
+	var short []string // encoded secrets shorter than minFragment
 	found := false
 	for _, s := range secrets {
-		if beginning := s.Reveal(); len(text) < minPiece && len(oneLine(beginning[:min(len(beginning), 64)])) >= minPiece {
-			continue // no piece of it fits into the text
+		if start := s.Reveal(); len(text) < minFragment && len(oneLine(start[:min(len(start), 64)])) >= minFragment {
+			continue // text is shorter than any fragment
 		}
-		for _, form := range forms(s.Reveal()) {
-			if len(form) < minPiece {
-				short = append(short, form)
+		for _, encoded := range encodings(s.Reveal()) {
+			if len(encoded) < minFragment {
+				short = append(short, encoded)
 				continue
 			}
-			for i := 0; i+minPiece <= len(form); i++ {
-				if marked, ok := pieces[form[i:i+minPiece]]; ok && !marked {
-					pieces[form[i:i+minPiece]], found = true, true
+			for i := 0; i+minFragment <= len(encoded); i++ {
+				if marked, ok := fragments[encoded[i:i+minFragment]]; ok && !marked {
+					fragments[encoded[i:i+minFragment]], found = true, true
 				}
 			}
 		}
@@ -35,32 +45,78 @@ func redact(text string, secrets ...Secret) string {
 	if !found && len(short) == 0 {
 		return text
 	}
-	// secretAt is how long the secret is that begins a text; 0 if none does.
-	secretAt := func(text string) (n int) {
-		for _, form := range short {
-			if strings.HasPrefix(text, form) {
-				n = max(n, len(form))
+	// matchLen returns the length of the secret or fragment at the start of text.
+	matchLen := func(text string) (n int) {
+		for _, encoded := range short {
+			if strings.HasPrefix(text, encoded) {
+				n = max(n, len(encoded))
 			}
 		}
-		if len(text) >= minPiece && pieces[text[:minPiece]] {
-			n = minPiece
+		if len(text) >= minFragment && fragments[text[:minFragment]] {
+			n = minFragment
 		}
 		return n
 	}
 	var b strings.Builder
 	for i := 0; i < len(text); {
-		end := i + secretAt(text[i:])
+		end := i + matchLen(text[i:])
 		if end == i {
 			b.WriteByte(text[i])
 			i++
 			continue
 		}
 		for j := i + 1; j < end; j++ {
-			end = max(end, j+secretAt(text[j:]))
+			end = max(end, j+matchLen(text[j:]))
 		}
 		b.WriteString(redacted)
 		i = end
 	}
-	// Pieces are bytes: one may have begun or ended inside of a character.
+	// A fragment may start or end within a UTF-8 sequence.
 	return strings.ToValidUTF8(b.String(), "")
 }
+
+// unreserved are the characters that URL encoding leaves as they are (RFC 3986 section
+// 2.3). A JWT has no others.
+const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+
+// encodings returns a secret as it may occur in a single line of text: unchanged, URL-
+// or HTML-encoded, or with the escapes of a JSON or Go string (net/http quotes what it
+// cannot parse as a Go string).
+func encodings(secret string) []string {
+	if secret == "" {
+		return nil
+	}
+	if strings.Trim(secret, unreserved) == "" {
+		return []string{secret}
+	}
+	query, path := url.QueryEscape(secret), url.PathEscape(secret)
+	asJSON, _ := json.Marshal(secret) // never fails for a string
+	encoded := []string{
+		oneLine(secret),
+		query, lowerEscapes(query),
+		path, lowerEscapes(path),
+		oneLine(html.EscapeString(secret)),
+		trimQuotes(string(asJSON)), trimQuotes(strconv.Quote(secret)),
+	}
+	slices.Sort(encoded)
+	return slices.DeleteFunc(slices.Compact(encoded), func(s string) bool { return s == "" })
+}
+
+// lowerEscapes returns a URL-encoded text with lower-case escapes, such as %2f for %2F.
+func lowerEscapes(encoded string) string {
+	if !strings.Contains(encoded, "%") {
+		return encoded
+	}
+	text := []byte(encoded)
+	for i := 0; i+2 < len(text); i++ {
+		if text[i] == '%' {
+			text[i+1] |= 'a' - 'A' // does not change digits
+			text[i+2] |= 'a' - 'A'
+			i += 2
+		}
+	}
+	return string(text)
+}
+
+// trimQuotes returns a quoted string as a single line without the quotes around it.
+func trimQuotes(quoted string) string { return oneLine(quoted[1 : len(quoted)-1]) }

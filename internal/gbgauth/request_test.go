@@ -1,126 +1,46 @@
 package gbgauth_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
-	"maps"
+	"net"
 	"net/http"
 	"net/url"
-	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// sent is what arrived at the endpoint.
-type sent struct {
+// receivedRequest is a request as the endpoint received it.
+type receivedRequest struct {
 	method, uri string
 	header      http.Header
 	body        string
 	err         error
 }
 
-// record answers with a token and keeps every request.
-func record(requests chan<- sent) http.HandlerFunc {
+// recordRequests returns a handler that sends each request to a channel and responds
+// with a token.
+func recordRequests(requests chan<- receivedRequest) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		requests <- sent{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(body), err: err}
-		reply(http.StatusOK, "application/json", goodAnswer)(w, r)
+		requests <- receivedRequest{method: r.Method, uri: r.RequestURI, header: r.Header, body: string(body), err: err}
+		respond(http.StatusOK, "application/json", tokenResponse)(w, r)
 	}
 }
 
-func TestRequestOnTheWire(t *testing.T) {
-	t.Parallel()
-
-	const odd = "fäke+/=&%; \"s\"\\x"
-	cases := []struct {
-		name              string
-		id, secret, scope string
-		want              string
-	}{
-		{
-			name: "as GBG GO documents it",
-			id:   fakeID, secret: fakeSecret, scope: "gbg.token",
-			want: "client_id=fake-client-a&client_secret=fake-secret-0001&grant_type=client_credentials&scope=gbg.token",
-		},
-		{
-			name: "no scope",
-			id:   fakeID, secret: fakeSecret, scope: "",
-			want: "client_id=fake-client-a&client_secret=fake-secret-0001&grant_type=client_credentials",
-		},
-		{
-			name: "a scope of nothing but space",
-			id:   fakeID, secret: fakeSecret, scope: " \t",
-			want: "client_id=fake-client-a&client_secret=fake-secret-0001&grant_type=client_credentials",
-		},
-		{
-			name: "several scopes, one space between",
-			id:   fakeID, secret: fakeSecret, scope: " gbg.token  offline_access ",
-			want: "client_id=fake-client-a&client_secret=fake-secret-0001&grant_type=client_credentials" +
-				"&scope=gbg.token+offline_access",
-		},
-		{
-			name: "odd characters",
-			id:   "fake&client=a", secret: odd, scope: "api://fake/.default",
-			want: "client_id=fake%26client%3Da&client_secret=f%C3%A4ke%2B%2F%3D%26%25%3B+%22s%22%5Cx" +
-				"&grant_type=client_credentials&scope=api%3A%2F%2Ffake%2F.default",
-		},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			requests := make(chan sent, 10)
-			_, err := fetch(t, gbgauth.ClientCredentials{
-				TokenURL:     serve(t, record(requests)),
-				ClientID:     c.id,
-				ClientSecret: gbgauth.NewSecret(c.secret),
-				Scope:        c.scope,
-			})
-			require.NoError(t, err)
-
-			require.Len(t, requests, 1, "one request, no probing")
-			got := <-requests
-			require.NoError(t, got.err)
-			require.Equal(t, http.MethodPost, got.method)
-			require.Equal(t, tokenPath, got.uri)
-			require.Equal(t, c.want, got.body)
-			require.Equal(t, "application/x-www-form-urlencoded", got.header.Get("Content-Type"))
-			require.Equal(t, "application/json", got.header.Get("Accept"))
-			require.Equal(t,
-				[]string{"Accept", "Accept-Encoding", "Content-Length", "Content-Type", "User-Agent"},
-				slices.Sorted(maps.Keys(got.header)), "above all no Authorization")
-
-			form, err := url.ParseQuery(got.body)
-			require.NoError(t, err)
-			require.Equal(t, []string{c.secret}, form["client_secret"])
-			require.Equal(t, []string{c.id}, form["client_id"])
-		})
-	}
-}
-
-func TestRequestKeepsPathAndQueryOfTheURL(t *testing.T) {
-	t.Parallel()
-	requests := make(chan sent, 10)
-	server := newServer(t, record(requests))
-	server.Start()
-
-	const uri = "/realms/fake%20realm/protocol/openid-connect/token?tenant=fake"
-	_, err := fetch(t, ask(server.URL+uri))
-	require.NoError(t, err)
-	require.Equal(t, uri, (<-requests).uri)
-}
-
-func TestRequestsThatAskTheSameAreEqual(t *testing.T) {
-	t.Parallel()
-	one, other := ask("https://fake.example/token"), ask("https://fake.example/token")
-	require.True(t, one == other)
-
-	other.ClientSecret = gbgauth.NewSecret("fake-secret-0002")
-	require.False(t, one == other)
-}
-
-// A request that fails is not repeated: how often GBG is asked is the caller's.
+// The caller decides about retries.
 func TestRequestIsSentOnce(t *testing.T) {
 	t.Parallel()
 
@@ -130,13 +50,271 @@ func TestRequestIsSentOnce(t *testing.T) {
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
-			requests := make(chan sent, 10)
-			keep := record(requests)
-			fetchError(t, ask(serve(t, func(w http.ResponseWriter, r *http.Request) {
+			requests := make(chan receivedRequest, 10)
+			keep := recordRequests(requests)
+			fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(status)
 				keep(w, r)
 			})))
 			require.Len(t, requests, 1)
+		})
+	}
+}
+
+func TestFetchConcurrently(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		respond(200, "application/json", `{"access_token":"token-of-`+r.FormValue("client_id")+`"}`)(w, r)
+	})
+	client := newClient(t, "")
+
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			request := clientCredentials(url)
+			request.ClientID = fmt.Sprintf("fake-%d", i)
+			got, err := request.Fetch(t.Context(), client)
+			if assert.NoError(t, err) {
+				assert.Equal(t, fmt.Sprintf("token-of-fake-%d", i), got.AccessToken.Reveal())
+			}
+		})
+	}
+	all.Wait()
+}
+
+// A redirect would send the client secret to an address that is not configured.
+func TestRedirect(t *testing.T) {
+	t.Parallel()
+
+	for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308} {
+		for _, where := range []string{"another host", "the same host", "nowhere"} {
+			t.Run(strconv.Itoa(status)+" to "+where, func(t *testing.T) {
+				t.Parallel()
+				var here, there atomic.Int32
+				other := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					there.Add(1)
+					respond(200, "application/json", tokenResponse)(w, r)
+				})
+				url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					here.Add(1)
+					switch where {
+					case "another host":
+						w.Header().Set("Location", other+"?leak="+fakeSecret)
+					case "the same host":
+						w.Header().Set("Location", "/elsewhere")
+					}
+					w.WriteHeader(status)
+				})
+
+				got := fetchError(t, clientCredentials(url))
+				require.Equal(t, gbgauth.NotAToken, got.Kind)
+				require.Equal(t, status, got.Status)
+				require.Equal(t, "the endpoint answered with a redirect, which is never followed (HTTP "+
+					strconv.Itoa(status)+" from "+url+")", got.Error())
+				require.EqualValues(t, 1, here.Load())
+				require.Zero(t, there.Load())
+			})
+		}
+	}
+}
+
+func TestConnectionRefused(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	url := "http://" + listener.Addr().String() + tokenPath
+	require.NoError(t, listener.Close())
+
+	got := fetchError(t, clientCredentials(url))
+	require.Equal(t, gbgauth.Unreachable, got.Kind)
+	require.Zero(t, got.Status)
+	require.Equal(t, "dial tcp "+listener.Addr().String()+": connect: connection refused ("+url+")", got.Error())
+	require.ErrorIs(t, got, syscall.ECONNREFUSED)
+	require.True(t, got.Temporary())
+}
+
+func TestConnectionClosed(t *testing.T) {
+	t.Parallel()
+
+	for name, breakOff := range map[string]func(*net.TCPConn) error{
+		"closed": func(conn *net.TCPConn) error { return conn.Close() },
+		"reset":  func(conn *net.TCPConn) error { return errors.Join(conn.SetLinger(0), conn.Close()) },
+		"not HTTP": func(conn *net.TCPConn) error {
+			_, err := conn.Write([]byte("SSH-2.0-fake\r\n"))
+
+			return errors.Join(err, conn.Close())
+		},
+		"half a header": func(conn *net.TCPConn) error {
+			_, err := conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Ty"))
+
+			return errors.Join(err, conn.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int32
+			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				requests.Add(1)
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if assert.NoError(t, err) {
+					assert.NoError(t, breakOff(conn.(*net.TCPConn)))
+				}
+			})
+
+			got := fetchError(t, clientCredentials(url))
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Zero(t, got.Status)
+			require.NotEmpty(t, got.Description)
+			require.EqualValues(t, 1, requests.Load(), "net/http does not retry the request")
+		})
+	}
+}
+
+func TestHeaderSize(t *testing.T) {
+	t.Parallel()
+
+	for _, http2 := range []bool{false, true} {
+		t.Run("HTTP/2 "+strconv.FormatBool(http2), func(t *testing.T) {
+			t.Parallel()
+			var kib atomic.Int64
+			server := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				for i := range kib.Load() {
+					w.Header().Set("X-Flood-"+strconv.FormatInt(i, 10), strings.Repeat("a", 1<<10))
+				}
+				respond(200, "application/json", tokenResponse)(w, r)
+			}))
+			server.EnableHTTP2 = http2
+			server.StartTLS()
+			client := newClient(t, certPEM(server.Certificate().Raw))
+
+			kib.Store(60)
+			_, err := clientCredentials(server.URL).Fetch(t.Context(), client)
+			require.NoError(t, err)
+
+			kib.Store(65)
+			_, err = clientCredentials(server.URL).Fetch(t.Context(), client)
+			got := asError(t, err)
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Zero(t, got.Status)
+			require.Contains(t, got.Description, "header")
+		})
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+
+	// Each delays the response at another place until the test ends.
+	for name, begin := range map[string]func(http.ResponseWriter) error{
+		"before the header": func(http.ResponseWriter) error { return nil },
+		"before the body": func(w http.ResponseWriter) error {
+			return http.NewResponseController(w).Flush()
+		},
+		"within the body": func(w http.ResponseWriter) error {
+			_, err := w.Write([]byte(tokenResponse[:10]))
+
+			return errors.Join(err, http.NewResponseController(w).Flush())
+		},
+		"within a refusal": func(w http.ResponseWriter) error {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, err := w.Write([]byte(`{"error":"invalid_client"`))
+
+			return errors.Join(err, http.NewResponseController(w).Flush())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			release := make(chan struct{})
+			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				_ = begin(w) // fails if the client has disconnected
+				<-release
+			})
+			t.Cleanup(func() { close(release) })
+
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err := clientCredentials(url).Fetch(ctx, newClient(t, ""))
+			got := asError(t, err)
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Equal(t, "no answer in the time allowed", got.Description)
+			require.ErrorIs(t, got, context.DeadlineExceeded)
+			require.True(t, got.Temporary())
+		})
+	}
+}
+
+func TestDeadlineAlreadyPassed(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int32
+	url := serve(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) })
+	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+
+	_, err := clientCredentials(url).Fetch(ctx, newClient(t, ""))
+	got := asError(t, err)
+	require.Equal(t, gbgauth.Unreachable, got.Kind)
+	require.Equal(t, "no answer in the time allowed ("+url+")", got.Error())
+	require.Zero(t, requests.Load())
+}
+
+func TestCancelReturnsContextCause(t *testing.T) {
+	t.Parallel()
+
+	for name, begin := range map[string]func(http.ResponseWriter) error{
+		"before the header": func(http.ResponseWriter) error { return nil },
+		"before the body": func(w http.ResponseWriter) error {
+			return http.NewResponseController(w).Flush()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			arrived, release := make(chan struct{}), make(chan struct{})
+			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				_ = begin(w)
+				close(arrived)
+				<-release
+			})
+			t.Cleanup(func() { close(release) })
+
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-arrived
+				cancel()
+			}()
+			token, err := clientCredentials(url).Fetch(ctx, newClient(t, ""))
+			require.Nil(t, token)
+			require.Equal(t, context.Canceled, err)
+			require.False(t, isError(err))
+		})
+	}
+
+	t.Run("before the request", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := clientCredentials("http://127.0.0.1:1/").Fetch(ctx, newClient(t, ""))
+		require.Equal(t, context.Canceled, err)
+	})
+}
+
+func TestInvalidURL(t *testing.T) {
+	t.Parallel()
+
+	for name, c := range map[string]struct{ url, want string }{
+		"empty":          {"", `unsupported protocol scheme ""`},
+		"another scheme": {"ftp://127.0.0.1/token", `unsupported protocol scheme "ftp"`},
+		"no host":        {"https:///token", "no Host in request URL"},
+		"a bad escape":   {"https://127.0.0.1/%zz", `invalid URL escape "%zz"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := fetchError(t, clientCredentials(c.url))
+			require.Equal(t, gbgauth.Unreachable, got.Kind)
+			require.Zero(t, got.Status)
+			require.Contains(t, got.Error(), c.want)
+			require.Equal(t, c.url, got.URL)
+			var cause *url.Error
+			require.ErrorAs(t, got, &cause)
 		})
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Retry-After is seconds or a date, which counts from the answer's own; anything
-// else says nothing.
+// Retry-After is a number of seconds, or a date relative to the Date header; anything
+// else is ignored.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	date := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
@@ -33,22 +33,22 @@ func TestRetryAfter(t *testing.T) {
 		at(-time.Hour):               0,
 		at(48 * time.Hour):           time.Hour,
 	} {
-		failed := fetchError(t, ask(serve(t, func(w http.ResponseWriter, r *http.Request) {
+		failed := fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Date", date.Format(http.TimeFormat))
 			w.Header().Set("Retry-After", value)
-			reply(http.StatusServiceUnavailable, "text/plain", "")(w, r)
+			respond(http.StatusServiceUnavailable, "text/plain", "")(w, r)
 		})))
 		require.Equal(t, want, failed.RetryAfter, "%q", value)
 	}
 }
 
-// A date without another one beside it counts from now.
+// Without a Date header, a date is relative to now.
 func TestRetryAfterWithoutADate(t *testing.T) {
 	t.Parallel()
-	failed := fetchError(t, ask(serve(t, func(w http.ResponseWriter, r *http.Request) {
+	failed := fetchError(t, clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = nil
 		w.Header().Set("Retry-After", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
-		reply(http.StatusServiceUnavailable, "text/plain", "")(w, r)
+		respond(http.StatusServiceUnavailable, "text/plain", "")(w, r)
 	})))
 	require.InDelta(t, 10*time.Minute, failed.RetryAfter, float64(time.Minute))
 }

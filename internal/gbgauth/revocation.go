@@ -2,45 +2,34 @@ package gbgauth
 
 import (
 	"context"
-	"net/http"
 	"net/url"
-	"strings"
 )
 
-// Revocation is a request to end an access token before its time (RFC 7009).
+// Revocation is a request to revoke an access token before it expires (RFC 7009).
 type Revocation struct {
-	// URL is the revocation endpoint.
+	// URL is the URL of the revocation endpoint.
 	URL string
-	// ClientID and ClientSecret are those of the client that got the token; they are
-	// sent in the form body.
+	// ClientID and ClientSecret are those of the client that the token was issued to.
+	// They are sent in the form body.
 	ClientID     string
 	ClientSecret Secret
 	// Token is the access token.
 	Token Secret
 }
 
-// Send asks, once. A token that the endpoint does not know counts as revoked (RFC
-// 7009 section 2.2). The errors are those of [ClientCredentials.Fetch].
-func (r Revocation) Send(ctx context.Context, client *Client) error {
-	form := url.Values{
-		"token":           {r.Token.Reveal()},
-		"token_type_hint": {"access_token"},
-		"client_id":       {r.ClientID},
-		"client_secret":   {r.ClientSecret.Reveal()},
+// Send sends the request, once. A token that the endpoint does not know is revoked
+// (RFC 7009 section 2.2). Its errors are those of [ClientCredentials.Fetch].
+func (v Revocation) Send(ctx context.Context, client *Client) error {
+	r := request{
+		client: client,
+		url:    v.URL,
+		form: url.Values{
+			"token":           {v.Token.Reveal()},
+			"token_type_hint": {"access_token"},
+			"client_id":       {v.ClientID},
+			"client_secret":   {v.ClientSecret.Reveal()},
+		},
+		secrets: []Secret{v.ClientSecret, v.Token},
 	}
-	got := &answer{client: client, url: r.URL, secrets: []Secret{r.ClientSecret, r.Token}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, strings.NewReader(form.Encode()))
-	if err != nil {
-		return got.explain(ctx, err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := got.do(client).Do(req)
-	if err != nil {
-		return got.explain(ctx, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= http.StatusBadRequest {
-		return got.refusal()
-	}
-	return nil
+	return r.send(ctx)
 }

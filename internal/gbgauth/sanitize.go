@@ -1,43 +1,40 @@
 package gbgauth
 
 import (
-	"encoding/json"
-	"html"
-	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 )
 
-// maxForeignText is how much of somebody else's text, in runes, goes into an
-// error: enough for a sentence, too little to flood a log.
-const maxForeignText = 300
+const (
+	// maxSanitizedRunes is the maximum length of a sanitized text: enough for a
+	// sentence, too little to flood a log.
+	maxSanitizedRunes = 300
+	// maxSanitizeInput is how many bytes of a text sanitize reads.
+	maxSanitizeInput = 16 << 10
+)
 
-// maxRawText is how much of somebody else's text, in bytes, is looked at for that.
-const maxRawText = 16 << 10
-
-// sanitize returns text that another party wrote as it may be shown: printable, and
-// cut to maxForeignText.
+// sanitize returns text from another party in a form that is safe to show: printable,
+// without secrets, and truncated to maxSanitizedRunes.
 func sanitize(text string, secrets ...Secret) string {
-	cut := len(text) > maxRawText
+	cut := len(text) > maxSanitizeInput
 	if cut {
-		text = text[:maxRawText]
+		text = text[:maxSanitizeInput]
 	}
 	text = printable(text, secrets...)
 	if cut {
-		// It may end in the beginning of a secret, too short to be known as one.
-		text = strings.ToValidUTF8(text[:max(len(text)-minPiece, 0)], "")
+		// The text may end with a part of a secret that is too short to be redacted.
+		text = strings.ToValidUTF8(text[:max(len(text)-minFragment, 0)], "")
 	}
-	shown, whole := cutRunes(text, maxForeignText)
-	if !whole || cut {
+	shown, complete := truncate(text, maxSanitizedRunes)
+	if !complete || cut {
 		shown += "…"
 	}
 	return shown
 }
 
-// cutRunes returns the first n characters of a text, and whether that is all of it.
-func cutRunes(text string, n int) (_ string, all bool) {
+// truncate returns the first n characters of text, and reports whether they are all of
+// it.
+func truncate(text string, n int) (_ string, complete bool) {
 	for i := range text {
 		if n == 0 {
 			return text[:i], false
@@ -47,13 +44,14 @@ func cutRunes(text string, n int) (_ string, all bool) {
 	return text, true
 }
 
-// printable makes text that another party wrote safe to show: no secret of the
-// request, no control or formatting character that could forge a log line or
-// drive a terminal.
+// printable returns text as a single line without secrets, and without control and
+// format characters, which could forge a log line or control a terminal.
 func printable(text string, secrets ...Secret) string {
 	return redact(oneLine(text), secrets...)
 }
 
+// oneLine returns text with one space in place of each sequence of spaces, invalid
+// UTF-8 and characters that are not printable, and none at its start and end.
 func oneLine(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
@@ -63,45 +61,3 @@ func oneLine(text string) string {
 	}, strings.ToValidUTF8(text, " "))
 	return strings.Join(strings.Fields(text), " ")
 }
-
-// unreserved are the characters that no encoding changes, those of a JWT among them.
-const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-
-// forms returns the ways a secret comes back in one line: as it is, URL- or
-// HTML-encoded, or with the escapes of JSON or Go, whose net/http quotes what it
-// cannot read.
-func forms(secret string) []string {
-	if strings.Trim(secret, unreserved) == "" {
-		return slices.DeleteFunc([]string{secret}, func(form string) bool { return form == "" })
-	}
-	query, path := url.QueryEscape(secret), url.PathEscape(secret)
-	asJSON, _ := json.Marshal(secret) // no text fails
-	all := []string{
-		oneLine(secret),
-		query, lowerEscapes(query),
-		path, lowerEscapes(path),
-		oneLine(html.EscapeString(secret)),
-		unquoted(string(asJSON)), unquoted(strconv.Quote(secret)),
-	}
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(form string) bool { return form == "" })
-}
-
-// lowerEscapes returns a URL-encoded text with %2F as %2f.
-func lowerEscapes(encoded string) string {
-	if !strings.Contains(encoded, "%") {
-		return encoded
-	}
-	text := []byte(encoded)
-	for i := 0; i+2 < len(text); i++ {
-		if text[i] == '%' {
-			text[i+1] |= 'a' - 'A' // which leaves digits as they are
-			text[i+2] |= 'a' - 'A'
-			i += 2
-		}
-	}
-	return string(text)
-}
-
-// unquoted returns a text without the quotes around it, its escapes left as they are.
-func unquoted(quoted string) string { return oneLine(quoted[1 : len(quoted)-1]) }

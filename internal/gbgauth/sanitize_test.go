@@ -3,17 +3,14 @@ package gbgauth_test
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// foreign are texts of another party and what may be shown of them.
-func foreign() map[string]struct{ text, want string } {
+// sanitizeCases returns texts of a response and their sanitized forms.
+func sanitizeCases() map[string]struct{ text, want string } {
 	return map[string]struct{ text, want string }{
 		"harmless":          {"Invalid client.", "Invalid client."},
 		"other scripts":     {"Ungültig: 無効 «é» 🙂", "Ungültig: 無効 «é» 🙂"},
@@ -43,7 +40,7 @@ func foreign() map[string]struct{ text, want string } {
 	}
 }
 
-func TestForeignTextIsCleaned(t *testing.T) {
+func TestSanitizeErrorFields(t *testing.T) {
 	t.Parallel()
 
 	forms := map[string]func(text string) any{
@@ -60,14 +57,14 @@ func TestForeignTextIsCleaned(t *testing.T) {
 			return map[string]any{"errors": []any{map[string]string{"name": "fake", "problem": text}}}
 		},
 	}
-	for name, c := range foreign() {
+	for name, c := range sanitizeCases() {
 		for where, form := range forms {
 			t.Run(name+" in "+where, func(t *testing.T) {
 				t.Parallel()
 				body, err := json.Marshal(form(c.text))
 				require.NoError(t, err)
 
-				got := fetchError(t, ask(serve(t, reply(400, "application/json", string(body)))))
+				got := fetchError(t, clientCredentials(serve(t, respond(400, "application/json", string(body)))))
 				require.Contains(t, []string{got.Code, got.Description}, c.want)
 				require.Contains(t, got.Error(), c.want)
 			})
@@ -75,7 +72,7 @@ func TestForeignTextIsCleaned(t *testing.T) {
 	}
 }
 
-func TestInvalidUTF8IsCleaned(t *testing.T) {
+func TestSanitizeInvalidUTF8(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct{ raw, want string }{
@@ -91,13 +88,13 @@ func TestInvalidUTF8IsCleaned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			body := `{"error":"invalid_request","error_description":"` + c.raw + `"}`
-			got := fetchError(t, ask(serve(t, reply(400, "application/json", body))))
+			got := fetchError(t, clientCredentials(serve(t, respond(400, "application/json", body))))
 			require.Equal(t, c.want, got.Description)
 		})
 	}
 }
 
-func TestRequestIDIsCleaned(t *testing.T) {
+func TestSanitizeRequestID(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct{ id, want string }{
@@ -108,7 +105,7 @@ func TestRequestIDIsCleaned(t *testing.T) {
 		"10,000 characters": {strings.Repeat("a", 10_000), strings.Repeat("a", 300) + "…"},
 		"the secret":        {"id-" + fakeSecret, "id-[redacted]"},
 	} {
-		// Of a refusal, and of an answer that is none.
+		// An error response, and an invalid response.
 		for _, body := range []string{`{"error":"invalid_scope"}`, "<html>"} {
 			t.Run(name+" "+body, func(t *testing.T) {
 				t.Parallel()
@@ -118,9 +115,9 @@ func TestRequestIDIsCleaned(t *testing.T) {
 				}
 				endpoint := serve(t, func(w http.ResponseWriter, r *http.Request) {
 					w.Header().Set("X-Request-ID", c.id)
-					reply(status, "application/json", body)(w, r)
+					respond(status, "application/json", body)(w, r)
 				})
-				got := fetchError(t, ask(endpoint))
+				got := fetchError(t, clientCredentials(endpoint))
 				require.Equal(t, c.want, got.RequestID)
 				require.True(t, strings.HasSuffix(got.Error(), " from "+endpoint+", request id "+c.want+")"), got.Error())
 			})
@@ -128,50 +125,9 @@ func TestRequestIDIsCleaned(t *testing.T) {
 	}
 }
 
-// A secret goes out URL-encoded, so that is how it may come back.
-func TestSecretIsRemovedInBothForms(t *testing.T) {
+func TestSanitizeTokenTypeAndScope(t *testing.T) {
 	t.Parallel()
-
-	for name, secret := range map[string]string{
-		"plain":         fakeSecret,
-		"base64":        "ZmFrZS1zZWNyZXQ+/w==",
-		"punctuation":   `~fake!@#$%^&*()_+{}|:"<>?;',./`,
-		"not ASCII":     "fäke-sécret-秘密",
-		"backslashes":   `fake\n\u0041\\secret`,
-		"looks encoded": "fake%2Bsecret%25",
-		"hyphen first":  "-fake",
-		"with a space":  "fake secret",
-		"an expression": `fake.*[a-z]+(secret)?$`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			encoded := url.QueryEscape(secret)
-			body, err := json.Marshal(map[string]string{
-				"error":             "invalid_request",
-				"error_description": "sent " + secret + " as client_secret=" + encoded + "&x=" + secret,
-			})
-			require.NoError(t, err)
-			endpoint := serve(t, reply(400, "application/json", string(body)))
-			request := ask(endpoint)
-			request.ClientSecret = gbgauth.NewSecret(secret)
-
-			got := fetchError(t, request)
-			require.Equal(t, "sent [redacted] as client_secret=[redacted]&x=[redacted]", got.Description)
-			requireSafe(t, got.Error(), secret, encoded)
-		})
-	}
-}
-
-func TestWithoutASecretNothingIsRemoved(t *testing.T) {
-	t.Parallel()
-	request := ask(serve(t, reply(400, "application/json", `{"error":"invalid_request","error_description":"a b"}`)))
-	request.ClientSecret = gbgauth.Secret{}
-	require.Equal(t, "a b", fetchError(t, request).Description)
-}
-
-func TestTokenTypeAndScopeAreCleaned(t *testing.T) {
-	t.Parallel()
-	got, err := fetch(t, ask(serve(t, reply(200, "application/json",
+	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json",
 		`{"access_token":"fake-token-0001","token_type":"Bea\u0000rer\n","scope":" one\n\u202etwo\u001b[2J "}`))))
 	require.NoError(t, err)
 	require.Equal(t, "Bea rer", got.Type)

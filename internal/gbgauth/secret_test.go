@@ -13,8 +13,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// holders are the ways a secret gets into something that is printed.
-func holders() map[string]any {
+// valuesWithSecret returns values that contain a secret and may be printed.
+func valuesWithSecret() map[string]any {
 	secret := gbgauth.NewSecret(fakeSecret)
 
 	return map[string]any{
@@ -31,8 +31,8 @@ func holders() map[string]any {
 	}
 }
 
-// requireHidden requires the mark, and the value in no form.
-func requireHidden(t *testing.T, text string) {
+// requireRedacted requires "[redacted]" in text, and the secret in no format.
+func requireRedacted(t *testing.T, text string) {
 	t.Helper()
 	require.Contains(t, text, "[redacted]")
 	for _, form := range []string{"%s", "%x", "%X", "% x", "%d"} {
@@ -43,23 +43,23 @@ func requireHidden(t *testing.T, text string) {
 func TestSecretIsNeverFormatted(t *testing.T) {
 	t.Parallel()
 
-	for name, holder := range holders() {
+	for name, holder := range valuesWithSecret() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, verb := range []string{
 				"%v", "%+v", "%#v", "%s", "%q", "%#q", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%e", "%99v", "%.1s",
 			} {
 				if name == "pointer to one" || name == "pointer to token" {
-					// fmt prints what a pointer points to for %v and its like only.
+					// fmt dereferences pointers only for some verbs, such as %v.
 					require.NotContains(t, fmt.Sprintf(verb, holder), fakeSecret, verb)
 
 					continue
 				}
-				requireHidden(t, fmt.Sprintf(verb, holder))
+				requireRedacted(t, fmt.Sprintf(verb, holder))
 			}
-			requireHidden(t, fmt.Sprint(holder))
-			requireHidden(t, fmt.Sprintln(holder))
-			requireHidden(t, fmt.Errorf("it was %v", holder).Error())
+			requireRedacted(t, fmt.Sprint(holder))
+			requireRedacted(t, fmt.Sprintln(holder))
+			requireRedacted(t, fmt.Errorf("it was %v", holder).Error())
 		})
 	}
 }
@@ -67,31 +67,31 @@ func TestSecretIsNeverFormatted(t *testing.T) {
 func TestSecretIsNeverEncoded(t *testing.T) {
 	t.Parallel()
 
-	for name, holder := range holders() {
+	for name, holder := range valuesWithSecret() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			text, err := json.Marshal(holder)
 			require.NoError(t, err)
-			requireHidden(t, string(text))
+			requireRedacted(t, string(text))
 		})
 	}
 
 	text, err := xml.Marshal(gbgauth.Token{AccessToken: gbgauth.NewSecret(fakeSecret)})
 	require.NoError(t, err)
-	requireHidden(t, string(text))
+	requireRedacted(t, string(text))
 }
 
 func TestSecretIsNeverLogged(t *testing.T) {
 	t.Parallel()
 
-	for name, holder := range holders() {
+	for name, holder := range valuesWithSecret() {
 		for _, asJSON := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, JSON %t", name, asJSON), func(t *testing.T) {
 				t.Parallel()
 				var out bytes.Buffer
 				logger := hclog.New(&hclog.LoggerOptions{Output: &out, JSONFormat: asJSON})
 				logger.Error("fake line", "held", holder, "formatted", hclog.Fmt("%v", holder))
-				requireHidden(t, out.String())
+				requireRedacted(t, out.String())
 			})
 		}
 	}
@@ -106,10 +106,30 @@ func TestSecretReveal(t *testing.T) {
 		require.Equal(t, value == "", secret.IsEmpty())
 		require.True(t, secret == gbgauth.NewSecret(value))
 		require.False(t, secret == gbgauth.NewSecret(value+"x"))
-		require.Equal(t, "[redacted]", secret.String(), "an empty one too: nothing tells them apart")
+		require.Equal(t, "[redacted]", secret.String(), "an empty secret prints the same")
 	}
 	var zero gbgauth.Secret
 	require.True(t, zero.IsEmpty())
 	require.True(t, zero == gbgauth.NewSecret(""))
 	require.Equal(t, "[redacted]", fmt.Sprint(zero))
+}
+
+type unexported struct{ secret gbgauth.Secret }
+
+func TestSecretInUnexportedField(t *testing.T) {
+	held := unexported{gbgauth.NewSecret(fakeSecret)}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		text := fmt.Sprintf(verb, held) + fmt.Sprintf(verb, &held)
+		require.NotContains(t, text, fakeSecret, verb)
+		require.NotContains(t, text, fmt.Sprintf("%x", fakeSecret), verb)
+	}
+	var out bytes.Buffer
+	hclog.New(&hclog.LoggerOptions{Output: &out}).Error("fake line", "held", held)
+	require.NotContains(t, out.String(), fakeSecret)
+}
+
+func TestSecretVerbsWithoutFormat(t *testing.T) {
+	for _, verb := range []string{"%p", "%w"} {
+		require.NotContains(t, fmt.Sprintf(verb, gbgauth.NewSecret(fakeSecret)), fakeSecret, verb)
+	}
 }

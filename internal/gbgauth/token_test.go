@@ -2,15 +2,13 @@ package gbgauth_test
 
 import (
 	"bytes"
-	"compress/gzip"
-	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -73,7 +71,7 @@ func TestToken(t *testing.T) {
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "scope beyond reason", status: 200, contentType: "application/json",
+			name: "scope too long", status: 200, contentType: "application/json",
 			body: `{"access_token":"fake-token-0001","scope":"` + strings.Repeat("a", 16<<10+1) + `","expires_in":60}`,
 			want: token("Bearer", "", time.Minute),
 		},
@@ -83,44 +81,44 @@ func TestToken(t *testing.T) {
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "an error that is no code beside a token", status: 200, contentType: "application/json",
+			name: "an empty error and a token", status: 200, contentType: "application/json",
 			body: `{"access_token":"fake-token-0001","error":"","expires_in":60}`,
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "names in another case beside the right ones", status: 200, contentType: "application/json",
+			name: "duplicate names in another case", status: 200, contentType: "application/json",
 			body: `{"Access_Token":"other","access_token":"fake-token-0001","Expires_In":1,"expires_in":60,"ACCESS_TOKEN":"other"}`,
 			want: token("Bearer", "", time.Minute),
 		},
 		{
-			name: "a refresh token and fields nobody knows", status: 200, contentType: "application/json",
+			name: "a refresh token and unknown fields", status: 200, contentType: "application/json",
 			body: `{"access_token":"fake-token-0001","refresh_token":"fake-refresh","id_token":{"a":[1,{}]},` +
 				`"expires_in":60,"ext_expires_in":1e99}`,
 			want: token("Bearer", "", time.Minute),
 		},
 		{
 			name: "text/html but JSON", status: 200, contentType: "text/html",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "text/plain but JSON", status: 200, contentType: "text/plain; charset=utf-8",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "form content type but JSON", status: 200, contentType: "application/x-www-form-urlencoded",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "content type that cannot be read", status: 200, contentType: ";;;",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "201", status: 201, contentType: "application/json",
-			body: goodAnswer, want: token("Bearer", "", time.Hour),
+			body: tokenResponse, want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "space around it", status: 200, contentType: "application/json",
-			body: "\r\n\t " + goodAnswer + "\n", want: token("Bearer", "", time.Hour),
+			body: "\r\n\t " + tokenResponse + "\n", want: token("Bearer", "", time.Hour),
 		},
 		{
 			name: "an empty error is none", status: 200, contentType: "application/json",
@@ -131,14 +129,14 @@ func TestToken(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := fetch(t, ask(serve(t, reply(c.status, c.contentType, c.body))))
+			got, err := fetch(t, clientCredentials(serve(t, respond(c.status, c.contentType, c.body))))
 			require.NoError(t, err)
 			require.Equal(t, c.want, *got)
 		})
 	}
 }
 
-func TestTokenIsKeptByteForByte(t *testing.T) {
+func TestAccessTokenUnchanged(t *testing.T) {
 	t.Parallel()
 
 	for name, value := range map[string]string{
@@ -150,7 +148,7 @@ func TestTokenIsKeptByteForByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value)
-			got, err := fetch(t, ask(serve(t, reply(200, "application/json", `{"access_token":"`+quoted+`"}`))))
+			got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"`+quoted+`"}`))))
 			require.NoError(t, err)
 			require.Equal(t, value, got.AccessToken.Reveal())
 		})
@@ -170,7 +168,7 @@ func TestTokenLifetime(t *testing.T) {
 		{"null", `,"expires_in":null`, gbgauth.AssumedLifetime, true},
 		{"number", `,"expires_in":3600`, time.Hour, false},
 		{"one second", `,"expires_in":1`, time.Second, false},
-		{"what is assumed, said", `,"expires_in":300`, gbgauth.AssumedLifetime, false},
+		{"the same as assumed", `,"expires_in":300`, gbgauth.AssumedLifetime, false},
 		{"numeric string", `,"expires_in":"3600"`, time.Hour, false},
 		{"numeric string with space", `,"expires_in":" 3600 "`, time.Hour, false},
 		{"numeric string, escaped", `,"expires_in":"\u0033600"`, time.Hour, false},
@@ -185,13 +183,13 @@ func TestTokenLifetime(t *testing.T) {
 		{"beyond 64 bits", `,"expires_in":18446744073709551617`, gbgauth.MaxLifetime, false},
 		{"1e20", `,"expires_in":1e20`, gbgauth.MaxLifetime, false},
 		{"beyond a float", `,"expires_in":1e999`, gbgauth.MaxLifetime, false},
-		{"said twice, the last counts", `,"expires_in":"abc","expires_in":60`, time.Minute, false},
+		{"duplicate, the last one counts", `,"expires_in":"abc","expires_in":60`, time.Minute, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			body := `{"access_token":"` + fakeToken + `"` + c.field + `}`
-			got, err := fetch(t, ask(serve(t, reply(200, "application/json", body))))
+			got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", body))))
 			require.NoError(t, err)
 			require.Equal(t, c.want, got.Lifetime)
 			require.Equal(t, c.assumed, got.LifetimeAssumed)
@@ -206,9 +204,9 @@ func TestNotAToken(t *testing.T) {
 
 	const (
 		noToken  = "the answer has no usable access_token"
-		beside   = "the answer has an error beside its access_token"
+		both     = "the answer has both an error and an access_token"
 		notJSON  = "the answer is not a JSON object"
-		badChars = "access_token has characters that no token may have"
+		badChars = "access_token contains characters that are not allowed in a token"
 		short    = "expires_in is less than a second"
 		noNumber = "expires_in is not a number"
 	)
@@ -224,10 +222,10 @@ func TestNotAToken(t *testing.T) {
 		{"access_token missing", `{"token_type":"Bearer","expires_in":60}`, noToken},
 		{"access_token in another case", `{"Access_Token":"fake-token-0001","Expires_In":3600}`, noToken},
 		{"an error that is no code", `{"error":"fake-token-0001 and more","error_description":"fake-token-0001"}`, noToken},
-		{"an error beside a token", `{"error":"Service in maintenance","access_token":"fake-token-0001"}`, beside},
-		{"an error in capitals beside a token", `{"error":"INVALID_CLIENT","access_token":"fake-token-0001"}`, beside},
-		{"an error object beside a token", `{"error":{"code":401},"access_token":"fake-token-0001"}`, beside},
-		{"an error that is false beside a token", `{"error":false,"access_token":"fake-token-0001"}`, beside},
+		{"an error and a token", `{"error":"Service in maintenance","access_token":"fake-token-0001"}`, both},
+		{"an upper-case error and a token", `{"error":"INVALID_CLIENT","access_token":"fake-token-0001"}`, both},
+		{"an error object and a token", `{"error":{"code":401},"access_token":"fake-token-0001"}`, both},
+		{"an error that is false and a token", `{"error":false,"access_token":"fake-token-0001"}`, both},
 		{"empty object", `{}`, noToken},
 		{"access_token a number", `{"access_token":12345}`, noToken},
 		{"access_token an object", `{"access_token":{"value":"fake"}}`, noToken},
@@ -258,29 +256,29 @@ func TestNotAToken(t *testing.T) {
 
 		{"empty body", ``, notJSON},
 		{"only space", " \n", notJSON},
-		{"a JSON list", `[` + goodAnswer + `]`, notJSON},
+		{"a JSON list", `[` + tokenResponse + `]`, notJSON},
 		{"JSON null", `null`, notJSON},
 		{"a JSON string", `"fake-token-0001"`, notJSON},
 		{"a JSON number", `3600`, notJSON},
 		{"a form", `access_token=fake-token-0001&token_type=Bearer&expires_in=3600`, notJSON},
 		{"HTML", `<!DOCTYPE html><title>Log on</title>`, notJSON},
-		{"half of it", goodAnswer[:len(goodAnswer)/2], notJSON},
-		{"two of it", goodAnswer + goodAnswer, notJSON},
+		{"half of it", tokenResponse[:len(tokenResponse)/2], notJSON},
+		{"two of it", tokenResponse + tokenResponse, notJSON},
 		{"not even text", "\x00\xff\xfe\x1b[2J", notJSON},
 		{"nested without end", strings.Repeat(`{"a":`, 100_000), notJSON},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			url := serve(t, reply(200, "application/json", c.body))
-			got := fetchError(t, ask(url))
+			url := serve(t, respond(200, "application/json", c.body))
+			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, gbgauth.NotAToken, got.Kind)
 			require.Equal(t, c.want+" (HTTP 200 from "+url+")", got.Error())
 			require.Equal(t, 200, got.Status)
 			require.Equal(t, url, got.URL)
 			require.Empty(t, got.Code)
 			require.True(t, got.Temporary())
-			require.NotContains(t, got.Error(), "fake-token", "an answer that is no token is not quoted")
+			require.NotContains(t, got.Error(), "fake-token", "an invalid response is not quoted")
 		})
 	}
 }
@@ -288,12 +286,12 @@ func TestNotAToken(t *testing.T) {
 func TestNotATokenNoContent(t *testing.T) {
 	t.Parallel()
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	got := fetchError(t, ask(url))
+	got := fetchError(t, clientCredentials(url))
 	require.Equal(t, gbgauth.NotAToken, got.Kind)
 	require.Equal(t, "the answer is not a JSON object (HTTP 204 from "+url+")", got.Error())
 }
 
-// Some servers say 200 and mean an error (RFC 6749 does not).
+// Some servers send error responses with status 200, unlike RFC 6749.
 func TestErrorWithStatus200(t *testing.T) {
 	t.Parallel()
 
@@ -318,113 +316,116 @@ func TestErrorWithStatus200(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			url := serve(t, reply(200, "application/json", c.body))
-			got := fetchError(t, ask(url))
+			url := serve(t, respond(200, "application/json", c.body))
+			got := fetchError(t, clientCredentials(url))
 			require.Equal(t, c.kind, got.Kind)
 			require.Equal(t, c.want+" (HTTP 200 from "+url+")", got.Error())
 		})
 	}
 }
 
-func TestAnswerSize(t *testing.T) {
-	t.Parallel()
-	const limit = 1 << 20
-	padded := goodAnswer + strings.Repeat(" ", limit-len(goodAnswer))
-
-	t.Run("exactly 1 MiB is read", func(t *testing.T) {
-		t.Parallel()
-		got, err := fetch(t, ask(serve(t, reply(200, "application/json", padded))))
-		require.NoError(t, err)
-		require.Equal(t, fakeToken, got.AccessToken.Reveal())
-	})
-
-	var bomb bytes.Buffer
-	zip := gzip.NewWriter(&bomb)
-	_, err := zip.Write([]byte(padded + strings.Repeat(" ", 8*limit)))
+func TestTokenLongScope(t *testing.T) {
+	scope := strings.TrimSpace(strings.Repeat("fake.scope ", 60))
+	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"fake","scope":"`+scope+`"}`))))
 	require.NoError(t, err)
-	require.NoError(t, zip.Close())
-	for name, handler := range map[string]http.HandlerFunc{
-		"a byte more":          reply(200, "application/json", padded+" "),
-		"an error page":        reply(401, "text/html", strings.Repeat("a", limit+1)),
-		"compressed very well": compressed(bomb.Bytes()),
-		"without end": func(w http.ResponseWriter, _ *http.Request) {
-			for chunk := []byte(padded); ; {
-				if _, err := w.Write(chunk); err != nil {
-					return
-				}
-			}
-		},
+	require.Equal(t, scope, got.Scope)
+}
+
+func TestTokenLifetimeNotJSONNumber(t *testing.T) {
+	for _, v := range []string{"inf", "Infinity", "+Inf", "0x1p10"} {
+		got := fetchError(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"fake","expires_in":"`+v+`"}`))))
+		require.Equal(t, "expires_in is not a number", got.Description, v)
+	}
+}
+
+func TestLargeToken(t *testing.T) {
+	token := strings.Repeat("<", 200_000)
+	got, err := fetch(t, clientCredentials(serve(t, respond(200, "application/json", `{"access_token":"`+token+`"}`))))
+	require.NoError(t, err)
+	require.Equal(t, token, got.AccessToken.Reveal())
+}
+
+// FuzzTokenResponse tests that every response is a usable token or an *Error that is
+// safe to show.
+func FuzzTokenResponse(f *testing.F) {
+	const secret = "fake/secret+0001="
+	const good = `{"access_token":"fake","token_type":"Bearer","expires_in":3600}`
+	for _, seed := range []struct {
+		status      uint16
+		contentType string
+		body        string
+	}{
+		{200, "application/json", good},
+		{200, "text/plain", "access_token=fake&expires_in=60"},
+		{200, "text/html", "<html>" + secret + "</html>"},
+		{200, secret, `{"access_token":"` + secret + `","token_type":"\u001b","expires_in":"1e3","scope":"a\nb"}`},
+		{200, "", `{"access_token":null,"expires_in":null,"token_type":null}`},
+		{200, "", `{"access_token":"fake","token_type":"\u0001","scope":"` + secret + `"}`},
+		{200, "application/json", `{"access_token":"a","expires_in":-1}`},
+		{200, "application/json", `{"access_token":"a","expires_in":1e999}`},
+		{200, "application/json", `{"access_token":"a\u0000","expires_in":"NaN"}`},
+		{200, "application/json", `{"access_token":"a","Expires_In":{}}`},
+		{200, "application/json", `{"error":"invalid_client","error_description":"` + secret + `"}`},
+		{204, "", ""},
+		{302, "text/html", "moved"},
+		{400, "application/json", `{"error":"` + secret + `","error_description":"a\r\nb\u202e\ud800` + "\xff" + `"}`},
+		{401, "application/json", `{"error":"invalid_client","error_description":"` + url.QueryEscape(secret) + `"}`},
+		{401, "application/json;" + secret, `{"errors":[{"name":"` + secret + `","problem":"\u001b[31m"}]}`},
+		{404, "text/plain", "404 page not found"},
+		{429, "application/json", `{"error":"unauthorized_client"}`},
+		{503, "application/json", `{"error":"invalid_client"}`},
+		{101, "", ""},
+		{999, "\x00\xff", "null"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := fetchError(t, ask(serve(t, handler)))
-			require.Equal(t, gbgauth.NotAToken, got.Kind)
-			require.Equal(t, "the answer is larger than 1 MiB", got.Description)
-			require.NotZero(t, got.Status)
-		})
+		f.Add(seed.status, seed.contentType, []byte(seed.body))
 	}
-}
+	request := clientCredentials("https://fake.example/as/token.oauth2")
+	request.ClientSecret = gbgauth.NewSecret(secret)
 
-func compressed(body []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(body)
-	}
-}
+	f.Fuzz(func(t *testing.T, status uint16, contentType string, content []byte) {
+		// net/http accepts three digits as a status.
+		transport := &fakeTransport{
+			status:      int(status % 1000),
+			contentType: contentType,
+			body:        &body{Reader: bytes.NewReader(content)},
+		}
+		got, err := request.Fetch(t.Context(), gbgauth.NewClientWithTransport(transport))
 
-func TestTokenCompressed(t *testing.T) {
-	t.Parallel()
-	var body bytes.Buffer
-	zip := gzip.NewWriter(&body)
-	_, err := zip.Write([]byte(goodAnswer))
-	require.NoError(t, err)
-	require.NoError(t, zip.Close())
+		require.Equal(t, 1, transport.requests)
+		require.True(t, transport.body.closed)
+		if err == nil {
+			requireValidToken(t, transport.status, got)
+			requireSafe(t, "type "+got.Type+", scope "+got.Scope, secret, url.QueryEscape(secret))
 
-	got, err := fetch(t, ask(serve(t, compressed(body.Bytes()))))
-	require.NoError(t, err)
-	require.Equal(t, fakeToken, got.AccessToken.Reveal())
-}
-
-// An answer that breaks off says nothing about the client, whatever its status.
-func TestTruncatedBody(t *testing.T) {
-	t.Parallel()
-
-	for status, body := range map[int]string{
-		200: goodAnswer,
-		401: `{"error":"invalid_client"}`,
-		503: `{"error":"temporarily_unavailable"}`,
-	} {
-		t.Run(http.StatusText(status), func(t *testing.T) {
-			t.Parallel()
-			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Length", "1000")
-				reply(status, "application/json", body)(w, r)
-			})
-			got := fetchError(t, ask(url))
-			require.Equal(t, gbgauth.Unreachable, got.Kind)
-			require.Equal(t, fmt.Sprintf("the answer broke off: unexpected EOF (HTTP %d from %s)", status, url),
-				got.Error())
-		})
-	}
-}
-
-func TestFetchConcurrently(t *testing.T) {
-	t.Parallel()
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		reply(200, "application/json", `{"access_token":"token-of-`+r.FormValue("client_id")+`"}`)(w, r)
+			return
+		}
+		require.Nil(t, got)
+		failed := asError(t, err)
+		requireSafe(t, failed.Error(), secret, url.QueryEscape(secret))
+		require.Equal(t, transport.status, failed.Status)
+		if transport.status >= 500 || slices.Contains([]int{408, 429}, transport.status) {
+			require.True(t, failed.Temporary(), "not a refusal, whatever the body is")
+		}
+		if failed.Kind == gbgauth.RefusedClient {
+			require.Contains(t, []string{"invalid_client", "unauthorized_client"}, failed.Code)
+		}
 	})
-	client := newClient(t, "")
+}
 
-	var all sync.WaitGroup
-	for i := range 16 {
-		all.Go(func() {
-			request := ask(url)
-			request.ClientID = fmt.Sprintf("fake-%d", i)
-			got, err := request.Fetch(t.Context(), client)
-			if assert.NoError(t, err) {
-				assert.Equal(t, fmt.Sprintf("token-of-fake-%d", i), got.AccessToken.Reveal())
-			}
-		})
+func requireValidToken(t *testing.T, status int, token *gbgauth.Token) {
+	t.Helper()
+	require.Equal(t, 2, status/100)
+	require.NotNil(t, token)
+	require.False(t, token.AccessToken.IsEmpty())
+	require.NotEmpty(t, token.Type)
+	for _, c := range []byte(token.AccessToken.Reveal()) {
+		require.True(t, c >= 0x20 && c <= 0x7e, "%q", c)
 	}
-	all.Wait()
+	require.GreaterOrEqual(t, token.Lifetime, time.Second)
+	require.LessOrEqual(t, token.Lifetime, gbgauth.MaxLifetime)
+	require.Zero(t, token.Lifetime%time.Second)
+	if token.LifetimeAssumed {
+		require.Equal(t, gbgauth.AssumedLifetime, token.Lifetime)
+	}
+	requireSafe(t, "type "+token.Type+", scope "+token.Scope)
 }

@@ -2,270 +2,260 @@ package gbgauth_test
 
 import (
 	"context"
-	"errors"
-	"net"
+	"encoding/pem"
+	"io"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
+	"net/http/httptest"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"vault-plugin-secrets-gbg/internal/memnet"
 )
 
-// A redirect would carry the client's secret to an address nobody configured.
-func TestRedirectIsNeverFollowed(t *testing.T) {
-	t.Parallel()
+// gbgAddress is the address of the token endpoint in memory.
+const gbgAddress = "example.com:443"
 
-	for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308} {
-		for _, where := range []string{"another host", "the same host", "nowhere"} {
-			t.Run(strconv.Itoa(status)+" to "+where, func(t *testing.T) {
-				t.Parallel()
-				var here, there atomic.Int32
-				other := serve(t, func(w http.ResponseWriter, r *http.Request) {
-					there.Add(1)
-					reply(200, "application/json", goodAnswer)(w, r)
-				})
-				url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-					here.Add(1)
-					switch where {
-					case "another host":
-						w.Header().Set("Location", other+"?leak="+fakeSecret)
-					case "the same host":
-						w.Header().Set("Location", "/elsewhere")
-					}
-					w.WriteHeader(status)
-				})
+// fetchTimeout is the timeout of a request, by the clock of the synctest bubble.
+const fetchTimeout = 5 * time.Second
 
-				got := fetchError(t, ask(url))
-				require.Equal(t, gbgauth.NotAToken, got.Kind)
-				require.Equal(t, status, got.Status)
-				require.Equal(t, "the endpoint answered with a redirect, which is never followed (HTTP "+
-					strconv.Itoa(status)+" from "+url+")", got.Error())
-				require.EqualValues(t, 1, here.Load())
-				require.Zero(t, there.Load())
-			})
-		}
-	}
+// tlsEndpoint is a token endpoint with TLS on a network in memory, and a client for it.
+type tlsEndpoint struct {
+	network *memnet.Network
+	server  *httptest.Server
+	client  *gbgauth.Client
 }
 
-// A revocation carries a secret and a token: it is not redirected either.
-func TestRevocationFollowsNoRedirect(t *testing.T) {
-	t.Parallel()
-	var there atomic.Int32
-	other := serve(t, func(http.ResponseWriter, *http.Request) { there.Add(1) })
-	here := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, other, http.StatusTemporaryRedirect)
+// newTLSEndpoint starts an endpoint. It must be called in a synctest bubble.
+func newTLSEndpoint(t *testing.T, http2 bool, handler http.HandlerFunc) *tlsEndpoint {
+	t.Helper()
+	e := &tlsEndpoint{network: &memnet.Network{}}
+	e.server = newServer(t, handler)
+	e.server.Listener.Close()
+	e.server.Listener = e.network.Listen(gbgAddress)
+	e.server.EnableHTTP2 = http2
+	e.server.StartTLS()
+	t.Cleanup(e.server.CloseClientConnections)
+	var err error
+	e.client, err = gbgauth.NewClient(gbgauth.ClientOptions{
+		Roots:       string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.server.Certificate().Raw})),
+		DialContext: e.network.DialContext,
 	})
-	err := gbgauth.Revocation{URL: here, ClientID: fakeID, ClientSecret: gbgauth.NewSecret(fakeSecret), Token: gbgauth.NewSecret(fakeToken)}.
-		Send(t.Context(), newClient(t, ""))
-	require.Equal(t, gbgauth.NotAToken, asError(t, err).Kind)
-	require.Zero(t, there.Load())
-}
-
-func TestConnectionRefused(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	url := "http://" + listener.Addr().String() + tokenPath
-	require.NoError(t, listener.Close())
-
-	got := fetchError(t, ask(url))
-	require.Equal(t, gbgauth.Unreachable, got.Kind)
-	require.Zero(t, got.Status)
-	require.Equal(t, "dial tcp "+listener.Addr().String()+": connect: connection refused ("+url+")", got.Error())
-	require.ErrorIs(t, got, syscall.ECONNREFUSED)
-	require.True(t, got.Temporary())
+	t.Cleanup(e.client.CloseIdleConnections)
+	return e
 }
 
-func TestConnectionBroken(t *testing.T) {
-	t.Parallel()
-
-	for name, breakOff := range map[string]func(*net.TCPConn) error{
-		"closed": func(conn *net.TCPConn) error { return conn.Close() },
-		"reset":  func(conn *net.TCPConn) error { return errors.Join(conn.SetLinger(0), conn.Close()) },
-		"not HTTP": func(conn *net.TCPConn) error {
-			_, err := conn.Write([]byte("SSH-2.0-fake\r\n"))
-
-			return errors.Join(err, conn.Close())
-		},
-		"half a header": func(conn *net.TCPConn) error {
-			_, err := conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Ty"))
-
-			return errors.Join(err, conn.Close())
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var requests atomic.Int32
-			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				requests.Add(1)
-				conn, _, err := http.NewResponseController(w).Hijack()
-				if assert.NoError(t, err) {
-					assert.NoError(t, breakOff(conn.(*net.TCPConn)))
-				}
-			})
-
-			got := fetchError(t, ask(url))
-			require.Equal(t, gbgauth.Unreachable, got.Kind)
-			require.Zero(t, got.Status)
-			require.NotEmpty(t, got.Description)
-			require.EqualValues(t, 1, requests.Load(), "a token request is not repeated in secret")
-		})
-	}
-}
-
-func TestHeaderSize(t *testing.T) {
-	t.Parallel()
-
-	for _, http2 := range []bool{false, true} {
-		t.Run("HTTP/2 "+strconv.FormatBool(http2), func(t *testing.T) {
-			t.Parallel()
-			var kib atomic.Int64
-			server := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				for i := range kib.Load() {
-					w.Header().Set("X-Flood-"+strconv.FormatInt(i, 10), strings.Repeat("a", 1<<10))
-				}
-				reply(200, "application/json", goodAnswer)(w, r)
-			}))
-			server.EnableHTTP2 = http2
-			server.StartTLS()
-			client := newClient(t, certPEM(server.Certificate().Raw))
-
-			kib.Store(60)
-			_, err := ask(server.URL).Fetch(t.Context(), client)
-			require.NoError(t, err)
-
-			kib.Store(65)
-			_, err = ask(server.URL).Fetch(t.Context(), client)
-			got := asError(t, err)
-			require.Equal(t, gbgauth.Unreachable, got.Kind)
-			require.Zero(t, got.Status)
-			require.Contains(t, got.Description, "header")
-		})
-	}
-}
-
-func TestDeadline(t *testing.T) {
-	t.Parallel()
-
-	// Each holds the answer at another place until the test is over.
-	for name, begin := range map[string]func(http.ResponseWriter) error{
-		"before the header": func(http.ResponseWriter) error { return nil },
-		"before the body": func(w http.ResponseWriter) error {
-			return http.NewResponseController(w).Flush()
-		},
-		"within the body": func(w http.ResponseWriter) error {
-			_, err := w.Write([]byte(goodAnswer[:10]))
-
-			return errors.Join(err, http.NewResponseController(w).Flush())
-		},
-		"within a refusal": func(w http.ResponseWriter) error {
-			w.WriteHeader(http.StatusUnauthorized)
-			_, err := w.Write([]byte(`{"error":"invalid_client"`))
-
-			return errors.Join(err, http.NewResponseController(w).Flush())
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			release := make(chan struct{})
-			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				_ = begin(w) // The client may be gone already.
-				<-release
-			})
-			t.Cleanup(func() { close(release) })
-
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			defer cancel()
-			_, err := ask(url).Fetch(ctx, newClient(t, ""))
-			got := asError(t, err)
-			require.Equal(t, gbgauth.Unreachable, got.Kind)
-			require.Equal(t, "no answer in the time allowed", got.Description)
-			require.ErrorIs(t, got, context.DeadlineExceeded)
-			require.True(t, got.Temporary())
-		})
-	}
-}
-
-func TestDeadlineAlreadyPassed(t *testing.T) {
-	t.Parallel()
-	var requests atomic.Int32
-	url := serve(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) })
-	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+// fetch requests a token.
+func (e *tlsEndpoint) fetch(t *testing.T, limit time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-
-	_, err := ask(url).Fetch(ctx, newClient(t, ""))
-	got := asError(t, err)
-	require.Equal(t, gbgauth.Unreachable, got.Kind)
-	require.Equal(t, "no answer in the time allowed ("+url+")", got.Error())
-	require.Zero(t, requests.Load())
+	_, err := clientCredentials("https://"+gbgAddress+tokenPath).Fetch(ctx, e.client)
+	return err
 }
 
-func TestCancellationIsTheContextsOwn(t *testing.T) {
-	t.Parallel()
+// protocols maps the names of the HTTP versions to whether it is HTTP/2.
+var protocols = map[string]bool{"HTTP1.1": false, "HTTP2": true}
 
-	for name, begin := range map[string]func(http.ResponseWriter) error{
-		"before the header": func(http.ResponseWriter) error { return nil },
-		"before the body": func(w http.ResponseWriter) error {
-			return http.NewResponseController(w).Flush()
-		},
-	} {
+func serveToken(w http.ResponseWriter, r *http.Request) {
+	respond(http.StatusOK, "application/json", tokenResponse)(w, r)
+}
+
+// After a timeout on a silent connection the next request uses a new one.
+func TestSilentConnectionNotReused(t *testing.T) {
+	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			arrived, release := make(chan struct{}), make(chan struct{})
-			url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				_ = begin(w)
-				close(arrived)
-				<-release
-			})
-			t.Cleanup(func() { close(release) })
+			synctest.Test(t, func(t *testing.T) {
+				var protocol atomic.Int32
+				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					protocol.Store(int32(r.ProtoMajor))
+					serveToken(w, r)
+				})
+				require.NoError(t, e.fetch(t, fetchTimeout))
+				require.NoError(t, e.fetch(t, fetchTimeout))
+				require.Equal(t, 1, e.network.Dials(gbgAddress), "the connection is reused")
+				want := int32(1)
+				if http2 {
+					want = 2
+				}
+				require.Equal(t, want, protocol.Load())
 
-			ctx, cancel := context.WithCancel(t.Context())
-			go func() {
-				<-arrived
-				cancel()
-			}()
-			token, err := ask(url).Fetch(ctx, newClient(t, ""))
-			require.Nil(t, token)
-			require.Equal(t, context.Canceled, err)
-			require.False(t, isError(err))
+				e.network.DropTraffic()
+				failed := asError(t, e.fetch(t, fetchTimeout))
+				require.Equal(t, gbgauth.Unreachable, failed.Kind)
+				require.Equal(t, "no answer in the time allowed", failed.Description)
+				require.NoError(t, e.fetch(t, fetchTimeout))
+				require.Equal(t, 2, e.network.Dials(gbgAddress))
+			})
 		})
 	}
+}
 
-	t.Run("before the request", func(t *testing.T) {
-		t.Parallel()
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		_, err := ask("http://127.0.0.1:1/").Fetch(ctx, newClient(t, ""))
-		require.Equal(t, context.Canceled, err)
+// The same applies if the response stops in the middle.
+func TestSilentConnectionDuringResponse(t *testing.T) {
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var requests atomic.Int32
+				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					if requests.Add(1) > 1 {
+						serveToken(w, r)
+						return
+					}
+					_, _ = io.WriteString(w, tokenResponse[:10])
+					w.(http.Flusher).Flush()
+					<-r.Context().Done()
+				})
+				require.Equal(t, gbgauth.Unreachable, asError(t, e.fetch(t, fetchTimeout)).Kind)
+				require.NoError(t, e.fetch(t, fetchTimeout))
+				require.Equal(t, 2, e.network.Dials(gbgAddress))
+			})
+		})
+	}
+}
+
+// The same applies if the caller cancels the request before its timeout.
+func TestSilentConnectionNotReusedAfterCancel(t *testing.T) {
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newTLSEndpoint(t, http2, serveToken)
+				require.NoError(t, e.fetch(t, fetchTimeout))
+				e.network.DropTraffic()
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, cancel)
+				_, err := clientCredentials("https://"+gbgAddress+tokenPath).Fetch(ctx, e.client)
+				require.ErrorIs(t, err, context.Canceled)
+				require.NoError(t, e.fetch(t, fetchTimeout))
+			})
+		})
+	}
+}
+
+// A timeout over HTTP/2 does not end other requests on the same connection.
+func TestSlowResponseDoesNotAffectOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var requests atomic.Int32
+		e := newTLSEndpoint(t, true, func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(time.Duration(requests.Add(1)) * 2 * time.Second):
+				serveToken(w, r)
+			case <-r.Context().Done():
+			}
+		})
+		require.NoError(t, e.fetch(t, fetchTimeout)) // opens the connection
+		other := make(chan error)
+		go func() { other <- e.fetch(t, time.Minute) }()
+		synctest.Wait()
+		require.Error(t, e.fetch(t, time.Second))
+		require.NoError(t, e.fetch(t, time.Minute), "on a new connection")
+		require.NoError(t, <-other)
+		require.Equal(t, 2, e.network.Dials(gbgAddress))
+		require.EqualValues(t, 4, requests.Load(), "no request is retried")
 	})
 }
 
-func TestURLThatCannotBeAsked(t *testing.T) {
-	t.Parallel()
+// A TLS handshake has a timeout, independent of the request's context.
+func TestTLSHandshakeTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := &memnet.Network{}
+		listener := network.Listen(gbgAddress)
+		t.Cleanup(func() { listener.Close() })
+		go func() {
+			if conn, err := listener.Accept(); err == nil {
+				_, _ = io.Copy(io.Discard, conn)
+				conn.Close()
+			}
+		}()
+		client, err := gbgauth.NewClient(gbgauth.ClientOptions{ConnectTimeout: 2 * time.Second, DialContext: network.DialContext})
+		require.NoError(t, err)
+		start := time.Now()
+		_, err = clientCredentials("https://"+gbgAddress+tokenPath).Fetch(t.Context(), client)
+		failed := asError(t, err)
+		require.Equal(t, gbgauth.Unreachable, failed.Kind)
+		require.Contains(t, failed.Description, "TLS handshake timeout")
+		require.Equal(t, 2*time.Second, time.Since(start))
+	})
+}
 
-	for name, c := range map[string]struct{ url, want string }{
-		"empty":          {"", `unsupported protocol scheme ""`},
-		"another scheme": {"ftp://127.0.0.1/token", `unsupported protocol scheme "ftp"`},
-		"no host":        {"https:///token", "no Host in request URL"},
-		"a bad escape":   {"https://127.0.0.1/%zz", `invalid URL escape "%zz"`},
-	} {
+// So has connecting.
+func TestConnectTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := &memnet.Network{}
+		listener := network.Listen(gbgAddress) // never accepts
+		t.Cleanup(func() { listener.Close() })
+		client, err := gbgauth.NewClient(gbgauth.ClientOptions{ConnectTimeout: 2 * time.Second, DialContext: network.DialContext})
+		require.NoError(t, err)
+		start := time.Now()
+		_, err = clientCredentials("https://"+gbgAddress+tokenPath).Fetch(t.Context(), client)
+		failed := asError(t, err)
+		require.Equal(t, gbgauth.Unreachable, failed.Kind)
+		require.Equal(t, "connecting to "+gbgAddress+" took longer than 2s", failed.Description)
+		require.Equal(t, 2*time.Second, time.Since(start))
+	})
+}
+
+// A peer that has lost its connections resets each of them only when it is used. After
+// the first reset, no request uses the others.
+func TestResetConnectionsNotReused(t *testing.T) {
+	for name, http2 := range protocols {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := fetchError(t, ask(c.url))
-			require.Equal(t, gbgauth.Unreachable, got.Kind)
-			require.Zero(t, got.Status)
-			require.Contains(t, got.Error(), c.want)
-			require.Equal(t, c.url, got.URL)
-			var cause *url.Error
-			require.ErrorAs(t, got, &cause)
+			synctest.Test(t, func(t *testing.T) {
+				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(time.Second)
+					serveToken(w, r)
+				})
+				var together sync.WaitGroup
+				for range 3 {
+					together.Go(func() { assert.NoError(t, e.fetch(t, fetchTimeout)) })
+				}
+				together.Wait()
+				opened := e.network.Dials(gbgAddress)
+				require.NoError(t, e.fetch(t, fetchTimeout))
+				require.Equal(t, opened, e.network.Dials(gbgAddress), "the connections are reused")
+
+				e.network.ResetOnWrite()
+				failed := asError(t, e.fetch(t, fetchTimeout))
+				require.Equal(t, gbgauth.Unreachable, failed.Kind)
+				require.NotErrorIs(t, failed, context.DeadlineExceeded)
+				require.NoError(t, e.fetch(t, fetchTimeout))
+			})
+		})
+	}
+}
+
+// A connection that is not reused is closed when the last request on it ends.
+func TestReplacedConnectionClosed(t *testing.T) {
+	for name, http2 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var requests atomic.Int32
+				answer := make(chan struct{})
+				e := newTLSEndpoint(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body) // over HTTP/1.1 the server detects a disconnect only after that
+					if requests.Add(1) == 1 {
+						<-answer
+						serveToken(w, r)
+						return
+					}
+					<-r.Context().Done()
+				})
+				first := make(chan error, 1)
+				go func() { first <- e.fetch(t, time.Minute) }()
+				synctest.Wait()
+				assert.Error(t, e.fetch(t, time.Second))
+				close(answer)
+				require.NoError(t, <-first)
+				synctest.Wait()
+				require.Zero(t, e.network.OpenConns())
+			})
 		})
 	}
 }

@@ -4,10 +4,11 @@ package memnet
 
 import (
 	"context"
-	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Network connects clients to listeners by address. The zero value has no listeners.
@@ -21,39 +22,38 @@ type Network struct {
 
 // Listen returns a listener for an address of the form "host:port". It replaces the
 // previous listener for that address, if any.
-func (n *Network) Listen(address string) net.Listener {
+func (n *Network) Listen(addr string) net.Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listeners == nil {
 		n.listeners = make(map[string]*listener)
 		n.dials = make(map[string]int)
 	}
-	l := &listener{address: address, accept: make(chan net.Conn), closed: make(chan struct{})}
-	n.listeners[address] = l
+	l := &listener{address: address(addr), accept: make(chan net.Conn), closed: make(chan struct{})}
+	n.listeners[addr] = l
 	return l
 }
 
-// errRefused is the error of connecting to an address without a listener.
-var errRefused = errors.New("connection refused")
-
 // DialContext connects to the listener for an address. It returns an error if there is
 // none.
-func (n *Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	n.mu.Lock()
-	l := n.listeners[address]
+	l := n.listeners[addr]
 	if l != nil {
-		n.dials[address]++
+		n.dials[addr]++
 	}
 	n.mu.Unlock()
 	if l == nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: errRefused}
+		return nil, refused(network, addr)
 	}
-	clientConn, serverConn := net.Pipe()
+	clientConn, serverConn := pipe()
 	select {
 	case l.accept <- serverConn:
 	case <-l.closed:
-		return nil, &net.OpError{Op: "dial", Net: network, Err: errRefused}
+		_, _ = clientConn.Close(), serverConn.Close()
+		return nil, refused(network, addr)
 	case <-ctx.Done():
+		_, _ = clientConn.Close(), serverConn.Close()
 		return nil, ctx.Err()
 	}
 	c := &conn{Conn: clientConn}
@@ -63,11 +63,17 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 	return c, nil
 }
 
+// refused returns the error of connecting to an address without a listener, which is
+// that of the operating system.
+func refused(network, addr string) error {
+	return &net.OpError{Op: "dial", Net: network, Addr: address(addr), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+}
+
 // Dials returns the number of attempts to connect to an address with a listener.
-func (n *Network) Dials(address string) int {
+func (n *Network) Dials(addr string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.dials[address]
+	return n.dials[addr]
 }
 
 // DropTraffic discards everything sent on the current connections, in both directions
@@ -105,7 +111,7 @@ func (n *Network) OpenConns() (open int) {
 
 // listener is a net.Listener for one address.
 type listener struct {
-	address string
+	address address
 	accept  chan net.Conn
 	once    sync.Once
 	closed  chan struct{}
@@ -125,12 +131,12 @@ func (l *listener) Close() error {
 	return nil
 }
 
-func (l *listener) Addr() net.Addr { return address(l.address) }
+func (l *listener) Addr() net.Addr { return l.address }
 
 // address is the net.Addr of a listener.
 type address string
 
-func (address) Network() string  { return "memnet" }
+func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
 // conn is the client side of a connection.

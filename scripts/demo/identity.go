@@ -12,8 +12,9 @@ import (
 // identity shows GBG's other service, shortly.
 func (w *world) identity(ctx context.Context) error {
 	w.step("GBG Identity Solution: machine to machine",
-		"Here the pair lives at your own identity provider. Each token takes two steps,",
-		"one at the identity provider and one at GBG; all else is as above.")
+		"The clients of this connection belong to an identity provider (here, the",
+		"simulator). Each token takes two requests: one to the identity provider and one",
+		"to GBG. The rest is as above.")
 	if err := w.run(ctx, w.configureIdentity()...); err != nil {
 		return err
 	}
@@ -21,9 +22,9 @@ func (w *world) identity(ctx context.Context) error {
 		return err
 	}
 
-	w.step("GBG Identity Solution: a person's own token",
-		"Who has signed on at the identity provider exchanges the id_token from there.",
-		"The answer is that caller's alone: neither kept nor shared.")
+	w.step("GBG Identity Solution: exchange your own token",
+		"A person who has signed on at the identity provider exchanges the id_token.",
+		"Only this caller gets the answer: it is not stored or shared.")
 	if err := w.signOn(ctx); err != nil {
 		return err
 	}
@@ -48,6 +49,6 @@ func (w *world) signOn(ctx context.Context) error {
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return err
 	}
-	w.say("(the id_token goes into token.jwt)")
+	w.say("(saved the id_token to token.jwt)")
 	return os.WriteFile(filepath.Join(w.dir, "token.jwt"), []byte(answer.IDToken+"\n"), 0o600)
 }

@@ -16,7 +16,7 @@ import (
 func main() {
 	vault := flag.String("vault", "bin/vault", "the vault executable")
 	plugins := flag.String("plugins", "bin/plugins", "the folder with the plugin")
-	simulator := flag.String("simulator", "bin/gbg-simulator", "the simulator's executable")
+	simulator := flag.String("simulator", "bin/gbg-simulator", "the simulator executable")
 	stay := flag.Bool("stay", false, "start, configure, and stay up until Ctrl-C")
 	flag.Parse()
 
@@ -31,7 +31,7 @@ func status(p parts, stay bool) int {
 	err := run(ctx, p, stay)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		fmt.Println("\nInterrupted; everything that was started has been stopped.")
+		fmt.Println("\nInterrupted. Everything that was started has been stopped.")
 		return 130
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "\nThe demo failed:", err)

@@ -17,7 +17,7 @@ func (w *world) tour(ctx context.Context) error {
 		return err
 	}
 	w.step("Install the plugin",
-		"Vault runs only plugins whose checksum was registered.")
+		"Vault runs only plugins with a registered checksum.")
 	if err := w.run(ctx, register...); err != nil {
 		return err
 	}
@@ -26,8 +26,8 @@ func (w *world) tour(ctx context.Context) error {
 	}
 
 	w.step("Configure a connection with two API clients",
-		"Their secrets were copied from GBG's portal into two files. Before storing",
-		"anything, the engine gets a token with each client, so a typo shows now.")
+		"Their secrets were copied from GBG's portal to two files. The engine gets a token",
+		"with each client before it stores anything, so a typo fails here.")
 	if err := w.run(ctx, configure...); err != nil {
 		return err
 	}
@@ -36,8 +36,8 @@ func (w *world) tour(ctx context.Context) error {
 	}
 
 	w.step("Read an access token",
-		"This is all that an application does. All readers share one token; ttl says",
-		"after how many seconds there is a newer one.")
+		"An application does only this. All readers share one token. A newer token is",
+		"available after ttl seconds.")
 	if err := w.run(ctx, "read", "gbg/creds"); err != nil {
 		return err
 	}
@@ -49,14 +49,14 @@ func (w *world) tour(ctx context.Context) error {
 	}
 
 	w.step("Rotate, while 8 readers read tokens and call GBG with them",
-		"The standby's secret is regenerated in GBG's portal (here the simulator's);",
-		"its old secret dies at once. Then one command makes it the active client.")
+		"The standby's secret is regenerated in GBG's portal (here, in the simulator). The",
+		"old secret stops working at once. Then one command makes this client active.")
 	if err := w.rotateUnderLoad(ctx); err != nil {
 		return err
 	}
 
-	w.step("See how the connection is",
-		"For people who may not change it: no secret, no token.")
+	w.step("Read the status of the connection",
+		"For operators without the right to change it. It has no secret and no token.")
 	if err := w.run(ctx, "read", "gbg/status"); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (w *world) tour(ctx context.Context) error {
 		return err
 	}
 
-	fmt.Fprintf(w.file, "\n   %sThat was all.%s To keep it running and play with it: make dev\n", w.bold, w.none)
+	fmt.Fprintf(w.file, "\n   %sThe demo is complete.%s To keep the setup running: make dev\n", w.bold, w.none)
 	return nil
 }
 
@@ -148,7 +148,7 @@ func (w *world) regenerate(ctx context.Context, clientID string) error {
 	if err := json.Unmarshal(body, &client); err != nil {
 		return err
 	}
-	w.say("(the new secret goes into %s.secret)", clientID)
+	w.say("(saved the new secret to %s.secret)", clientID)
 	return w.writeSecret(clientID, client.Secret)
 }
 
@@ -173,9 +173,9 @@ func (w *world) rotateUnderLoad(ctx context.Context) error {
 	r := load.stop()
 	fmt.Fprintf(w.file, "\n   %s%d reads of gbg/creds: %d failed. %d calls of GBG: %d refused.%s\n",
 		w.bold, r.reads, r.failed, r.calls, r.refused, w.none)
-	w.say("Tokens seen of %s: %d, of %s: %d.", clientA, r.byClient[clientA], clientB, r.byClient[clientB])
+	w.say("Tokens of %s: %d, of %s: %d.", clientA, r.byClient[clientA], clientB, r.byClient[clientB])
 	if r.failed+r.refused > 0 || r.byClient[clientA] == 0 || r.byClient[clientB] == 0 {
-		return fmt.Errorf("the rotation was noticed: %s", r.firstError)
+		return fmt.Errorf("readers were affected by the rotation: %s", r.firstError)
 	}
 	return nil
 }
@@ -212,17 +212,17 @@ Then try:
 
 vault read gbg/creds
 curl -H "Authorization: Bearer $(vault read -field=access_token gbg/creds)" $GBG/api/check
-curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret that it shows
+curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret
 vault write gbg/rotate client_id=%[6]s client_secret=SECRET
 vault read gbg/status
 vault list -detailed gbg/status
-vault read gbg/creds/identity                       # GBG Identity Solution, through an identity provider
-curl -d '{"subject":"alice"}' $GBG/idp/login        # a person signs on: copy the id_token that it shows
+vault read gbg/creds/identity                       # GBG Identity Solution, with an identity provider
+curl -d '{"subject":"alice"}' $GBG/idp/login        # a person signs on: copy the id_token
 vault write gbg/creds/identity id_token=ID_TOKEN
 vault path-help gbg
-curl $GBG/                                          # what else the simulator can do
+curl $GBG/                                          # other functions of the simulator
 
-Vault's log is %s. Ctrl-C stops it all.
+Vault's log is %s. Press Ctrl-C to stop everything.
 `, w.vault.Address(), w.vault.Token(), dirOf(w.parts.vault), w.gbg, w.dir, clientB, w.vaultLog.Name())
 	<-ctx.Done()
 	fmt.Fprintln(w.file, "\nStopping Vault and the simulator.")

@@ -78,7 +78,7 @@ func startWorld(ctx context.Context, p parts, out *screen) (w *world, err error)
 	if err != nil {
 		return w, fmt.Errorf("%w\n%s", err, w.tail(w.vaultLog.Name()))
 	}
-	out.say("Vault listens on %s, GBG is played by %s.", w.vault.Address(), w.gbg)
+	out.say("Vault: %s, simulated GBG: %s", w.vault.Address(), w.gbg)
 	return w, nil
 }
 
@@ -100,7 +100,7 @@ func (w *world) startSimulator(ctx context.Context) error {
 	w.simulator = cmd
 	lines := bufio.NewScanner(stdout)
 	if !lines.Scan() {
-		return errors.New("the simulator did not say where it listens")
+		return errors.New("the simulator did not print its address")
 	}
 	w.gbg = strings.TrimPrefix(lines.Text(), "listening on ")
 	for range 4 {
@@ -109,10 +109,10 @@ func (w *world) startSimulator(ctx context.Context) error {
 			Secret string `json:"client_secret"`
 		}
 		if !lines.Scan() {
-			return errors.New("the simulator did not name its clients")
+			return errors.New("the simulator did not print its clients")
 		}
 		if err := json.Unmarshal(lines.Bytes(), &client); err != nil {
-			return fmt.Errorf("the simulator's line about a client: %w", err)
+			return fmt.Errorf("parsing a client printed by the simulator: %w", err)
 		}
 		if err := w.writeSecret(client.ID, client.Secret); err != nil {
 			return err

@@ -15,15 +15,16 @@ import (
 
 const (
 	requestTimeout = 15 * time.Second
-	firstPause     = time.Second // after a read that failed, doubled each time
+	firstPause     = time.Second // after a failed read, doubled each time
 	longestPause   = 30 * time.Second
 )
 
 // Keeper holds the current token and replaces it in the background.
 //
-// Vault says in ttl when there is a newer token; the old one is still valid
-// then. While reading fails the old one is kept and the read is tried again with
-// growing pauses. However many callers ask, Vault is read once a token.
+// A newer token is available after ttl; the old one is still valid then. While
+// reads fail, the keeper keeps the old token and retries with growing pauses. It
+// reads from Vault once per token, for any number of callers. It is safe for
+// concurrent use.
 type Keeper struct {
 	vault   *api.Client
 	path    string
@@ -33,10 +34,10 @@ type Keeper struct {
 type token struct {
 	value   string
 	expires time.Time
-	ttl     time.Duration // how long after the read there is a newer one
+	ttl     time.Duration // time from the read until a newer token is available
 }
 
-// StartKeeper reads the first token, and keeps it fresh until ctx ends.
+// StartKeeper reads the first token and refreshes it until ctx ends.
 func StartKeeper(ctx context.Context, vault *api.Client, path string) (*Keeper, error) {
 	k := &Keeper{vault: vault, path: path}
 	first, err := k.read(ctx)
@@ -48,7 +49,7 @@ func StartKeeper(ctx context.Context, vault *api.Client, path string) (*Keeper, 
 	return k, nil
 }
 
-// Token gives the token without waiting.
+// Token returns the token without waiting.
 func (k *Keeper) Token() (string, error) {
 	t := k.current.Load()
 	if !time.Now().Before(t.expires) {
@@ -83,7 +84,7 @@ func (k *Keeper) read(ctx context.Context) (*token, error) {
 		return nil, err
 	}
 	if secret == nil {
-		return nil, fmt.Errorf("there is nothing at %s", k.path)
+		return nil, fmt.Errorf("no value found at %s", k.path)
 	}
 	var data struct {
 		AccessToken string    `json:"access_token"`
@@ -95,7 +96,7 @@ func (k *Keeper) read(ctx context.Context) (*token, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(plain, &data); err != nil {
-		return nil, fmt.Errorf("the answer of %s is not a token's", k.path)
+		return nil, fmt.Errorf("the answer of %s is not a token", k.path)
 	}
 	return &token{value: data.AccessToken, expires: data.ExpireTime, ttl: time.Duration(data.TTL) * time.Second}, nil
 }

@@ -1,8 +1,8 @@
-// Command go keeps one GBG access token with Vault's Go library, and calls GBG's
-// API once a second with it.
+// Command go keeps a GBG access token with Vault's Go library, and calls GBG's API
+// with it once a second.
 //
 //	VAULT_ADDR, VAULT_TOKEN  the Vault server, and a token that may read the path
-//	GBG_CREDS_PATH           gbg/creds unless set; gbg/creds/NAME is a team's
+//	GBG_CREDS_PATH           the path to read, by default gbg/creds
 //	GBG_API                  the URL to call
 package main
 
@@ -29,8 +29,8 @@ func main() {
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// The configuration and the token come from VAULT_ADDR, VAULT_TOKEN and the
-	// other variables that the vault command knows.
+	// DefaultConfig reads VAULT_ADDR, VAULT_TOKEN and the other variables of the
+	// vault command.
 	vault, err := api.NewClient(api.DefaultConfig())
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func call(ctx context.Context, url string, keeper *Keeper) error {
 	return nil
 }
 
-// sleep waits, or until ctx ends.
+// sleep waits for d or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():

@@ -1,14 +1,14 @@
-// Keeps one GBG access token, and calls GBG's API once a second with it. Node 18
-// or newer, and no package.
+// Keeps a GBG access token and calls GBG's API with it once a second. Needs Node 18
+// or newer and no packages.
 //
 //   VAULT_ADDR, VAULT_TOKEN  the Vault server, and a token that may read the path
-//   GBG_CREDS_PATH           gbg/creds unless set; gbg/creds/NAME is a team's
+//   GBG_CREDS_PATH           the path to read, by default gbg/creds
 //   GBG_API                  the URL to call
 
 import { setTimeout as sleep } from "node:timers/promises";
 
 const TIMEOUT = 15_000; // milliseconds for one request
-const FIRST_PAUSE = 1_000; // after a read that failed, doubled each time
+const FIRST_PAUSE = 1_000; // after a failed read, doubled each time
 const LONGEST_PAUSE = 30_000;
 
 async function get(url, headers) {
@@ -21,15 +21,15 @@ async function get(url, headers) {
 
 // Holds the current token and replaces it in the background.
 //
-// Vault says in ttl when there is a newer token; the old one is still valid then.
-// While reading fails the old one is kept and the read is tried again with
-// growing pauses. However many callers ask, Vault is read once a token.
+// A newer token is available after ttl seconds; the old one is still valid then.
+// While reads fail, the keeper keeps the old token and retries with growing pauses.
+// It reads from Vault once per token, for any number of callers.
 class TokenKeeper {
   #url;
   #headers;
   #current;
 
-  // A start without a token fails here.
+  // Fails if there is no token.
   static async start(vault, vaultToken, path) {
     const keeper = new TokenKeeper();
     keeper.#url = `${vault}/v1/${path}`;
@@ -39,7 +39,7 @@ class TokenKeeper {
     return keeper;
   }
 
-  // Gives the token without waiting.
+  // Returns the token without waiting.
   token() {
     if (Date.now() >= this.#current.expires) {
       throw new Error("no valid token: Vault could not be read in time");

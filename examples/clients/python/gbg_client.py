@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Keeps one GBG access token, and calls GBG's API once a second with it.
+"""Keeps a GBG access token and calls GBG's API with it once a second.
 
 VAULT_ADDR, VAULT_TOKEN  the Vault server, and a token that may read the path
-GBG_CREDS_PATH           gbg/creds unless set; gbg/creds/NAME is a team's
+GBG_CREDS_PATH           the path to read, by default gbg/creds
 GBG_API                  the URL to call
 """
 
@@ -17,7 +17,7 @@ import urllib.request
 from datetime import datetime
 
 TIMEOUT = 15  # seconds for one request
-FIRST_PAUSE = 1  # seconds after a read that failed, doubled each time
+FIRST_PAUSE = 1  # seconds after a failed read, doubled each time
 LONGEST_PAUSE = 30
 
 
@@ -30,19 +30,19 @@ def get(url, headers):
 class TokenKeeper:
     """Holds the current token and replaces it in the background.
 
-    Vault says in ttl when there is a newer token; the old one is still valid
-    then. While reading fails the old one is kept and the read is tried again
-    with growing pauses. However many callers ask, Vault is read once a token.
+    A newer token is available after ttl seconds; the old one is still valid
+    then. While reads fail, the keeper keeps the old token and retries with
+    growing pauses. It reads from Vault once per token, for any number of callers.
     """
 
     def __init__(self, vault, vault_token, path):
         self._url = f"{vault}/v1/{path}"
         self._headers = {"X-Vault-Token": vault_token}
-        self._current = self._read()  # a start without a token fails here
+        self._current = self._read()  # fails if there is no token
         threading.Thread(target=self._keep, daemon=True).start()
 
     def token(self):
-        """Gives the token without waiting."""
+        """Returns the token without waiting."""
         token, expires, _ = self._current
         if time.time() >= expires:
             raise RuntimeError("no valid token: Vault could not be read in time")

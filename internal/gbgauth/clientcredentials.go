@@ -1,0 +1,53 @@
+package gbgauth
+
+import (
+	"context"
+	"net/url"
+	"strings"
+)
+
+// ClientCredentials is a token request of the client credentials grant (RFC 6749
+// section 4.4). Equal values are equal requests.
+type ClientCredentials struct {
+	// TokenURL is the URL of the token endpoint.
+	TokenURL string
+	// ClientID and ClientSecret are sent in the form body, as GBG GO documents it,
+	// never in a Basic header.
+	ClientID     string
+	ClientSecret Secret
+	// Scope is a space-separated list of scopes. Empty means that no scope is sent.
+	Scope string
+	// IdentityProvider is set if the endpoint is that of a customer's identity
+	// provider. Status 401 with access_denied then refuses the client (Auth0).
+	IdentityProvider bool
+}
+
+// Fetch requests a token, once. The error is an *Error, except that it is the cause of
+// ctx if ctx was canceled. A deadline that has passed, or that is the cause of the
+// cancellation, is an *Error.
+func (c ClientCredentials) Fetch(ctx context.Context, client *Client) (*Token, error) {
+	r := request{
+		client:           client,
+		url:              c.TokenURL,
+		form:             tokenForm("client_credentials", c.ClientID, c.ClientSecret, c.Scope),
+		secrets:          []Secret{c.ClientSecret},
+		identityProvider: c.IdentityProvider,
+	}
+	if err := r.send(ctx); err != nil {
+		return nil, err
+	}
+	return r.token()
+}
+
+// tokenForm returns the form fields that all token requests have.
+func tokenForm(grantType, clientID string, clientSecret Secret, scope string) url.Values {
+	form := url.Values{
+		"grant_type":    {grantType},
+		"client_id":     {clientID},
+		"client_secret": {clientSecret.Reveal()},
+	}
+	if scopes := strings.Fields(scope); len(scopes) > 0 {
+		form.Set("scope", strings.Join(scopes, " "))
+	}
+	return form
+}
