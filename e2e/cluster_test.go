@@ -65,7 +65,7 @@ func newClusterWith(t *testing.T, pluginDir string) *cluster {
 // settle waits for a leader that all agree on.
 func (c *cluster) settle(away ...*vaultserver.Server) (leader *vaultserver.Server) {
 	c.t.Helper()
-	leader, err := c.Settle(c.t.Context(), away...)
+	leader, err := c.WaitForLeader(c.t.Context(), away...)
 	require.NoError(c.t, err)
 	return leader
 }
@@ -219,11 +219,11 @@ func TestClusterUnderDisturbances(t *testing.T) {
 		// A write that is under way there would wait with it, and hold up its writer.
 		l.between(func() {
 			l.avoid(follower)
-			require.NoError(t, follower.Freeze())
+			require.NoError(t, follower.Pause())
 		})
-		t.Cleanup(func() { _ = follower.Thaw() })
+		t.Cleanup(func() { _ = follower.Resume() })
 		l.check(follower)
-		require.NoError(t, follower.Thaw())
+		require.NoError(t, follower.Resume())
 		c.settle()
 		l.avoid()
 		l.check()
@@ -233,11 +233,11 @@ func TestClusterUnderDisturbances(t *testing.T) {
 		c.disturb("the leader is cut off and comes back with another in its place", func() {
 			leader := c.settle()
 			l.between(func() { l.avoid(leader) })
-			require.NoError(t, leader.Freeze())
-			t.Cleanup(func() { _ = leader.Thaw() })
+			require.NoError(t, leader.Pause())
+			t.Cleanup(func() { _ = leader.Resume() })
 			c.settle(leader)
 			l.check(leader)
-			require.NoError(t, leader.Thaw())
+			require.NoError(t, leader.Resume())
 			c.settle()
 			l.avoid()
 			l.check()

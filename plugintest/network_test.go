@@ -100,7 +100,7 @@ func TestSilentConnections(t *testing.T) {
 				w.write("config/warm", fields{"grant_type": "id_auth", "token_url": w.url(gbgsim.IdentityTokenPath)})
 				w.write("creds/warm", fields{"id_token": warm})
 				require.Equal(t, 1, w.network.Dials(gbgAddress))
-				w.network.Silence()
+				w.network.DropTraffic()
 				if path == "config/other" {
 					data["verify_connection"] = true
 				}

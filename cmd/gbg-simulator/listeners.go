@@ -10,13 +10,13 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// listeners are where the command listens. Without HTTPS, secure is nil.
+// listeners are the listeners of the command. Without HTTPS, secure is nil.
 type listeners struct {
 	plain, secure net.Listener
 }
 
-// listen opens the listeners and writes the file with the authority's
-// certificate. If it fails, nothing stays open.
+// listen opens the listeners and writes the file with the CA certificate. If it
+// fails, it closes the listeners.
 func listen(simulator *gbgsim.Simulator, settings config) (listeners, error) {
 	var opened listeners
 	var err error
@@ -47,13 +47,13 @@ func writeCA(simulator *gbgsim.Simulator, file string) error {
 		return err
 	}
 	if err := os.WriteFile(file, caPEM, 0o600); err != nil {
-		return fmt.Errorf("writing the certificate of the authority: %w", err)
+		return fmt.Errorf("writing the CA certificate: %w", err)
 	}
 
 	return nil
 }
 
-// serve serves until ctx ends or a listener fails, which ends the other.
+// serve serves until ctx is done or a listener fails, which also stops the other.
 func (l listeners) serve(ctx context.Context, simulator *gbgsim.Simulator) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -86,7 +86,7 @@ func (l listeners) opened() []net.Listener {
 	return []net.Listener{l.plain, l.secure}
 }
 
-// urls are in the order of the output.
+// urls returns the URLs in the order of the output.
 func (l listeners) urls() []string {
 	urls := []string{"http://" + l.plain.Addr().String()}
 	if l.secure != nil {

@@ -1,9 +1,8 @@
-// Command gbg-simulator is GBG on loopback, for demos: package gbgsim as a
-// process. Its first line of output says where it listens, and with -tls-listen
-// the second says where with HTTPS. A JSON line with the credentials of each
-// client created at the start follows: those of GBG GO in the order of the
-// flags, then those of the identity provider. GET / lists what it can do. It
-// exits with status 0 on SIGINT and SIGTERM.
+// Command gbg-simulator serves the GBG simulator of package gbgsim on loopback, for
+// demos. It prints its URL on the first line and, with -tls-listen, its HTTPS URL on
+// the second. One line of JSON with the credentials of each client follows: first the
+// clients of GBG GO in the order of the flags, then those of the identity provider.
+// GET / returns a list of the API. It exits with status 0 on SIGINT and SIGTERM.
 package main
 
 import (

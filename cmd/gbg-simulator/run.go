@@ -17,8 +17,8 @@ const defaultTokenLifetime = 5 * time.Minute
 
 type config struct {
 	listen        string
-	tlsListen     string // empty is not at all
-	caFile        string // empty is none
+	tlsListen     string // empty means no HTTPS
+	caFile        string // empty means none
 	tokenLifetime time.Duration
 	clients       []gbgsim.NewClient
 	idpClients    []string // ids
@@ -29,7 +29,7 @@ type trustedIssuer struct {
 	issuer, jwksURL string
 }
 
-// credentials are what a person would copy from a portal's screen.
+// credentials are the credentials of a client as printed.
 type credentials struct {
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
@@ -37,8 +37,8 @@ type credentials struct {
 	IDP          bool   `json:"idp,omitempty"` // of the identity provider, not of GBG GO
 }
 
-// run serves until ctx ends and returns nil then. Help that was asked for goes
-// to stderr; errors are only returned.
+// run serves until ctx is done and then returns nil. It prints the help to stderr if
+// requested. It returns errors and does not print them.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	settings, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := announce(stdout, listeners, created); err != nil {
+	if err := printStartup(stdout, listeners, created); err != nil {
 		listeners.close()
 
 		return err
@@ -75,7 +75,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return listeners.serve(ctx, simulator)
 }
 
-// createClients returns the credentials in the order of the output.
+// createClients creates the clients and returns their credentials in the order of
+// the output.
 func createClients(simulator *gbgsim.Simulator, settings config) ([]credentials, error) {
 	created := make([]credentials, 0, len(settings.clients)+len(settings.idpClients))
 	for _, request := range settings.clients {
@@ -96,16 +97,17 @@ func createClients(simulator *gbgsim.Simulator, settings config) ([]credentials,
 	return created, nil
 }
 
-func announce(stdout io.Writer, listeners listeners, clients []credentials) error {
+// printStartup prints the URLs and the credentials.
+func printStartup(stdout io.Writer, listeners listeners, clients []credentials) error {
 	for _, url := range listeners.urls() {
 		if _, err := fmt.Fprintf(stdout, "listening on %s\n", url); err != nil {
-			return fmt.Errorf("writing where it listens: %w", err)
+			return fmt.Errorf("printing the URL: %w", err)
 		}
 	}
 	lines := json.NewEncoder(stdout)
 	for _, client := range clients {
 		if err := lines.Encode(client); err != nil {
-			return fmt.Errorf("writing the credentials of client %q: %w", client.ClientID, err)
+			return fmt.Errorf("printing the credentials of client %q: %w", client.ClientID, err)
 		}
 	}
 
@@ -115,9 +117,9 @@ func announce(stdout io.Writer, listeners listeners, clients []credentials) erro
 func parse(args []string, stderr io.Writer) (config, error) {
 	var parsed config
 	flags := flag.NewFlagSet("gbg-simulator", flag.ContinueOnError)
-	flags.StringVar(&parsed.listen, "listen", "127.0.0.1:8090", "loopback `address` to listen on; port 0 is any free one")
-	flags.StringVar(&parsed.tlsListen, "tls-listen", "", "loopback `address` to listen on with HTTPS as well")
-	flags.StringVar(&parsed.caFile, "ca-file", "", "`file` to write the certificate to that HTTPS clients must trust (PEM)")
+	flags.StringVar(&parsed.listen, "listen", "127.0.0.1:8090", "loopback `address` to listen on; port 0 means any free port")
+	flags.StringVar(&parsed.tlsListen, "tls-listen", "", "loopback `address` to listen on with HTTPS")
+	flags.StringVar(&parsed.caFile, "ca-file", "", "`file` to write the CA certificate for HTTPS clients to (PEM)")
 	flags.DurationVar(&parsed.tokenLifetime, "token-lifetime", defaultTokenLifetime, "how long GBG's tokens are valid, in whole seconds")
 	flags.Func("client", "create a client `id[:department]` with the role "+gbgsim.RoleGoAPIAccess+"; may be repeated",
 		func(value string) error {
@@ -145,14 +147,14 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		// An issuer has no query, a URL may have one (OpenID Connect Core 1.0, section 2).
 		issuer, jwksURL, found := strings.Cut(value, "=")
 		if !found {
-			return errors.New("it is not an issuer, = and the URL of its keys")
+			return errors.New("it does not have the form issuer=jwks-url")
 		}
 		parsed.trusted = append(parsed.trusted, trustedIssuer{issuer, jwksURL})
 
 		return nil
 	})
 
-	// The flag package would print errors, and the caller does it again.
+	// The caller prints errors, so the flag package must not.
 	flags.SetOutput(io.Discard)
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {

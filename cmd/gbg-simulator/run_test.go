@@ -30,7 +30,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// runMain makes the test binary behave as the command itself.
+// runMain is an environment variable that makes the test binary run main.
 const runMain = "GBG_SIMULATOR_RUN_MAIN"
 
 func TestMain(m *testing.M) {
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestRunServesTheClientsItPrints(t *testing.T) {
+func TestRunServesPrintedClients(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	output, stdout := io.Pipe()
@@ -76,11 +76,11 @@ func TestRunServesTheClientsItPrints(t *testing.T) {
 	}
 	cancel()
 
-	require.False(t, lines.Scan(), "it prints nothing else")
+	require.False(t, lines.Scan(), "there is no other output")
 	require.NoError(t, <-ended)
 }
 
-func TestRunServesHTTPSToThoseWhoTrustIt(t *testing.T) {
+func TestRunServesHTTPS(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	caFile := filepath.Join(t.TempDir(), "ca.pem")
@@ -105,13 +105,13 @@ func TestRunServesHTTPSToThoseWhoTrustIt(t *testing.T) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	t.Cleanup(transport.CloseIdleConnections)
 	accessToken, _ := getTokenWith(t, &http.Client{Transport: transport}, secure+gbgsim.TokenPath, client)
-	require.Equal(t, http.StatusOK, callAPI(t, plain, accessToken), "both are one simulator")
+	require.Equal(t, http.StatusOK, callAPI(t, plain, accessToken), "both listeners serve the same simulator")
 	cancel()
 
 	require.NoError(t, <-ended)
 }
 
-func TestRunTrustsTheIssuersItIsTold(t *testing.T) {
+func TestRunTrustsIssuers(t *testing.T) {
 	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -141,7 +141,7 @@ func TestRunTrustsTheIssuersItIsTold(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestServeEndsWhenAListenerFails(t *testing.T) {
+func TestServeReturnsWhenListenerFails(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	opened, err := listen(simulator, config{listen: "127.0.0.1:0", tlsListen: "127.0.0.1:0"})
@@ -153,8 +153,8 @@ func TestServeEndsWhenAListenerFails(t *testing.T) {
 	require.ErrorIs(t, opened.plain.Close(), net.ErrClosed)
 }
 
-// Not parallel: another test must not be given the port meanwhile.
-func TestListenLeavesNothingOpenWhenItFails(t *testing.T) {
+// Not parallel, so that no other test gets the free port.
+func TestListenClosesListenersOnError(t *testing.T) {
 	free, err := gbgsim.Listen("127.0.0.1:0")
 	require.NoError(t, err)
 	addr := free.Addr().String()
@@ -181,19 +181,19 @@ func TestRunRefuses(t *testing.T) {
 		"an unknown flag":       {[]string{"-nothing"}, "-nothing"},
 		"an argument":           {[]string{"client-a"}, `unexpected argument "client-a"`},
 		"a public address":      {[]string{"-listen", "0.0.0.0:0"}, "is not a loopback address"},
-		"a lifetime of nothing": {[]string{"-token-lifetime", "0s"}, "whole seconds"},
+		"a lifetime of zero":    {[]string{"-token-lifetime", "0s"}, "whole seconds"},
 		"a public TLS address":  {[]string{"-listen", "127.0.0.1:0", "-tls-listen", "0.0.0.0:0"}, "is not a loopback address"},
-		"a CA for nothing":      {[]string{"-listen", "127.0.0.1:0", "-ca-file", "ca.pem"}, "-ca-file needs -tls-listen"},
-		"a CA to nowhere": {
+		"a CA file without TLS": {[]string{"-listen", "127.0.0.1:0", "-ca-file", "ca.pem"}, "-ca-file needs -tls-listen"},
+		"a CA file that cannot be written": {
 			[]string{"-listen", "127.0.0.1:0", "-tls-listen", "127.0.0.1:0", "-ca-file", "/nowhere/ca.pem"},
-			"writing the certificate of the authority: open /nowhere/ca.pem",
+			"writing the CA certificate: open /nowhere/ca.pem",
 		},
-		"a client without an id": {[]string{"-client", ":Fraud"}, "the client id is missing"},
-		"an IdP client without":  {[]string{"-idp-client", ""}, "the client id is missing"},
-		"the same IdP client":    {[]string{"-idp-client", "a", "-client", "a", "-idp-client", "a"}, `identity provider: client id is taken: "a"`},
-		"an issuer without keys": {[]string{"-trust-issuer", "https://idp.example"}, "is not an issuer, = and the URL of its keys"},
-		"an issuer of nonsense":  {[]string{"-trust-issuer", "https://idp.example=jwks"}, `jwks_url "jwks" is not a URL`},
-		"the same client twice":  {[]string{"-client", "a", "-client", "a:Fraud"}, `client id is taken: "a"`},
+		"a client without an id":        {[]string{"-client", ":Fraud"}, "the client id is missing"},
+		"an IdP client without":         {[]string{"-idp-client", ""}, "the client id is missing"},
+		"the same IdP client":           {[]string{"-idp-client", "a", "-client", "a", "-idp-client", "a"}, `identity provider: client id is taken: "a"`},
+		"an issuer without keys":        {[]string{"-trust-issuer", "https://idp.example"}, "does not have the form issuer=jwks-url"},
+		"an issuer with an invalid URL": {[]string{"-trust-issuer", "https://idp.example=jwks"}, `jwks_url "jwks" is not a URL`},
+		"the same client twice":         {[]string{"-client", "a", "-client", "a:Fraud"}, `client id is taken: "a"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-func TestRunHelps(t *testing.T) {
+func TestRunPrintsHelp(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 
@@ -221,7 +221,7 @@ func TestRunHelps(t *testing.T) {
 	}
 }
 
-func TestRunReportsThatItCannotPrint(t *testing.T) {
+func TestRunReturnsWriteError(t *testing.T) {
 	t.Parallel()
 	output, stdout := io.Pipe()
 	require.NoError(t, output.Close())
@@ -231,7 +231,7 @@ func TestRunReportsThatItCannotPrint(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 }
 
-func TestCommandEndsWellOnSignals(t *testing.T) {
+func TestCommandExitsOnSignals(t *testing.T) {
 	t.Parallel()
 
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
@@ -250,7 +250,7 @@ func TestCommandEndsWellOnSignals(t *testing.T) {
 	}
 }
 
-func TestCommandReportsAnErrorOnce(t *testing.T) {
+func TestCommandPrintsErrorOnce(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
 	command := selfCommand(t, "-listen", "0.0.0.0:0")
@@ -321,7 +321,7 @@ func exchange(t *testing.T, address, idToken string) (accessToken string, expire
 	})
 }
 
-// post gets a token that must be granted.
+// post requests a token and requires success.
 func post(t *testing.T, web *http.Client, endpoint string, form url.Values) (accessToken string, expiresIn int) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(form.Encode()))

@@ -64,7 +64,7 @@ func TestSilentConnectionThroughProxy(t *testing.T) {
 				e := newTLSEndpoint(t, http2, serveToken)
 				startProxy(t, e.network, nil)
 				require.NoError(t, e.fetch(t, fetchTimeout))
-				e.network.Silence()
+				e.network.DropTraffic()
 				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.Equal(t, "no answer in the time allowed (through the proxy "+proxyAddress+")", failed.Description)

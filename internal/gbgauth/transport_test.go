@@ -87,7 +87,7 @@ func TestSilentConnectionNotReused(t *testing.T) {
 				}
 				require.Equal(t, want, protocol.Load())
 
-				e.network.Silence()
+				e.network.DropTraffic()
 				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.Equal(t, "no answer in the time allowed", failed.Description)
@@ -128,7 +128,7 @@ func TestSilentConnectionNotReusedAfterCancel(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newTLSEndpoint(t, http2, serveToken)
 				require.NoError(t, e.fetch(t, fetchTimeout))
-				e.network.Silence()
+				e.network.DropTraffic()
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(time.Second, cancel)
 				_, err := clientCredentials("https://"+gbgAddress+tokenPath).Fetch(ctx, e.client)
@@ -221,7 +221,7 @@ func TestResetConnectionsNotReused(t *testing.T) {
 				require.NoError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, opened, e.network.Dials(gbgAddress), "the connections are reused")
 
-				e.network.Lose()
+				e.network.ResetOnWrite()
 				failed := asError(t, e.fetch(t, fetchTimeout))
 				require.Equal(t, gbgauth.Unreachable, failed.Kind)
 				require.NotErrorIs(t, failed, context.DeadlineExceeded)
@@ -254,7 +254,7 @@ func TestReplacedConnectionClosed(t *testing.T) {
 				close(answer)
 				require.NoError(t, <-first)
 				synctest.Wait()
-				require.Zero(t, e.network.Open())
+				require.Zero(t, e.network.OpenConns())
 			})
 		})
 	}

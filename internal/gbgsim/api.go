@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// apiAnswer says whom the token stands for, which is a person if GBG Identity
-// Solution issued it to one.
-type apiAnswer struct {
+// apiResponse is a successful response of the API. ClientID is the subject of the
+// token, which is a person's if GBG Identity Solution issued the token to one.
+type apiResponse struct {
 	ClientID   string `json:"client_id"`
 	Department string `json:"department"`
 	Result     string `json:"result"`
 }
 
-// gbgErrors is the form in which GBG GO documents the errors of its API.
-type gbgErrors struct {
+// gbgErrorResponse is an error response as GBG GO documents it for its API.
+type gbgErrorResponse struct {
 	Errors []GBGError `json:"errors"`
 }
 
 // GBGError is one error of GBG GO's API. GBG documents Code as digits in a
 // string and Location as Body, Authorization, Path or Service. The codes and
-// names with which the simulator's API answers are its own.
+// names that the simulator returns are not GBG's.
 type GBGError struct {
 	Code     string `json:"code"`
 	Name     string `json:"name"`
@@ -32,55 +32,55 @@ type GBGError struct {
 	Action   string `json:"action"`
 }
 
-// apiError is an error answer of the API.
+// apiError is an error response of the API with its status.
 type apiError struct {
 	status int
 	GBGError
 }
 
 func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
-	// GBG's support asks for this id, so GBG sends it with every answer.
+	// GBG sends this id with every response, for requests to its support.
 	w.Header().Set("X-Request-ID", rand.Text())
 
-	answer, refused := s.callAPI(bearerToken(r))
+	response, refused := s.callAPI(bearerToken(r))
 	if refused != nil {
 		if refused.status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
-		writeJSON(w, refused.status, gbgErrors{Errors: []GBGError{refused.GBGError}})
+		writeJSON(w, refused.status, gbgErrorResponse{Errors: []GBGError{refused.GBGError}})
 
 		return
 	}
-	writeJSON(w, http.StatusOK, answer)
+	writeJSON(w, http.StatusOK, response)
 }
 
-// callAPI answers and counts one call. An empty accessToken is none.
-func (s *Simulator) callAPI(accessToken string) (apiAnswer, *apiError) {
-	answer, refused := s.authorize(accessToken)
+// callAPI processes and counts one call. An empty accessToken means none.
+func (s *Simulator) callAPI(accessToken string) (apiResponse, *apiError) {
+	response, refused := s.authorize(accessToken)
 	s.countAPICall(refused == nil)
 
-	return answer, refused
+	return response, refused
 }
 
-// authorize asks for a role only where GBG GO issued the token.
-func (s *Simulator) authorize(accessToken string) (apiAnswer, *apiError) {
+// authorize checks a token. It requires a role only if GBG GO issued the token.
+func (s *Simulator) authorize(accessToken string) (apiResponse, *apiError) {
 	if accessToken == "" {
-		return apiAnswer{}, unauthorized("4011", "MISSING_TOKEN", "The request has no bearer token.")
+		return apiResponse{}, unauthorized("4011", "MISSING_TOKEN", "The request has no bearer token.")
 	}
-	held, err := s.gbg.check(accessToken)
+	accepted, err := s.gbg.check(accessToken)
 	switch {
 	case errors.Is(err, errExpiredToken):
-		return apiAnswer{}, unauthorized("4013", "EXPIRED_TOKEN", "The token "+err.Error()+".")
+		return apiResponse{}, unauthorized("4013", "EXPIRED_TOKEN", "The token "+err.Error()+".")
 	case errors.Is(err, errRevokedToken):
-		return apiAnswer{}, unauthorized("4015", "REVOKED_TOKEN", "The token "+err.Error()+".")
+		return apiResponse{}, unauthorized("4015", "REVOKED_TOKEN", "The token "+err.Error()+".")
 	case errors.Is(err, errDeletedClient):
-		return apiAnswer{}, unauthorized("4014", "DELETED_CLIENT", "The token "+err.Error()+".")
+		return apiResponse{}, unauthorized("4014", "DELETED_CLIENT", "The token "+err.Error()+".")
 	case err != nil:
-		return apiAnswer{}, unauthorized("4012", "UNKNOWN_TOKEN", "The token "+err.Error()+".")
-	case held.client == nil:
-		return apiAnswer{ClientID: held.subject, Result: "ok"}, nil
-	case !slices.Contains(held.client.Roles, RoleGoAPIAccess):
-		return apiAnswer{}, &apiError{status: http.StatusForbidden, GBGError: GBGError{
+		return apiResponse{}, unauthorized("4012", "UNKNOWN_TOKEN", "The token "+err.Error()+".")
+	case accepted.client == nil:
+		return apiResponse{ClientID: accepted.subject, Result: "ok"}, nil
+	case !slices.Contains(accepted.client.Roles, RoleGoAPIAccess):
+		return apiResponse{}, &apiError{status: http.StatusForbidden, GBGError: GBGError{
 			Code:     "4031",
 			Name:     "MISSING_ROLE",
 			Location: "Authorization",
@@ -89,7 +89,7 @@ func (s *Simulator) authorize(accessToken string) (apiAnswer, *apiError) {
 		}}
 	}
 
-	return apiAnswer{ClientID: held.subject, Department: held.client.Department, Result: "ok"}, nil
+	return apiResponse{ClientID: accepted.subject, Department: accepted.client.Department, Result: "ok"}, nil
 }
 
 func unauthorized(code, name, problem string) *apiError {

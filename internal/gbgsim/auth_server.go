@@ -11,15 +11,12 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/jonboulle/clockwork"
 )
 
-// authServer is an authorization server as RFC 6749 means it: it has clients,
-// and issues opaque access tokens, all of one lifetime. GBG is one, the
+// authServer is an OAuth authorization server (RFC 6749): it has clients and
+// issues opaque access tokens, all with the same lifetime. GBG is one and the
 // identity provider is another. It is safe for concurrent use.
 type authServer struct {
-	clock       clockwork.Clock
 	tokenPrefix string
 
 	mu       sync.Mutex
@@ -28,21 +25,21 @@ type authServer struct {
 	tokens   map[string]token   // by access token
 }
 
-// token is what an authorization server knows of an access token.
+// token is the state of an access token.
 type token struct {
-	// subject is whom the token stands for: a client's id, or a person.
+	// subject is a client's id, or identifies a person.
 	subject string
 
-	// client is the one that the token was issued to, or nil if that is none
-	// of this server's. It is a pointer, not an id, so that the token of a
-	// deleted client does not pass for one of a later client with the same id.
+	// client is the client that the token was issued to, or nil if it was issued
+	// to no client of this server. It is a pointer, not an id: a token of a deleted
+	// client is not valid for a later client with the same id.
 	client *Client
 
 	expires time.Time
 	revoked bool
 }
 
-// Why a token is not good, as the end of a sentence.
+// Reasons why a token is invalid, worded to follow "The token".
 var (
 	errUnknownToken  = errors.New("was not issued here")
 	errExpiredToken  = errors.New("has expired")
@@ -50,10 +47,9 @@ var (
 	errDeletedClient = errors.New("was issued to a client that has been deleted")
 )
 
-// newAuthServer panics if the lifetime is not one that setLifetime takes.
-func newAuthServer(clock clockwork.Clock, tokenPrefix string, lifetime time.Duration) *authServer {
+// newAuthServer panics if setLifetime rejects the lifetime.
+func newAuthServer(tokenPrefix string, lifetime time.Duration) *authServer {
 	a := &authServer{
-		clock:       clock,
 		tokenPrefix: tokenPrefix,
 		clients:     map[string]*Client{},
 		tokens:      map[string]token{},
@@ -90,7 +86,7 @@ func (a *authServer) createClient(request NewClient) (Client, error) {
 	if err := checkClientID(id); err != nil {
 		return Client{}, err
 	}
-	roles, err := normalRoles(request.Roles)
+	roles, err := normalizeRoles(request.Roles)
 	if err != nil {
 		return Client{}, err
 	}
@@ -113,7 +109,7 @@ func (a *authServer) createClient(request NewClient) (Client, error) {
 	return client.clone(), nil
 }
 
-// listClients returns all clients by id, without their secrets.
+// listClients returns all clients without their secrets, sorted by id.
 func (a *authServer) listClients() []Client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,7 +126,7 @@ func (a *authServer) listClients() []Client {
 
 func (a *authServer) regenerate(clientID string) (string, error) {
 	secret := newSecret()
-	err := a.changeClient(clientID, func(client *Client) { client.Secret = secret })
+	err := a.updateClient(clientID, func(client *Client) { client.Secret = secret })
 	if err != nil {
 		return "", err
 	}
@@ -139,12 +135,12 @@ func (a *authServer) regenerate(clientID string) (string, error) {
 }
 
 func (a *authServer) deleteClient(clientID string) error {
-	return a.changeClient(clientID, func(*Client) { delete(a.clients, clientID) })
+	return a.updateClient(clientID, func(*Client) { delete(a.clients, clientID) })
 }
 
-// changeClient calls change with the lock held. The only error is
+// updateClient calls update with the lock held. It fails only with
 // [ErrUnknownClient].
-func (a *authServer) changeClient(id string, change func(*Client)) error {
+func (a *authServer) updateClient(id string, update func(*Client)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
@@ -152,33 +148,33 @@ func (a *authServer) changeClient(id string, change func(*Client)) error {
 	if !ok {
 		return fmt.Errorf("%w: %q", ErrUnknownClient, id)
 	}
-	change(client)
+	update(client)
 
 	return nil
 }
 
-// grantClientCredentials answers the grant of RFC 6749, section 4.4. Without
-// scopes, any may be asked for.
-func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...string) (tokenAnswer, *refusal) {
+// grantClientCredentials issues a token for the client credentials grant (RFC
+// 6749, section 4.4). If scopes is empty, any scope may be requested.
+func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...string) (tokenResponse, *oauthError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	client, refused := a.authenticate(request)
+	client, refused := a.authenticateLocked(request)
 	if refused != nil {
-		return tokenAnswer{}, refused
+		return tokenResponse{}, refused
 	}
 	if refused := request.checkGrantType("client_credentials"); refused != nil {
-		return tokenAnswer{}, refused
+		return tokenResponse{}, refused
 	}
 	if refused := request.checkScope(scopes); refused != nil {
-		return tokenAnswer{}, refused
+		return tokenResponse{}, refused
 	}
 
-	return a.issue(token{subject: client.ID, client: client}), nil
+	return a.issueLocked(token{subject: client.ID, client: client}), nil
 }
 
-// authenticate must be called with the lock held.
-func (a *authServer) authenticate(request tokenRequest) (*Client, *refusal) {
+// authenticateLocked returns the client that a request authenticates.
+func (a *authServer) authenticateLocked(request tokenRequest) (*Client, *oauthError) {
 	client, ok := a.clients[request.clientID]
 	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
 		return nil, invalidClient()
@@ -186,30 +182,30 @@ func (a *authServer) authenticate(request tokenRequest) (*Client, *refusal) {
 	return client, nil
 }
 
-// grantTo gives a token to someone who is no client of this server.
-func (a *authServer) grantTo(subject string) tokenAnswer {
+// issueTo issues a token for a subject that is not a client of this server.
+func (a *authServer) issueTo(subject string) tokenResponse {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	return a.issue(token{subject: subject})
+	return a.issueLocked(token{subject: subject})
 }
 
-// issue must be called with the lock held. It sets when the token expires.
-func (a *authServer) issue(issued token) tokenAnswer {
+// issueLocked sets the expiry of a new token, stores it and returns it.
+func (a *authServer) issueLocked(issued token) tokenResponse {
 	accessToken := a.tokenPrefix + rand.Text()
-	issued.expires = a.clock.Now().Add(a.lifetime)
+	issued.expires = time.Now().Add(a.lifetime)
 	a.tokens[accessToken] = issued
 
-	return tokenAnswer{
+	return tokenResponse{
 		AccessToken: accessToken,
 		TokenType:   "Bearer",
 		ExpiresIn:   strconv.AppendInt(nil, int64(a.lifetime/time.Second), 10),
 	}
 }
 
-// subjectOf says whom a token stands for, whether or not it is still good. ok
-// is false if it was not issued here.
-func (a *authServer) subjectOf(accessToken string) (subject string, ok bool) {
+// tokenSubject returns the subject of a token, even if the token is no longer
+// valid. ok is false if it was not issued here.
+func (a *authServer) tokenSubject(accessToken string) (subject string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
@@ -218,8 +214,8 @@ func (a *authServer) subjectOf(accessToken string) (subject string, ok bool) {
 	return issued.subject, ok
 }
 
-// check returns what is known of a token that is good, with a copy of its
-// client, or one of the errors of tokens.
+// check returns the state of a valid token, with a copy of its client, or an error
+// that is the reason why it is invalid.
 func (a *authServer) check(accessToken string) (token, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -228,7 +224,7 @@ func (a *authServer) check(accessToken string) (token, error) {
 	switch {
 	case !ok:
 		return token{}, errUnknownToken
-	case !a.clock.Now().Before(issued.expires):
+	case !time.Now().Before(issued.expires):
 		return token{}, errExpiredToken
 	case issued.revoked:
 		return token{}, errRevokedToken

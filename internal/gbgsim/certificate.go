@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// certificates are everything that [Simulator.TLSConfig] needs. A simulator
-// makes its own, when it is first asked for them.
+// certificates are the certificates for [Simulator.TLSConfig]. Each simulator
+// creates them when they are first needed.
 type certificates struct {
 	caPEM []byte
 
-	// byFault are what a connection is shown; the empty kind is none.
+	// byFault are the server certificates. The empty kind means no fault.
 	byFault map[FaultKind]tls.Certificate
 }
 
@@ -29,32 +29,32 @@ type authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// Certificates are valid from notBefore to either of the others. They are far
-// from any time that a test's clock may show.
+// Certificates are valid from notBefore to either of the others. Both limits are
+// far from the real time and from the fake time of a testing/synctest bubble.
 var (
 	notBefore = time.Date(1970, time.January, 1, 0, 0, 0, 0, time.UTC)
 	expired   = time.Date(1971, time.January, 1, 0, 0, 0, 0, time.UTC)
 	notAfter  = time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// TLSConfig returns settings for a TLS server that answers with s, such as
-// [net/http/httptest.Server]. Its certificate is for 127.0.0.1, ::1 and
-// localhost, and has been issued by the authority of [Simulator.CAPEM]; every
-// new connection is shown another if there is a fault of such a kind. There is
-// no HTTP/2, in which connections cannot be reset.
+// TLSConfig returns the configuration of a TLS server that serves s, such as
+// [net/http/httptest.Server]. Its certificate is valid for 127.0.0.1, ::1 and
+// localhost and is issued by the authority of [Simulator.CAPEM]. A fault of a
+// certificate replaces it on new connections. HTTP/2 is off, because a single
+// HTTP/2 request cannot reset its connection.
 func (s *Simulator) TLSConfig() (*tls.Config, error) {
-	made, err := s.certificates()
+	certs, err := s.certificates()
 	if err != nil {
 		return nil, err
 	}
 
 	configs := map[FaultKind]*tls.Config{}
-	for kind, certificate := range made.byFault {
+	for kind, certificate := range certs.byFault {
 		configs[kind] = &tls.Config{
 			MinVersion:   tls.VersionTLS12,
 			NextProtos:   []string{"http/1.1"},
 			Certificates: []tls.Certificate{certificate},
-			// A client that resumes a session is not shown a certificate.
+			// The server sends no certificate when a session is resumed.
 			SessionTicketsDisabled: true,
 		}
 	}
@@ -66,8 +66,8 @@ func (s *Simulator) TLSConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// ListenTLS opens a TLS listener for [Simulator.Serve], with the settings of
-// [Simulator.TLSConfig], on an address that [Listen] accepts.
+// ListenTLS returns a TLS listener for [Simulator.Serve], with the configuration
+// of [Simulator.TLSConfig], on an address that [Listen] accepts.
 func (s *Simulator) ListenTLS(addr string) (net.Listener, error) {
 	config, err := s.TLSConfig()
 	if err != nil {
@@ -81,15 +81,15 @@ func (s *Simulator) ListenTLS(addr string) (net.Listener, error) {
 	return tls.NewListener(listener, config), nil
 }
 
-// CAPEM returns the certificate of the authority that a TLS client of s must
-// trust, in PEM. It is another one for each Simulator.
+// CAPEM returns the certificate of the authority that TLS clients of s must trust,
+// in PEM. Each Simulator has its own authority.
 func (s *Simulator) CAPEM() ([]byte, error) {
-	made, err := s.certificates()
+	certs, err := s.certificates()
 	if err != nil {
 		return nil, err
 	}
 
-	return append([]byte{}, made.caPEM...), nil
+	return append([]byte{}, certs.caPEM...), nil
 }
 
 func (s *Simulator) serveCA(w http.ResponseWriter, _ *http.Request) {
@@ -112,27 +112,27 @@ func newCertificates() (certificates, error) {
 		return certificates{}, err
 	}
 
-	made := certificates{
+	certs := certificates{
 		caPEM:   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trusted.certificate.Raw}),
 		byFault: map[FaultKind]tls.Certificate{},
 	}
 	for _, certificate := range []struct {
-		kind   FaultKind
-		issuer authority
-		until  time.Time
+		kind     FaultKind
+		issuer   authority
+		notAfter time.Time
 	}{
 		{"", trusted, notAfter},
 		{FaultExpiredCertificate, trusted, expired},
 		{FaultUntrustedCertificate, untrusted, notAfter},
 	} {
-		issued, err := certificate.issuer.issue(certificate.until)
+		issued, err := certificate.issuer.issue(certificate.notAfter)
 		if err != nil {
 			return certificates{}, err
 		}
-		made.byFault[certificate.kind] = issued
+		certs.byFault[certificate.kind] = issued
 	}
 
-	return made, nil
+	return certs, nil
 }
 
 func newAuthority(name string) (authority, error) {
@@ -146,11 +146,11 @@ func newAuthority(name string) (authority, error) {
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return authority{}, fmt.Errorf("making the key of %q: %w", name, err)
+		return authority{}, fmt.Errorf("creating the key of %q: %w", name, err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return authority{}, fmt.Errorf("making the certificate of %q: %w", name, err)
+		return authority{}, fmt.Errorf("creating the certificate of %q: %w", name, err)
 	}
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -160,12 +160,12 @@ func newAuthority(name string) (authority, error) {
 	return authority{certificate: certificate, key: key}, nil
 }
 
-// issue makes a certificate for a server on loopback.
-func (a authority) issue(until time.Time) (tls.Certificate, error) {
+// issue returns a new certificate for a server on loopback.
+func (a authority) issue(notAfter time.Time) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "localhost"},
 		NotBefore:   notBefore,
-		NotAfter:    until,
+		NotAfter:    notAfter,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:    []string{"localhost"},
@@ -173,11 +173,11 @@ func (a authority) issue(until time.Time) (tls.Certificate, error) {
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("making the key of a server: %w", err)
+		return tls.Certificate{}, fmt.Errorf("creating the key of a server: %w", err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("making the certificate of a server: %w", err)
+		return tls.Certificate{}, fmt.Errorf("creating the certificate of a server: %w", err)
 	}
 
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil

@@ -38,24 +38,24 @@ func TestCertificates(t *testing.T) {
 			t.Parallel()
 			simulator := gbgsim.New(gbgsim.Options{})
 			client := createClient(t, simulator, "client-a")
-			address, web := start(t, simulator, true)
-			form := goodForm(client.ID, client.Secret)
+			address, httpClient := startServer(t, simulator, true)
+			form := validForm(client.ID, client.Secret)
 
-			got, err := post(t, web, address, form)
+			got, err := post(t, httpClient, address, form)
 			require.NoError(t, err)
 			require.Equal(t, http.StatusOK, got.status)
 
-			// The connection that is open stays good.
+			// The open connection is not affected.
 			require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: kind, Requests: 2}))
-			_, err = post(t, web, address, form)
+			_, err = post(t, httpClient, address, form)
 			require.NoError(t, err)
 
-			web.CloseIdleConnections()
+			httpClient.CloseIdleConnections()
 			for range 2 {
-				_, err = post(t, web, address, form)
+				_, err = post(t, httpClient, address, form)
 				check(t, err)
 			}
-			_, err = post(t, web, address, form)
+			_, err = post(t, httpClient, address, form)
 			require.NoError(t, err)
 			require.Equal(t, gbgsim.ConnectionCounts{Total: 4, Faulted: 2}, simulator.Stats().TLSConnections)
 			require.Equal(t, gbgsim.RequestCounts{Total: 3, Issued: 3}, simulator.Stats().TokenRequests)
@@ -63,32 +63,32 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// A client that remembers sessions must be shown the certificate all the same.
+// A client with a session cache must get the certificate on every connection.
 func TestSessionsAreNotResumed(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
-	address, web := start(t, simulator, true)
-	web.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(8)
-	_, err := post(t, web, address, goodForm("client-a", "any"))
+	address, httpClient := startServer(t, simulator, true)
+	httpClient.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+	_, err := post(t, httpClient, address, validForm("client-a", "any"))
 	require.NoError(t, err)
-	web.CloseIdleConnections()
+	httpClient.CloseIdleConnections()
 
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultUntrustedCertificate}))
-	_, err = post(t, web, address, goodForm("client-a", "any"))
+	_, err = post(t, httpClient, address, validForm("client-a", "any"))
 
 	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 }
 
-func TestCertificatesAndRequestsFailApart(t *testing.T) {
+func TestCertificateFaultsAndRequestFaultsAreIndependent(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
-	address, web := start(t, simulator, true)
+	address, httpClient := startServer(t, simulator, true)
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Requests: 1}))
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultExpiredCertificate, Requests: 1}))
 
-	_, err := post(t, web, address, goodForm("client-a", "any"))
+	_, err := post(t, httpClient, address, validForm("client-a", "any"))
 	require.Error(t, err)
-	got, err := post(t, web, address, goodForm("client-a", "any"))
+	got, err := post(t, httpClient, address, validForm("client-a", "any"))
 
 	require.NoError(t, err)
 	require.Equal(t, http.StatusInternalServerError, got.status)
@@ -120,7 +120,7 @@ func TestCAPEM(t *testing.T) {
 	require.NotEqual(t, first, other)
 }
 
-func TestTheCertificateIsForLoopback(t *testing.T) {
+func TestCertificateIsForLoopback(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	config, err := simulator.TLSConfig()
@@ -150,7 +150,7 @@ func TestListenTLSServes(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- simulator.Serve(ctx, listener) }()
 
-	got, err := post(t, newWebClient(t, simulator), "https://"+listener.Addr().String(), goodForm("client-a", "any"))
+	got, err := post(t, newHTTPClient(t, simulator), "https://"+listener.Addr().String(), validForm("client-a", "any"))
 
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, got.status)

@@ -7,37 +7,37 @@ import (
 	"slices"
 )
 
-// RoleGoAPIAccess is the role without which a client gets tokens but may not
-// call the API with them.
+// RoleGoAPIAccess is the role that a client needs to call the API. Without it, a
+// client gets tokens but cannot use them.
 const RoleGoAPIAccess = "Go API Access"
 
-// SecretPrefix starts every client secret, so that logs can be searched for
-// secrets.
+// SecretPrefix is the prefix of every client secret, so that tests can search logs
+// for secrets.
 const SecretPrefix = "sim-secret-"
 
 const maxClientID = 256
 
-// Errors of the methods that deal with clients, wrapped with the client's id.
+// Errors of the methods for clients, wrapped with the client's id.
 var (
 	ErrUnknownClient = errors.New("no such client")
 	ErrClientExists  = errors.New("client id is taken")
 )
 
-// NewClient is what [Simulator.CreateClient] needs to know. The zero value
-// makes a client without roles.
+// NewClient are the parameters of [Simulator.CreateClient]. The zero value creates
+// a client with a random id and without roles.
 type NewClient struct {
 	// ID is the client id: printable ASCII (RFC 6749, appendix A.1), at most
-	// 256 bytes. Empty lets the simulator choose one.
+	// 256 bytes. Empty means a random one.
 	ID string `json:"client_id"`
 
-	// Name is for people. Empty is the client id.
+	// Name is the display name. Empty means the client id.
 	Name string `json:"name"`
 
-	// Department is the one the client belongs to. Empty is no department,
-	// which GBG's portal does not allow.
+	// Department is the client's department. Empty means none, which GBG's portal
+	// does not allow.
 	Department string `json:"department"`
 
-	// Roles are the names of roles, in any order. Empty is none, as for every
+	// Roles are the names of roles, in any order. Empty means none, as for every
 	// new client in GBG's portal.
 	Roles []string `json:"roles"`
 }
@@ -47,7 +47,7 @@ type NewClient struct {
 type Client struct {
 	ID string `json:"client_id"`
 
-	// Secret is only set in the answer that creates the client.
+	// Secret is set only when the client has just been created.
 	Secret string `json:"client_secret,omitempty"`
 
 	Name       string `json:"name"`
@@ -57,38 +57,40 @@ type Client struct {
 	Roles []string `json:"roles"`
 }
 
-// CreateClient adds a client and returns it, secret included. It fails with
-// [ErrClientExists], or because the id or a role is not a valid one.
+// CreateClient adds a client and returns it, secret included. It returns
+// [ErrClientExists] if the id is taken, and an error if the id or a role is
+// invalid.
 func (s *Simulator) CreateClient(request NewClient) (Client, error) {
 	return s.gbg.createClient(request)
 }
 
-// Clients returns all clients by id, without their secrets.
+// Clients returns all clients without their secrets, sorted by id.
 func (s *Simulator) Clients() []Client {
 	return s.gbg.listClients()
 }
 
-// Regenerate gives a client a new secret and returns it. The old secret stops
-// working at this moment; tokens that it got stay valid. The only error is
-// [ErrUnknownClient].
+// Regenerate replaces the secret of a client and returns the new one. The old
+// secret is invalid immediately; tokens already issued stay valid. It fails only
+// with [ErrUnknownClient].
 func (s *Simulator) Regenerate(clientID string) (string, error) {
 	return s.gbg.regenerate(clientID)
 }
 
-// SetRoles replaces a client's roles, which also counts for tokens that it
-// already has. No roles takes them all away. It fails with [ErrUnknownClient],
-// or because a role has no name.
+// SetRoles replaces a client's roles, also for tokens already issued. Without
+// roles it removes all of them. It returns [ErrUnknownClient] if there is no such
+// client, and an error if the name of a role is empty.
 func (s *Simulator) SetRoles(clientID string, roles ...string) error {
-	roles, err := normalRoles(roles)
+	roles, err := normalizeRoles(roles)
 	if err != nil {
 		return err
 	}
 
-	return s.gbg.changeClient(clientID, func(client *Client) { client.Roles = roles })
+	return s.gbg.updateClient(clientID, func(client *Client) { client.Roles = roles })
 }
 
-// DeleteClient removes a client; its tokens stop working, also if a client of
-// the same id is created later. The only error is [ErrUnknownClient].
+// DeleteClient removes a client. Its tokens become invalid and stay so even if a
+// client with the same id is created later. It fails only with
+// [ErrUnknownClient].
 func (s *Simulator) DeleteClient(clientID string) error {
 	return s.gbg.deleteClient(clientID)
 }
@@ -117,13 +119,13 @@ func checkClientID(id string) error {
 	return nil
 }
 
-// normalRoles returns roles as [Client] keeps them.
-func normalRoles(roles []string) ([]string, error) {
+// normalizeRoles returns roles sorted and without duplicates.
+func normalizeRoles(roles []string) ([]string, error) {
 	if slices.Contains(roles, "") {
 		return nil, errors.New("a role has no name")
 	}
-	normal := append([]string{}, roles...)
-	slices.Sort(normal)
+	normalized := append([]string{}, roles...)
+	slices.Sort(normalized)
 
-	return slices.Compact(normal), nil
+	return slices.Compact(normalized), nil
 }

@@ -81,7 +81,7 @@ func TestClientsAreSortedAndWithoutSecrets(t *testing.T) {
 	createClient(t, simulator, "client-a")
 
 	clients := simulator.Clients()
-	clients[0].Roles[0] = "the caller's own copy"
+	clients[0].Roles[0] = "changed by the caller"
 
 	roles := []string{gbgsim.RoleGoAPIAccess}
 	require.Equal(t, []gbgsim.Client{
@@ -90,7 +90,7 @@ func TestClientsAreSortedAndWithoutSecrets(t *testing.T) {
 	}, simulator.Clients())
 }
 
-func TestRegenerateEndsTheOldSecretAndNoToken(t *testing.T) {
+func TestRegenerateInvalidatesOldSecretOnly(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
@@ -100,7 +100,7 @@ func TestRegenerateEndsTheOldSecretAndNoToken(t *testing.T) {
 
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(secret, gbgsim.SecretPrefix), secret)
-	old := do(t, simulator, tokenRequest(t, goodForm(client.ID, client.Secret)))
+	old := do(t, simulator, tokenRequest(t, validForm(client.ID, client.Secret)))
 	require.Equal(t, http.StatusUnauthorized, old.status)
 	after := getToken(t, simulator, client.ID, secret)
 	for _, accessToken := range []string{before.AccessToken, after.AccessToken} {
@@ -108,7 +108,7 @@ func TestRegenerateEndsTheOldSecretAndNoToken(t *testing.T) {
 	}
 }
 
-func TestSetRolesCountsForIssuedTokens(t *testing.T) {
+func TestSetRolesAppliesToIssuedTokens(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client, err := simulator.CreateClient(gbgsim.NewClient{ID: "client-a"})
@@ -125,7 +125,7 @@ func TestSetRolesCountsForIssuedTokens(t *testing.T) {
 	require.EqualError(t, simulator.SetRoles(client.ID, ""), "a role has no name")
 }
 
-func TestDeleteClientEndsItsSecret(t *testing.T) {
+func TestDeleteClientInvalidatesSecret(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
@@ -133,7 +133,7 @@ func TestDeleteClientEndsItsSecret(t *testing.T) {
 	require.NoError(t, simulator.DeleteClient(client.ID))
 
 	require.Empty(t, simulator.Clients())
-	got := do(t, simulator, tokenRequest(t, goodForm(client.ID, client.Secret)))
+	got := do(t, simulator, tokenRequest(t, validForm(client.ID, client.Secret)))
 	require.Equal(t, http.StatusUnauthorized, got.status)
 }
 

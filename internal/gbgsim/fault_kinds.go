@@ -17,116 +17,116 @@ const (
 	defaultSize = 1<<20 + 1
 )
 
-// faultKind is what there is to know of a [FaultKind] apart from doing it.
-type faultKind struct {
+// faultSpec describes a [FaultKind].
+type faultSpec struct {
 	kind FaultKind
 
-	// about is one line for the help.
-	about string
+	// summary is one line of the help.
+	summary string
 
-	// takes are the names of its parameters in JSON, apart from kind and
-	// requests, which all take.
-	takes []string
+	// parameters are the JSON names of its parameters, except kind and requests,
+	// which all kinds have.
+	parameters []string
 
-	// check looks at the parameters' values. Nil accepts any.
+	// check validates the values of the parameters. Nil accepts all.
 	check func(Fault) error
 }
 
-// faultKinds are all kinds, in the help's order.
-var faultKinds = []faultKind{
+// faultSpecs are all kinds, in the order of the help.
+var faultSpecs = []faultSpec{
 	{
-		kind:  FaultStatus,
-		about: "an error status, as HTML, as OAuth's error or as GBG's gbg_error {code,name,location,problem,action}",
-		takes: []string{
+		kind:    FaultStatus,
+		summary: "an error status with HTML, an OAuth error or a GBG error: gbg_error {code,name,location,problem,action}",
+		parameters: []string{
 			"endpoint", "client_id", "delay", "status", "error", "error_description", "gbg_error", "request_id", "retry_after", "retry_after_date",
 		},
 		check: checkStatusFault,
 	},
 	{
-		kind:  FaultBody,
-		about: "status 200 or another, with any body or none",
-		takes: []string{"endpoint", "client_id", "delay", "status", "body", "content_type"},
-		check: checkBodyFault,
+		kind:       FaultBody,
+		summary:    "any body, with status 200 or another",
+		parameters: []string{"endpoint", "client_id", "delay", "status", "body", "content_type"},
+		check:      checkBodyFault,
 	},
 	{
-		kind:  FaultNullToken,
-		about: "status 200, with null for token, type and lifetime",
-		takes: []string{"endpoint", "client_id", "delay"},
+		kind:       FaultNullToken,
+		summary:    "status 200 with null for access_token, token_type and expires_in",
+		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
-		kind:  FaultRedirect,
-		about: "status 302 or another, with a location",
-		takes: []string{"endpoint", "client_id", "delay", "status", "location"},
-		check: checkRedirectFault,
+		kind:       FaultRedirect,
+		summary:    "a redirect to location, with status 302 or another",
+		parameters: []string{"endpoint", "client_id", "delay", "status", "location"},
+		check:      checkRedirectFault,
 	},
 	{
-		kind:  FaultClose,
-		about: "no answer, the connection is closed",
-		takes: []string{"endpoint", "client_id", "delay"},
+		kind:       FaultClose,
+		summary:    "no response, the connection is closed",
+		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
-		kind:  FaultReset,
-		about: "no answer, the connection is reset",
-		takes: []string{"endpoint", "client_id", "delay"},
+		kind:       FaultReset,
+		summary:    "no response, the connection is reset",
+		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
-		kind:  FaultDelay,
-		about: "the right answer after a delay",
-		takes: []string{"endpoint", "client_id", "delay"},
-		check: checkDelayFault,
+		kind:       FaultDelay,
+		summary:    "the usual response after a delay",
+		parameters: []string{"endpoint", "client_id", "delay"},
+		check:      checkDelayFault,
 	},
 	{
-		kind:  FaultHang,
-		about: "no answer until the faults are cleared",
-		takes: []string{"endpoint", "client_id"},
+		kind:       FaultHang,
+		summary:    "no response until the faults are cleared",
+		parameters: []string{"endpoint", "client_id"},
 	},
 	{
-		kind:  FaultTruncate,
-		about: "half of the right answer",
-		takes: []string{"endpoint", "client_id", "delay"},
+		kind:       FaultTruncate,
+		summary:    "half of the usual response",
+		parameters: []string{"endpoint", "client_id", "delay"},
 	},
 	{
-		kind:  FaultOversize,
-		about: "the right answer, padded to a size in bytes, 1 MiB and a byte unless given",
-		takes: []string{"endpoint", "client_id", "delay", "size"},
-		check: checkOversizeFault,
+		kind:       FaultOversize,
+		summary:    "the usual response, padded to size bytes; 1 MiB and one byte by default",
+		parameters: []string{"endpoint", "client_id", "delay", "size"},
+		check:      checkOversizeFault,
 	},
 	{
-		kind:  FaultExpiresIn,
-		about: "the right answer with any JSON value as expires_in, or without it",
-		takes: []string{"endpoint", "client_id", "delay", "expires_in"},
-		check: checkExpiresInFault,
+		kind:       FaultExpiresIn,
+		summary:    "the usual response with any JSON value as expires_in, or without expires_in",
+		parameters: []string{"endpoint", "client_id", "delay", "expires_in"},
+		check:      checkExpiresInFault,
 	},
 	{
-		kind:  FaultScope,
-		about: "the right answer with a scope",
-		takes: []string{"endpoint", "client_id", "delay", "scope"},
-		check: checkScopeFault,
+		kind:       FaultScope,
+		summary:    "the usual response with a scope",
+		parameters: []string{"endpoint", "client_id", "delay", "scope"},
+		check:      checkScopeFault,
 	},
 	{
-		kind:  FaultExpiredCertificate,
-		about: "a certificate that has expired, on new TLS connections",
+		kind:    FaultExpiredCertificate,
+		summary: "an expired certificate on new TLS connections",
 	},
 	{
-		kind:  FaultUntrustedCertificate,
-		about: "a certificate of an authority unknown to all, on new TLS connections",
+		kind:    FaultUntrustedCertificate,
+		summary: "a certificate of an untrusted authority on new TLS connections",
 	},
 }
 
-// ofConnection says whether a kind of fault hits connections, not requests.
-func (k FaultKind) ofConnection() bool {
+// isConnectionFault reports whether the kind is one of connections, not requests.
+func (k FaultKind) isConnectionFault() bool {
 	return k == FaultExpiredCertificate || k == FaultUntrustedCertificate
 }
 
-// check says why a fault makes no sense.
+// check returns an error if a fault is invalid.
 func (f Fault) check() error {
-	index := slices.IndexFunc(faultKinds, func(known faultKind) bool { return known.kind == f.Kind })
+	index := slices.IndexFunc(faultSpecs, func(spec faultSpec) bool { return spec.kind == f.Kind })
 	if index < 0 {
 		return fmt.Errorf("kind %q is not one of %s", f.Kind, strings.Join(faultKindNames(), ", "))
 	}
-	known := faultKinds[index]
-	for _, name := range f.given() {
-		if !slices.Contains(known.takes, name) {
+	spec := faultSpecs[index]
+	for _, name := range f.parameters() {
+		if !slices.Contains(spec.parameters, name) {
 			return fmt.Errorf("%s has no meaning for a fault of kind %q", name, f.Kind)
 		}
 	}
@@ -142,20 +142,20 @@ func (f Fault) check() error {
 	if f.Delay < 0 {
 		return fmt.Errorf("delay %v is negative", f.Delay)
 	}
-	if known.check == nil {
+	if spec.check == nil {
 		return nil
 	}
 
-	return known.check(f)
+	return spec.check(f)
 }
 
-// given returns the names of the parameters that are not zero, apart from
-// those that every kind takes.
-func (f Fault) given() []string {
+// parameters returns the names of the parameters that are not zero, except those
+// that every kind has.
+func (f Fault) parameters() []string {
 	var names []string
 	for _, parameter := range []struct {
-		name  string
-		given bool
+		name string
+		set  bool
 	}{
 		{"endpoint", f.Endpoint != ""},
 		{"client_id", f.ClientID != ""},
@@ -174,7 +174,7 @@ func (f Fault) given() []string {
 		{"expires_in", f.ExpiresIn != ""},
 		{"scope", f.Scope != ""},
 	} {
-		if parameter.given {
+		if parameter.set {
 			names = append(names, parameter.name)
 		}
 	}
@@ -203,7 +203,7 @@ func checkBodyFault(f Fault) error {
 	case f.Status < 200 || f.Status > 599:
 		return fmt.Errorf("status %d is not from 200 to 599", f.Status)
 	case f.Status == http.StatusNoContent || f.Status == http.StatusNotModified:
-		return fmt.Errorf("an answer with status %d has no body", f.Status)
+		return fmt.Errorf("a response with status %d has no body", f.Status)
 	}
 
 	return nil
@@ -258,18 +258,18 @@ func checkScopeFault(f Fault) error {
 	return nil
 }
 
-// FaultKinds returns all kinds, in the help's order.
+// FaultKinds returns all kinds, in the order of the help.
 func FaultKinds() []FaultKind {
-	kinds := make([]FaultKind, 0, len(faultKinds))
-	for _, known := range faultKinds {
-		kinds = append(kinds, known.kind)
+	kinds := make([]FaultKind, 0, len(faultSpecs))
+	for _, spec := range faultSpecs {
+		kinds = append(kinds, spec.kind)
 	}
 
 	return kinds
 }
 
 func faultKindNames() []string {
-	names := make([]string, 0, len(faultKinds))
+	names := make([]string, 0, len(faultSpecs))
 	for _, kind := range FaultKinds() {
 		names = append(names, string(kind))
 	}

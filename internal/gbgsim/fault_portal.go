@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// portalFault is a [Fault] as JSON. The durations are as [time.ParseDuration]
-// reads them; empty is zero.
+// portalFault is the JSON form of a [Fault]. Durations are in the format of
+// [time.ParseDuration]; empty means zero.
 type portalFault struct {
 	Fault
 

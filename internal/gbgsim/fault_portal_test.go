@@ -10,7 +10,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-func TestPortalFaultsFromSettingToClearing(t *testing.T) {
+func TestPortalFaults(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	got := send(t, simulator, http.MethodGet, "/portal/faults", "")
@@ -20,7 +20,7 @@ func TestPortalFaultsFromSettingToClearing(t *testing.T) {
 	got = send(t, simulator, http.MethodPut, "/portal/faults", `{"kind":"status","status":503,"requests":2}`)
 	require.Equal(t, http.StatusOK, got.status, got.body)
 	require.JSONEq(t, `{"faults":[{"kind":"status","status":503,"requests":2}]}`, got.body)
-	got = do(t, simulator, tokenRequest(t, goodForm("client-a", "any")))
+	got = do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
 	require.Equal(t, http.StatusServiceUnavailable, got.status)
 	got = send(t, simulator, http.MethodGet, "/portal/faults", "")
 	require.JSONEq(t, `{"faults":[{"kind":"status","status":503,"requests":1}]}`, got.body)
@@ -30,7 +30,7 @@ func TestPortalFaultsFromSettingToClearing(t *testing.T) {
 	require.Empty(t, simulator.Faults())
 }
 
-func TestPortalFaultsAreThoseOfTheProcess(t *testing.T) {
+func TestPortalFaultsRoundTrip(t *testing.T) {
 	t.Parallel()
 
 	tests := map[string]gbgsim.Fault{
@@ -109,7 +109,7 @@ func TestPortalRefusesFaults(t *testing.T) {
 	}
 }
 
-func TestHelpNamesEveryFault(t *testing.T) {
+func TestHelpListsEveryFault(t *testing.T) {
 	t.Parallel()
 
 	help := send(t, gbgsim.New(gbgsim.Options{}), http.MethodGet, "/", "").body

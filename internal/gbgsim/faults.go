@@ -2,15 +2,14 @@ package gbgsim
 
 import "slices"
 
-// SetFault adds a fault, which counts for requests and connections from now
-// on. Of several that fit a request it meets one only: one of its client
-// before one of all, and of these the newest. A fault that has hit as many as
-// [Fault.Requests] says is gone, and the next in this order is met. SetFault
-// fails if the fault makes no sense.
+// SetFault adds a fault for later requests and connections. At most one fault
+// applies to a request: faults for its client come before faults for all clients,
+// and newer faults before older ones. A fault is removed after [Fault.Requests]
+// requests. SetFault returns an error if the fault is invalid.
 //
-// A fault of a request is met after [Options.BeforeToken] has returned, by a
-// request that would be refused too. It is counted as Faulted in [Stats], and
-// as Issued or Refused as well unless the fault answers by itself.
+// A fault applies after [Options.BeforeToken] has returned, also to requests that
+// would be refused. The request is counted as Faulted in [Stats], and also as
+// Issued or Refused unless the fault replaces the response.
 func (s *Simulator) SetFault(fault Fault) error {
 	if err := fault.check(); err != nil {
 		return err
@@ -30,8 +29,8 @@ func (s *Simulator) SetFault(fault Fault) error {
 	return nil
 }
 
-// Faults returns the faults in the order in which they are tried, with as many
-// Requests as are left to each. It is never nil.
+// Faults returns the faults in the order in which they are tried. Requests is the
+// number of requests left. The result is never nil.
 func (s *Simulator) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,9 +38,8 @@ func (s *Simulator) Faults() []Fault {
 	return append([]Fault{}, s.faults...)
 }
 
-// ClearFaults ends all faults. The requests that wait for one, also for one
-// that has hit as many as it should, are answered at once and as if they had
-// not met it.
+// ClearFaults removes all faults. Requests that are waiting because of a fault
+// continue immediately, as if there had been no fault.
 func (s *Simulator) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,30 +49,30 @@ func (s *Simulator) ClearFaults() {
 	s.faultsCleared = make(chan struct{})
 }
 
-// takeRequestFault returns and counts the fault that a token request meets, or
-// the zero Fault if there is none. The channel is closed when it is cleared.
+// takeRequestFault returns and counts the fault that applies to a request, or the
+// zero Fault if there is none. The channel is closed when the fault is cleared.
 func (s *Simulator) takeRequestFault(endpoint Endpoint, clientID string) (fault Fault, cleared <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	fault = s.takeFault(func(fault Fault) bool {
-		return !fault.Kind.ofConnection() && fault.Endpoint == endpoint &&
+	fault = s.takeFaultLocked(func(fault Fault) bool {
+		return !fault.Kind.isConnectionFault() && fault.Endpoint == endpoint &&
 			(fault.ClientID == "" || fault.ClientID == clientID)
 	})
 	if fault.Kind != "" {
-		s.countToken(endpoint, clientID, RequestCounts{Faulted: 1})
+		s.countTokenLocked(endpoint, clientID, RequestCounts{Faulted: 1})
 	}
 
 	return fault, s.faultsCleared
 }
 
-// takeConnectionFault counts a TLS connection and returns the kind of fault
-// that it meets, which is empty if there is none.
+// takeConnectionFault counts a TLS connection and returns the kind of the fault
+// that applies to it, or the empty kind if there is none.
 func (s *Simulator) takeConnectionFault() FaultKind {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	kind := s.takeFault(func(fault Fault) bool { return fault.Kind.ofConnection() }).Kind
+	kind := s.takeFaultLocked(func(fault Fault) bool { return fault.Kind.isConnectionFault() }).Kind
 	s.stats.TLSConnections.Total++
 	if kind != "" {
 		s.stats.TLSConnections.Faulted++
@@ -83,10 +81,10 @@ func (s *Simulator) takeConnectionFault() FaultKind {
 	return kind
 }
 
-// takeFault returns the first fault that fits, and takes one request from it.
-// It must be called with the lock held.
-func (s *Simulator) takeFault(fits func(Fault) bool) Fault {
-	index := slices.IndexFunc(s.faults, fits)
+// takeFaultLocked returns the first fault that matches and counts down its
+// requests. It returns the zero Fault if none matches.
+func (s *Simulator) takeFaultLocked(matches func(Fault) bool) Fault {
+	index := slices.IndexFunc(s.faults, matches)
 	if index < 0 {
 		return Fault{}
 	}

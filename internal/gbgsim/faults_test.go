@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -71,7 +72,7 @@ func TestSetFaultRefuses(t *testing.T) {
 	}
 }
 
-func TestTheFirstFaultThatFitsIsMet(t *testing.T) {
+func TestFaultOrder(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	status := func(clientID string, status, requests int) gbgsim.Fault {
@@ -105,7 +106,7 @@ func TestTheFirstFaultThatFitsIsMet(t *testing.T) {
 		{"client-a", 503},
 		{"client-b", 502},
 	} {
-		got := do(t, simulator, tokenRequest(t, goodForm(next.clientID, "any")))
+		got := do(t, simulator, tokenRequest(t, validForm(next.clientID, "any")))
 		require.Equal(t, next.status, got.status, next.clientID)
 	}
 	require.Equal(t, []gbgsim.Fault{
@@ -114,13 +115,13 @@ func TestTheFirstFaultThatFitsIsMet(t *testing.T) {
 		status("", 500, 0),
 	}, simulator.Faults())
 
-	// A request that names no client meets the faults of all.
+	// Faults for all clients apply to requests without a client id.
 	for _, status := range []int{503, 500, 500} {
-		require.Equal(t, status, do(t, simulator, tokenRequest(t, goodForm("", "any"))).status)
+		require.Equal(t, status, do(t, simulator, tokenRequest(t, validForm("", "any"))).status)
 	}
 	simulator.ClearFaults()
 	require.Empty(t, simulator.Faults())
-	require.Equal(t, http.StatusUnauthorized, do(t, simulator, tokenRequest(t, goodForm("client-a", "any"))).status)
+	require.Equal(t, http.StatusUnauthorized, do(t, simulator, tokenRequest(t, validForm("client-a", "any"))).status)
 	require.Equal(t, gbgsim.RequestCounts{Total: 9, Refused: 1, Faulted: 8}, simulator.Stats().TokenRequests)
 	require.Equal(t, gbgsim.RequestCounts{Total: 4, Refused: 1, Faulted: 3}, simulator.Stats().ByClient["client-a"])
 }
@@ -135,7 +136,7 @@ func TestFaultsAreACopy(t *testing.T) {
 	require.Equal(t, gbgsim.FaultHang, simulator.Faults()[0].Kind)
 }
 
-func TestFaultsLeaveTheRestAlone(t *testing.T) {
+func TestFaultsAffectTokenEndpointOnly(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
@@ -148,32 +149,33 @@ func TestFaultsLeaveTheRestAlone(t *testing.T) {
 	require.Equal(t, gbgsim.RequestCounts{Total: 1, Issued: 1}, simulator.Stats().TokenRequests)
 }
 
-// The race detector is what this test is for, and that a fault for so many
-// requests hits so many.
+// Besides checking the count, this test is for the race detector.
 func TestConcurrentRequestsShareAFault(t *testing.T) {
 	t.Parallel()
-	const callers, faulted = 16, 5
-	simulator := gbgsim.New(gbgsim.Options{})
-	client := createClient(t, simulator, "client-a")
-	require.NoError(t, simulator.SetFault(gbgsim.Fault{
-		Kind: gbgsim.FaultStatus, Status: 503, Requests: faulted, Delay: time.Millisecond,
-	}))
+	synctest.Test(t, func(t *testing.T) {
+		const callers, faulted = 16, 5
+		simulator := gbgsim.New(gbgsim.Options{})
+		client := createClient(t, simulator, "client-a")
+		require.NoError(t, simulator.SetFault(gbgsim.Fault{
+			Kind: gbgsim.FaultStatus, Status: 503, Requests: faulted, Delay: time.Millisecond,
+		}))
 
-	statuses := make([]int, callers)
-	var group sync.WaitGroup
-	for caller := range callers {
-		answered := ask(t, t.Context(), simulator, client)
-		group.Go(func() {
-			_ = simulator.Faults()
-			statuses[caller] = <-answered
-		})
-	}
-	group.Wait()
+		statuses := make([]int, callers)
+		var group sync.WaitGroup
+		for caller := range callers {
+			answered := startRequest(t, t.Context(), simulator, client)
+			group.Go(func() {
+				_ = simulator.Faults()
+				statuses[caller] = <-answered
+			})
+		}
+		group.Wait()
 
-	counts := map[int]int{}
-	for _, status := range statuses {
-		counts[status]++
-	}
-	require.Equal(t, map[int]int{http.StatusOK: callers - faulted, http.StatusServiceUnavailable: faulted}, counts)
-	require.Equal(t, gbgsim.RequestCounts{Total: callers, Issued: callers - faulted, Faulted: faulted}, simulator.Stats().TokenRequests)
+		counts := map[int]int{}
+		for _, status := range statuses {
+			counts[status]++
+		}
+		require.Equal(t, map[int]int{http.StatusOK: callers - faulted, http.StatusServiceUnavailable: faulted}, counts)
+		require.Equal(t, gbgsim.RequestCounts{Total: callers, Issued: callers - faulted, Faulted: faulted}, simulator.Stats().TokenRequests)
+	})
 }

@@ -14,22 +14,22 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// answer is what a test looks at in an HTTP answer.
-type answer struct {
+// result is the part of an HTTP response that tests check.
+type result struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// decode reads the body as JSON with exactly the members of value.
-func (a answer) decode(t *testing.T, value any) {
+// decode decodes the body as JSON without members unknown to value.
+func (a result) decode(t *testing.T, value any) {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(a.body))
 	decoder.DisallowUnknownFields()
 	require.NoError(t, decoder.Decode(value), a.body)
 }
 
-func do(t *testing.T, handler http.Handler, request *http.Request) answer {
+func do(t *testing.T, handler http.Handler, request *http.Request) result {
 	t.Helper()
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, request)
@@ -38,18 +38,18 @@ func do(t *testing.T, handler http.Handler, request *http.Request) answer {
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 
-	return answer{status: response.StatusCode, header: response.Header, body: string(body)}
+	return result{status: response.StatusCode, header: response.Header, body: string(body)}
 }
 
-// send sends a JSON body, or none if it is empty.
-func send(t *testing.T, handler http.Handler, method, path, body string) answer {
+// send sends a request with a JSON body, or without a body if it is empty.
+func send(t *testing.T, handler http.Handler, method, path, body string) result {
 	t.Helper()
 
 	return do(t, handler, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
 }
 
-// goodForm is a token request as GBG documents it.
-func goodForm(clientID, secret string) url.Values {
+// validForm returns a token request as GBG documents it.
+func validForm(clientID, secret string) url.Values {
 	return url.Values{
 		"grant_type":    {"client_credentials"},
 		"client_id":     {clientID},
@@ -72,7 +72,7 @@ func formRequest(t *testing.T, path string, form url.Values) *http.Request {
 	return request
 }
 
-// exchangeForm is a request to GBG Identity Solution as GBG documents it.
+// exchangeForm returns a request to GBG Identity Solution as GBG documents it.
 func exchangeForm(idToken string) url.Values {
 	return url.Values{
 		"grant_type":    {"id_auth"},
@@ -83,7 +83,7 @@ func exchangeForm(idToken string) url.Values {
 	}
 }
 
-// idpForm is a request to the identity provider.
+// idpForm returns a request to the identity provider.
 func idpForm(client gbgsim.Client) url.Values {
 	return url.Values{
 		"grant_type":    {"client_credentials"},
@@ -92,31 +92,31 @@ func idpForm(client gbgsim.Client) url.Values {
 	}
 }
 
-type tokenAnswer struct {
+type tokenResponse struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int    `json:"expires_in"`
 }
 
-// refusal is an OAuth error answer.
-type refusal struct {
+// oauthError is an OAuth error response.
+type oauthError struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
 }
 
-// getToken gets a token that must be granted.
-func getToken(t *testing.T, simulator *gbgsim.Simulator, clientID, secret string) tokenAnswer {
+// getToken requests a token and requires success.
+func getToken(t *testing.T, simulator *gbgsim.Simulator, clientID, secret string) tokenResponse {
 	t.Helper()
 
-	return getTokenAt(t, simulator, gbgsim.TokenPath, goodForm(clientID, secret))
+	return getTokenAt(t, simulator, gbgsim.TokenPath, validForm(clientID, secret))
 }
 
-// getTokenAt gets a token that must be granted.
-func getTokenAt(t *testing.T, simulator *gbgsim.Simulator, path string, form url.Values) tokenAnswer {
+// getTokenAt requests a token at an endpoint and requires success.
+func getTokenAt(t *testing.T, simulator *gbgsim.Simulator, path string, form url.Values) tokenResponse {
 	t.Helper()
 	got := do(t, simulator, formRequest(t, path, form))
 	require.Equal(t, http.StatusOK, got.status, got.body)
-	var granted tokenAnswer
+	var granted tokenResponse
 	got.decode(t, &granted)
 
 	return granted
@@ -143,7 +143,7 @@ func createIDPClient(t *testing.T, simulator *gbgsim.Simulator, id string) gbgsi
 	return client
 }
 
-func callAPI(t *testing.T, simulator *gbgsim.Simulator, authorization string) answer {
+func callAPI(t *testing.T, simulator *gbgsim.Simulator, authorization string) result {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, gbgsim.APIPath, nil)
 	if authorization != "" {

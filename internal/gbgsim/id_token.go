@@ -7,31 +7,31 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// IDPIssuer is the issuer (iss) of the id_tokens of the IdP. It is a name only:
-// their keys are at /idp/jwks.
+// IDPIssuer is the issuer (iss) of the id_tokens of the IdP. It is not a working
+// URL: the keys are at /idp/jwks.
 const IDPIssuer = "https://idp.gbg-simulator.invalid"
 
-// idTokenAudience is the audience (aud) of id_tokens: the application that a
-// person signs on to.
+// idTokenAudience is the audience (aud) of id_tokens: the application that a person
+// signs in to.
 const idTokenAudience = "gbg-simulator-application"
 
-type login struct {
+type loginRequest struct {
 	Subject string `json:"subject"`
 }
 
-type signedOn struct {
+type loginResponse struct {
 	IDToken string `json:"id_token"`
 }
 
-// IDToken returns what the single sign-on of a person gives: a signed JWT with
-// iss, sub, aud, iat, exp and jti, by [Options.Clock] and for as long as other
-// tokens of the IdP. The IdP knows everybody: any subject but an empty one will
-// do.
+// IDToken returns an id_token as the IdP issues it when a person signs in: a signed
+// JWT with iss, sub, aud, iat, exp and jti. It is valid for the token lifetime of
+// the IdP. The subject may be any non-empty string.
 func (s *Simulator) IDToken(subject string) (string, error) {
 	if subject == "" {
 		return "", errors.New("subject is missing")
@@ -43,7 +43,7 @@ func (s *Simulator) IDToken(subject string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("signing an id_token: %w", err)
 	}
-	now := s.clock.Now()
+	now := time.Now()
 	idToken, err := jwt.Signed(signer).Claims(jwt.Claims{
 		Issuer:   IDPIssuer,
 		Subject:  subject,
@@ -59,8 +59,8 @@ func (s *Simulator) IDToken(subject string) (string, error) {
 	return idToken, nil
 }
 
-// newIDTokenKey panics if it cannot make a key, which happens with curves that
-// Go does not know only: a lack of randomness ends the program by itself.
+// newIDTokenKey returns a new signing key. It panics if that fails, which only an
+// unsupported curve could cause.
 func newIDTokenKey() jose.JSONWebKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -71,13 +71,13 @@ func newIDTokenKey() jose.JSONWebKey {
 }
 
 func (s *Simulator) portalLogin(r *http.Request) (int, any, error) {
-	var request login
+	var request loginRequest
 	if err := readJSON(r, &request); err != nil {
 		return 0, nil, err
 	}
 	idToken, err := s.IDToken(request.Subject)
 
-	return http.StatusOK, signedOn{IDToken: idToken}, err
+	return http.StatusOK, loginResponse{IDToken: idToken}, err
 }
 
 func (s *Simulator) portalKeys(*http.Request) (int, any, error) {

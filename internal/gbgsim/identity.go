@@ -11,21 +11,22 @@ import (
 	"strings"
 )
 
-// What GBG documents of GBG Identity Solution's token endpoint. Its client is
-// the same for everybody.
+// The token endpoint of GBG Identity Solution as GBG documents it. All customers
+// use the same client.
 const (
 	IdentityTokenPath    = "/authenticate/v1/connect/token"
 	IdentityClientID     = "ro.client"
 	IdentityClientSecret = "secret"
 )
 
-// IdentityScopes are the scopes that can be asked for at [IdentityTokenPath],
-// separated by spaces. They are those of GBG's example.
+// IdentityScopes are the scopes that [IdentityTokenPath] grants, separated by
+// spaces. They are those of GBG's example.
 const IdentityScopes = "api api2"
 
 // LastExchange returns a copy of the form of the last request to
-// [IdentityTokenPath], as much of it as could be read, or nil before the first.
-// It is as it was sent, the id_token and the secret included: not for logs.
+// [IdentityTokenPath], or nil if there was none. If the form was malformed, it
+// returns the part that could be parsed. It contains the id_token and the client
+// secret and must not be logged.
 func (s *Simulator) LastExchange() url.Values {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,16 +39,15 @@ func (s *Simulator) LastExchange() url.Values {
 	return form
 }
 
-// grantExchange answers the grant type id_auth: the token of an identity
-// provider, whatever its kind, for one of GBG's. Unlike its subject, who may be
-// gone from the identity provider the next moment, that one lives until it
-// expires.
-func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (any, *refusal) {
+// grantExchange issues a token for the grant type id_auth, which exchanges a token
+// of an identity provider for one of GBG. The new token is valid until it expires,
+// even if its subject is removed from the identity provider.
+func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (any, *oauthError) {
 	if refused := cmp.Or(
-		request.checkGiven("client_id", "client_secret"),
+		request.requireParameters("client_id", "client_secret"),
 		checkIdentityClient(request),
 		request.checkGrantType("id_auth"),
-		request.checkGiven("id_token"),
+		request.requireParameters("id_token"),
 	); refused != nil {
 		return nil, refused
 	}
@@ -59,21 +59,21 @@ func (s *Simulator) grantExchange(ctx context.Context, request tokenRequest) (an
 		return nil, refused
 	}
 
-	return s.gbg.grantTo(subject), nil
+	return s.gbg.issueTo(subject), nil
 }
 
-// idTokenSubject says whom a token stands for that is an access token of the
-// IdP, or a JWT of an issuer that is trusted. Errors are the end of a sentence.
+// idTokenSubject returns the subject of an access token of the IdP or of a JWT of a
+// trusted issuer. Errors are worded to follow "The id_token".
 func (s *Simulator) idTokenSubject(ctx context.Context, idToken string) (string, error) {
-	held, err := s.idp.check(idToken)
+	accepted, err := s.idp.check(idToken)
 	if errors.Is(err, errUnknownToken) {
-		return s.trusted.verify(ctx, idToken)
+		return s.verifier.verify(ctx, idToken)
 	}
 
-	return held.subject, err
+	return accepted.subject, err
 }
 
-func checkIdentityClient(request tokenRequest) *refusal {
+func checkIdentityClient(request tokenRequest) *oauthError {
 	if request.clientID == IdentityClientID && request.clientSecret == IdentityClientSecret {
 		return nil
 	}
@@ -81,6 +81,6 @@ func checkIdentityClient(request tokenRequest) *refusal {
 	return invalidClient()
 }
 
-func invalidGrant(description string) *refusal {
-	return &refusal{status: http.StatusBadRequest, Code: "invalid_grant", Description: description}
+func invalidGrant(description string) *oauthError {
+	return &oauthError{status: http.StatusBadRequest, Code: "invalid_grant", Description: description}
 }

@@ -5,15 +5,15 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-func TestIdentityExchangesATokenOfAnIDPClient(t *testing.T) {
+func TestIdentityExchangesTokenOfIDPClient(t *testing.T) {
 	t.Parallel()
 
 	for name, scope := range map[string][]string{
@@ -34,7 +34,7 @@ func TestIdentityExchangesATokenOfAnIDPClient(t *testing.T) {
 			require.Equal(t, http.StatusOK, got.status, got.body)
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 			require.Equal(t, "application/json", got.header.Get("Content-Type"))
-			var granted tokenAnswer // and no scope
+			var granted tokenResponse // and no scope
 			got.decode(t, &granted)
 			require.True(t, strings.HasPrefix(granted.AccessToken, gbgsim.TokenPrefix), granted.AccessToken)
 			require.Equal(t, "Bearer", granted.TokenType)
@@ -56,7 +56,7 @@ func TestIdentityRefuses(t *testing.T) {
 	set := func(name string, values ...string) func(url.Values) {
 		return func(form url.Values) { form[name] = values }
 	}
-	type before = func(t *testing.T, simulator *gbgsim.Simulator, clock *clockwork.FakeClock)
+	type before = func(t *testing.T, simulator *gbgsim.Simulator)
 	tests := map[string]struct {
 		change func(url.Values)
 		// before happens after the id_token was issued.
@@ -81,11 +81,11 @@ func TestIdentityRefuses(t *testing.T) {
 		"repeated id_token":        {change: set("id_token", "a", "b"), status: 400, code: "invalid_request", description: "more than once"},
 		"unknown id_token":         {change: set("id_token", gbgsim.IDPTokenPrefix+"unknown"), status: 400, code: "invalid_grant", description: "The id_token was not issued here."},
 		"expired id_token": {
-			before: func(_ *testing.T, _ *gbgsim.Simulator, clock *clockwork.FakeClock) { clock.Advance(5 * time.Minute) },
+			before: func(*testing.T, *gbgsim.Simulator) { time.Sleep(5 * time.Minute) },
 			status: 400, code: "invalid_grant", description: "The id_token has expired.",
 		},
 		"deleted IdP client, another one in its place": {
-			before: func(t *testing.T, simulator *gbgsim.Simulator, _ *clockwork.FakeClock) {
+			before: func(t *testing.T, simulator *gbgsim.Simulator) {
 				t.Helper()
 				require.NoError(t, simulator.DeleteIDPClient("idp-a"))
 				createIDPClient(t, simulator, "idp-a")
@@ -100,41 +100,42 @@ func TestIdentityRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			clock := clockwork.NewFakeClock()
-			simulator := gbgsim.New(gbgsim.Options{Clock: clock})
-			client := createIDPClient(t, simulator, "idp-a")
-			form := exchangeForm(getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(client)).AccessToken)
-			if test.before != nil {
-				test.before(t, simulator, clock)
-			}
-			if test.change != nil {
-				test.change(form)
-			}
-			request := formRequest(t, gbgsim.IdentityTokenPath, form)
-			if test.basic {
-				request.SetBasicAuth(gbgsim.IdentityClientID, gbgsim.IdentityClientSecret)
-			}
-			if test.contentType != "" {
-				request.Header.Set("Content-Type", test.contentType)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				simulator := gbgsim.New(gbgsim.Options{})
+				client := createIDPClient(t, simulator, "idp-a")
+				form := exchangeForm(getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(client)).AccessToken)
+				if test.before != nil {
+					test.before(t, simulator)
+				}
+				if test.change != nil {
+					test.change(form)
+				}
+				request := formRequest(t, gbgsim.IdentityTokenPath, form)
+				if test.basic {
+					request.SetBasicAuth(gbgsim.IdentityClientID, gbgsim.IdentityClientSecret)
+				}
+				if test.contentType != "" {
+					request.Header.Set("Content-Type", test.contentType)
+				}
 
-			got := do(t, simulator, request)
+				got := do(t, simulator, request)
 
-			require.Equal(t, test.status, got.status, got.body)
-			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
-			var refused refusal
-			got.decode(t, &refused)
-			require.Equal(t, test.code, refused.Error)
-			require.Contains(t, refused.Description, test.description)
-			require.NotContains(t, got.body, gbgsim.IDPTokenPrefix)
-			require.Equal(t, gbgsim.RequestCounts{Total: 1, Refused: 1}, simulator.Stats().Identity.TokenRequests)
+				require.Equal(t, test.status, got.status, got.body)
+				require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+				var refused oauthError
+				got.decode(t, &refused)
+				require.Equal(t, test.code, refused.Error)
+				require.Contains(t, refused.Description, test.description)
+				require.NotContains(t, got.body, gbgsim.IDPTokenPrefix)
+				require.Equal(t, gbgsim.RequestCounts{Total: 1, Refused: 1}, simulator.Stats().Identity.TokenRequests)
+			})
 		})
 	}
 }
 
-// A token of GBG's is no token of the identity provider's, and the other way
-// round.
-func TestTokensAreGoodWhereTheyBelong(t *testing.T) {
+// The identity provider's tokens are not valid at GBG, and GBG's tokens cannot be
+// exchanged.
+func TestTokensAreValidOnlyAtTheirServer(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
@@ -147,45 +148,45 @@ func TestTokensAreGoodWhereTheyBelong(t *testing.T) {
 	require.False(t, ok)
 }
 
-// The token of GBG's lives for GBG's time, whatever becomes of the token that
-// was exchanged for it.
-func TestAnExchangedTokenHasALifeOfItsOwn(t *testing.T) {
+// The GBG token has GBG's lifetime, independent of the token exchanged for it.
+func TestExchangedTokenOutlivesIDToken(t *testing.T) {
 	t.Parallel()
-	clock := clockwork.NewFakeClock()
-	simulator := gbgsim.New(gbgsim.Options{Clock: clock, TokenLifetime: time.Minute, IDPTokenLifetime: 10 * time.Second})
-	client := createIDPClient(t, simulator, "idp-a")
-	fromIDP := getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(client))
-	require.Equal(t, 10, fromIDP.ExpiresIn)
-	clock.Advance(10*time.Second - time.Nanosecond)
-	granted := getTokenAt(t, simulator, gbgsim.IdentityTokenPath, exchangeForm(fromIDP.AccessToken))
-	require.Equal(t, 60, granted.ExpiresIn)
-	require.NoError(t, simulator.DeleteIDPClient(client.ID))
+	synctest.Test(t, func(t *testing.T) {
+		simulator := gbgsim.New(gbgsim.Options{TokenLifetime: time.Minute, IDPTokenLifetime: 10 * time.Second})
+		client := createIDPClient(t, simulator, "idp-a")
+		fromIDP := getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(client))
+		require.Equal(t, 10, fromIDP.ExpiresIn)
+		time.Sleep(10*time.Second - time.Nanosecond)
+		granted := getTokenAt(t, simulator, gbgsim.IdentityTokenPath, exchangeForm(fromIDP.AccessToken))
+		require.Equal(t, 60, granted.ExpiresIn)
+		require.NoError(t, simulator.DeleteIDPClient(client.ID))
 
-	clock.Advance(time.Minute - time.Nanosecond)
-	require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
-	clock.Advance(time.Nanosecond)
-	require.Equal(t, http.StatusUnauthorized, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+		time.Sleep(time.Minute - time.Nanosecond)
+		require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, http.StatusUnauthorized, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+	})
 }
 
-func TestLastExchangeIsWhatWasSent(t *testing.T) {
+func TestLastExchange(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	require.Nil(t, simulator.LastExchange())
-	do(t, simulator, tokenRequest(t, goodForm("client-a", "any")))
-	require.Nil(t, simulator.LastExchange(), "GBG GO's endpoint is another")
+	do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
+	require.Nil(t, simulator.LastExchange(), "a request to GBG GO is not an exchange")
 
 	form := exchangeForm("not-a-token")
 	form.Set("unexpected", "1")
 	form["scope"] = []string{"a", "b"}
 	do(t, simulator, formRequest(t, gbgsim.IdentityTokenPath, form))
 	require.Equal(t, form, simulator.LastExchange())
-	simulator.LastExchange()["scope"][0] = "the caller's own copy"
+	simulator.LastExchange()["scope"][0] = "changed by the caller"
 	simulator.LastExchange().Del("id_token")
 	require.Equal(t, form, simulator.LastExchange())
 
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Endpoint: gbgsim.EndpointIdentity}))
 	do(t, simulator, formRequest(t, gbgsim.IdentityTokenPath, exchangeForm("another")))
-	require.Equal(t, exchangeForm("another"), simulator.LastExchange(), "also if it meets a fault")
+	require.Equal(t, exchangeForm("another"), simulator.LastExchange(), "also with a fault")
 
 	request := formRequest(t, gbgsim.IdentityTokenPath, form)
 	request.Header.Set("Content-Type", "application/json")

@@ -57,7 +57,7 @@ func TestIDPGrants(t *testing.T) {
 
 			require.Equal(t, http.StatusOK, got.status, got.body)
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
-			var granted tokenAnswer
+			var granted tokenResponse
 			got.decode(t, &granted)
 			require.True(t, strings.HasPrefix(granted.AccessToken, gbgsim.IDPTokenPrefix), granted.AccessToken)
 			require.Equal(t, "Bearer", granted.TokenType)
@@ -120,7 +120,7 @@ func TestIDPRefuses(t *testing.T) {
 
 			require.Equal(t, test.status, got.status, got.body)
 			require.Equal(t, test.user != "" && test.status == 401, got.header.Get("WWW-Authenticate") != "")
-			var refused refusal
+			var refused oauthError
 			got.decode(t, &refused)
 			require.Equal(t, test.code, refused.Error)
 			require.Contains(t, refused.Description, test.description)
@@ -130,7 +130,7 @@ func TestIDPRefuses(t *testing.T) {
 	}
 }
 
-func TestIDPClientsAreNotThoseOfGBG(t *testing.T) {
+func TestIDPClientsAreSeparateFromGBGClients(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	createClient(t, simulator, "same")
@@ -152,7 +152,7 @@ func TestIDPClientsAreNotThoseOfGBG(t *testing.T) {
 	require.ErrorIs(t, err, gbgsim.ErrUnknownClient)
 }
 
-func TestRegenerateIDPEndsTheOldSecretAndNoToken(t *testing.T) {
+func TestRegenerateIDPInvalidatesOldSecretOnly(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createIDPClient(t, simulator, "idp-a")

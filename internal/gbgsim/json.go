@@ -9,7 +9,8 @@ import (
 	"net/http"
 )
 
-// readJSON reads a body that must be one JSON value with known members only.
+// readJSON decodes a body, which must be a single JSON value without unknown
+// members.
 func readJSON(r *http.Request, value any) error {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
@@ -23,28 +24,28 @@ func readJSON(r *http.Request, value any) error {
 	return nil
 }
 
-// writeJSON answers with a value that can be encoded.
+// writeJSON writes a value, which must be encodable, as a JSON response.
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	write(w, status, "application/json", encodeJSON(value))
 }
 
 func encodeJSON(value any) []byte {
 	var body bytes.Buffer
-	// Fails only for a value that cannot be encoded.
+	// This fails only for a value that cannot be encoded.
 	_ = json.NewEncoder(&body).Encode(value)
 
 	return body.Bytes()
 }
 
-// write answers. Nothing the simulator says may be cached: most of it is a
-// credential (RFC 6749, section 5.1) or out of date soon. An empty contentType
-// is a guess from the body.
+// write writes a response. No response may be cached: most contain credentials (RFC
+// 6749, section 5.1) or change often. An empty contentType means detect it from
+// the body.
 func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Cache-Control", "no-store")
 	if contentType != "" {
 		w.Header().Set("Content-Type", contentType)
 	}
 	w.WriteHeader(status)
-	// Fails only if the reader has gone, and then there is no one to tell.
+	// This fails only if the client has disconnected.
 	_, _ = w.Write(body)
 }

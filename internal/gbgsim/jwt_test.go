@@ -18,10 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// issuer is an authorization server that is not ours: keys that it publishes,
-// and what it signs.
+// issuer is another authorization server, which publishes its keys.
 type issuer struct {
-	url  string // of its keys
+	url  string // of the keys
 	keys jose.JSONWebKeySet
 }
 
@@ -37,8 +36,8 @@ func newIssuer(t *testing.T) *issuer {
 	return i
 }
 
-// publish makes a key that fits the algorithm and publishes it. Only before the
-// keys are first asked for.
+// publish creates a key for an algorithm and publishes it. It must not be called
+// after the keys have been fetched.
 func (i *issuer) publish(t *testing.T, algorithm jose.SignatureAlgorithm) jose.JSONWebKey {
 	t.Helper()
 	key := newKey(t, algorithm)
@@ -64,7 +63,7 @@ func newKey(t *testing.T, algorithm jose.SignatureAlgorithm) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: key, KeyID: rand.Text(), Algorithm: string(algorithm)}
 }
 
-// sign makes a JWT of claims.
+// sign returns a signed JWT.
 func sign(t *testing.T, key jose.JSONWebKey, claims jwt.Claims) string {
 	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Algorithm), Key: key}, nil)
@@ -75,12 +74,14 @@ func sign(t *testing.T, key jose.JSONWebKey, claims jwt.Claims) string {
 	return signed
 }
 
-// goodClaims are of a token that is accepted if otherIssuer is trusted.
-func goodClaims(now time.Time) jwt.Claims {
+// validClaims returns the claims of a token that is accepted if otherIssuer is
+// trusted. The token expires by the real clock, because the keys are fetched over a
+// real network, which does not work in a testing/synctest bubble.
+func validClaims() jwt.Claims {
 	return jwt.Claims{
 		Issuer:   otherIssuer,
 		Subject:  "app-1",
 		Audience: jwt.Audience{"somebody else"},
-		Expiry:   jwt.NewNumericDate(now.Add(time.Minute)),
+		Expiry:   jwt.NewNumericDate(time.Now().Add(time.Hour)),
 	}
 }

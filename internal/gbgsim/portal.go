@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// portalHandler answers with a status and, unless it is nil, a JSON body; or
-// with an error.
-type portalHandler func(r *http.Request) (status int, answer any, err error)
+// portalHandler returns the status and the JSON body of a response, or an error. A
+// nil body means none.
+type portalHandler func(r *http.Request) (status int, body any, err error)
 
 type clientList struct {
 	Clients []Client `json:"clients"`
@@ -25,16 +25,16 @@ type roleList struct {
 }
 
 type settings struct {
-	TokenLifetime string `json:"token_lifetime"` // as [time.ParseDuration] reads it
+	TokenLifetime string `json:"token_lifetime"` // in the format of [time.ParseDuration]
 }
 
 type portalError struct {
 	Error string `json:"error"`
 }
 
-// routePortal adds what a customer administrator does by hand in the Account
-// management portal, and what nobody can do at GBG. GBG has no API for either:
-// this one is the simulator's own.
+// routePortal adds the routes for what a customer administrator does by hand in the
+// Account management portal, and for controlling the simulator. GBG has no API for
+// the portal: these paths exist only in the simulator.
 func (s *Simulator) routePortal(mux *http.ServeMux) {
 	routeClients(mux, "/portal/clients", s.gbg)
 	mux.Handle("POST /portal/clients", portalHandler(s.portalCreateClient))
@@ -48,7 +48,7 @@ func (s *Simulator) routePortal(mux *http.ServeMux) {
 	mux.HandleFunc("GET /portal/ca", s.serveCA)
 }
 
-// routeClients adds, below path, what can be done with the clients of any
+// routeClients adds the routes below path that manage the clients of an
 // authorization server.
 func routeClients(mux *http.ServeMux, path string, server *authServer) {
 	mux.Handle("GET "+path, portalHandler(func(*http.Request) (int, any, error) {
@@ -66,7 +66,7 @@ func routeClients(mux *http.ServeMux, path string, server *authServer) {
 }
 
 func (h portalHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	status, answer, err := h(r)
+	status, body, err := h(r)
 	switch {
 	case errors.Is(err, ErrUnknownClient):
 		writeJSON(w, http.StatusNotFound, portalError{Error: err.Error()})
@@ -74,10 +74,10 @@ func (h portalHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusConflict, portalError{Error: err.Error()})
 	case err != nil:
 		writeJSON(w, http.StatusBadRequest, portalError{Error: err.Error()})
-	case answer == nil:
+	case body == nil:
 		w.WriteHeader(status)
 	default:
-		writeJSON(w, status, answer)
+		writeJSON(w, status, body)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-func TestPortalClientFromBirthToDeath(t *testing.T) {
+func TestPortalClientLifecycle(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 

@@ -5,24 +5,24 @@ import (
 	"net/http"
 )
 
-// RevokePath is where tokens of GBG's are revoked: PingFederate's own path. GBG
-// documents none.
+// RevokePath is the revocation endpoint. GBG documents none; the path is
+// PingFederate's.
 const RevokePath = "/as/revoke_token.oauth2"
 
-// revoke answers a revocation request (RFC 7009). Only the client that got a token
-// may revoke it; one that is not known counts as revoked.
-func (s *Simulator) revoke(_ context.Context, request tokenRequest) (any, *refusal) {
-	if refused := request.checkGiven("client_id", "client_secret", "token"); refused != nil {
+// revoke processes a revocation request (RFC 7009). Only the client that a token was
+// issued to may revoke it. An unknown token counts as revoked.
+func (s *Simulator) revoke(_ context.Context, request tokenRequest) (any, *oauthError) {
+	if refused := request.requireParameters("client_id", "client_secret", "token"); refused != nil {
 		return nil, refused
 	}
 	return struct{}{}, s.gbg.revoke(request)
 }
 
-func (a *authServer) revoke(request tokenRequest) *refusal {
+func (a *authServer) revoke(request tokenRequest) *oauthError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	client, refused := a.authenticate(request)
+	client, refused := a.authenticateLocked(request)
 	if refused != nil && checkIdentityClient(request) != nil {
 		return refused
 	}
@@ -32,7 +32,7 @@ func (a *authServer) revoke(request tokenRequest) *refusal {
 	case !ok:
 		return nil
 	case issued.client != client:
-		return &refusal{
+		return &oauthError{
 			status:      http.StatusBadRequest,
 			Code:        "invalid_request",
 			Description: "The token was issued to another client.",

@@ -14,7 +14,7 @@ func revokeForm(clientID, secret, accessToken string) url.Values {
 	return url.Values{"client_id": {clientID}, "client_secret": {secret}, "token": {accessToken}}
 }
 
-func revoke(t *testing.T, simulator *gbgsim.Simulator, form url.Values) answer {
+func revoke(t *testing.T, simulator *gbgsim.Simulator, form url.Values) result {
 	t.Helper()
 
 	return do(t, simulator, formRequest(t, gbgsim.RevokePath, form))
@@ -77,7 +77,7 @@ func TestRevokeRefuses(t *testing.T) {
 	require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+accessToken).status)
 }
 
-func TestRevokeMeetsFaults(t *testing.T) {
+func TestRevokeFaults(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")

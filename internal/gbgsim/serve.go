@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// Timeouts of [Simulator.Serve], for one request each.
+// Timeouts of [Simulator.Serve].
 const (
 	readTimeout  = 10 * time.Second
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 60 * time.Second
 
-	// shutdownTimeout is how long requests under way may go on after the end.
+	// shutdownTimeout is how long requests in progress may take to finish.
 	shutdownTimeout = 2 * time.Second
 )
 
 // Listen opens a TCP listener on a loopback address such as "127.0.0.1:8090",
-// "[::1]:0" or "localhost:0"; port 0 is any free one. It refuses every other
-// address, an empty host included: the portal asks nobody for a password.
+// "[::1]:0" or "localhost:0"; port 0 means any free port. It rejects every other
+// address, including an empty host, because the portal has no authentication.
 func Listen(addr string) (net.Listener, error) {
 	resolved, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
@@ -38,12 +38,12 @@ func Listen(addr string) (net.Listener, error) {
 	return listener, nil
 }
 
-// Serve answers requests from listener until ctx ends, then closes it, lets
-// the requests under way end, cuts off those that go on for two seconds more,
-// and returns nil. If the listener fails before that, it returns why.
+// Serve serves requests from listener until ctx is done. It then closes the
+// listener, waits up to two seconds for requests in progress, closes the remaining
+// connections and returns nil. It returns an error if the listener fails before.
 //
-// The contexts of all requests end with ctx, so that none that
-// [Options.BeforeToken] holds keeps Serve from returning.
+// The contexts of all requests end with ctx, so a request blocked in
+// [Options.BeforeToken] does not delay the return of Serve.
 func (s *Simulator) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:      s,
@@ -61,9 +61,9 @@ func (s *Simulator) Serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
+	if err := server.Shutdown(shutdownCtx); err != nil {
 		_ = server.Close()
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {

@@ -1,16 +1,19 @@
-// Package gbgsim is a stand-in for GBG on loopback, for tests and for the demo:
+// Package gbgsim simulates GBG on loopback, for tests and for the demo:
 //
 //   - GBG GO's token endpoint, and the part of the Account management portal
 //     where API clients are created and their secrets regenerated;
 //   - GBG Identity Solution's token endpoint, and a customer's identity
-//     provider (IdP) to get the tokens from that are exchanged there;
-//   - one protected API to call with the tokens of either.
+//     provider (IdP) that issues the tokens exchanged there;
+//   - one protected API that accepts the tokens of both.
 //
-// It does what goes wrong at GBG too, if it is told to with a [Fault].
+// A [Fault] makes it fail in the ways that GBG can fail.
 //
-// It follows GBG's public documentation, and PingFederate (the product whose
-// path GBG GO's token endpoint has) and RFC 6749 where GBG's documentation is
-// silent. Everything is kept in memory, every token ever issued included.
+// It follows GBG's public documentation. Where that has a gap, it follows RFC
+// 6749 and PingFederate, the product that the path of GBG GO's token endpoint
+// belongs to. All state is in memory, including every token ever issued.
+//
+// The simulator uses package time, so in a testing/synctest bubble tokens expire
+// and delays end by the bubble's fake clock.
 package gbgsim
 
 import (
@@ -21,76 +24,68 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/jonboulle/clockwork"
 )
 
-// Paths of the simulator. TokenPath is GBG GO's own; APIPath is the
-// simulator's, for GBG GO has no call that only checks a token.
+// Paths of the simulator. TokenPath is GBG GO's path. APIPath exists only in the
+// simulator: GBG GO has no call that only checks a token.
 const (
 	TokenPath = "/as/token.oauth2"
 	APIPath   = "/api/check"
 )
 
-// Scope is the only scope that can be asked for at [TokenPath].
+// Scope is the only scope that [TokenPath] grants.
 const Scope = "gbg.token"
 
-// defaultTokenLifetime is what GBG's public platform grants.
+// defaultTokenLifetime is the lifetime on GBG's public platform.
 const defaultTokenLifetime = time.Hour
 
-// maxBody limits a request's body, in bytes. No request of GBG's comes near.
+// maxBody is the maximum size of a request's body, in bytes, far above that of any
+// real request.
 const maxBody = 64 << 10
 
-// Options are the settings of a new Simulator. The zero value is useful.
+// Options are the settings of a new Simulator. The zero value is valid.
 type Options struct {
-	// Clock says when a token expires. Nil is the real clock.
-	Clock clockwork.Clock
-
-	// TokenLifetime is how long a new token of GBG's is valid, in whole
-	// seconds. Zero is one hour, as on GBG's public platform.
+	// TokenLifetime is the lifetime of new GBG tokens, in whole seconds. Zero
+	// means one hour, as on GBG's public platform.
 	TokenLifetime time.Duration
 
-	// IDPTokenLifetime is how long a new token of the IdP is valid, in whole
-	// seconds. Zero is five minutes.
+	// IDPTokenLifetime is the lifetime of new IdP tokens, in whole seconds. Zero
+	// means five minutes.
 	IDPTokenLifetime time.Duration
 
-	// BeforeToken, unless nil, is called once for every request to any of the
-	// token endpoints after it was read and before anything about it is
-	// decided, so that a test can hold a request and change the world under
-	// it. No lock is held. The context is the request's: BeforeToken must
-	// return when it ends, and the request then gets no token. The client id
-	// is as it was sent, which may be empty or unknown. Calls may be
-	// concurrent.
+	// BeforeToken, unless nil, is called once for every request to an OAuth
+	// endpoint, after the request has been read and before it is processed, so
+	// that a test can block a request and change state meanwhile. No lock is
+	// held. ctx is the request's context: BeforeToken must return when it is
+	// done, and the request then gets no token. clientID is the client id as
+	// sent, which may be empty or unknown. Calls may be concurrent.
 	BeforeToken func(ctx context.Context, clientID string)
 }
 
-// Simulator is a GBG of one's own. It is an [http.Handler] and safe for
-// concurrent use. Create it with [New].
+// Simulator simulates GBG and an identity provider. It is an [http.Handler] and
+// safe for concurrent use. Create it with [New].
 type Simulator struct {
-	clock       clockwork.Clock
 	beforeToken func(ctx context.Context, clientID string)
 	handler     http.Handler
 
-	gbg *authServer // of GBG GO and GBG Identity Solution
+	gbg *authServer // for GBG GO and GBG Identity Solution
 	idp *authServer
 
-	idTokenKey jose.JSONWebKey // of the IdP, with the private key
-	trusted    *trust
+	idTokenKey jose.JSONWebKey // the key of the IdP, private part included
+	verifier   *jwtVerifier
 
-	certificates func() (certificates, error) // made when first called
+	certificates func() (certificates, error) // creates them on the first call
 
 	mu            sync.Mutex
 	stats         Stats
 	lastExchange  url.Values    // nil before the first
-	faults        []Fault       // those of a client first, then the newest first
-	faultsCleared chan struct{} // closed when faults that are set now are cleared
+	faults        []Fault       // faults for one client first, then the newest first
+	faultsCleared chan struct{} // closed when the current faults are cleared
 }
 
-// New returns a Simulator without any clients. It panics if a token lifetime is
-// one that [Simulator.SetTokenLifetime] refuses, zero aside.
+// New returns a Simulator without clients. It panics if a token lifetime is not
+// zero and [Simulator.SetTokenLifetime] rejects it.
 func New(options Options) *Simulator {
-	if options.Clock == nil {
-		options.Clock = clockwork.NewRealClock()
-	}
 	if options.TokenLifetime == 0 {
 		options.TokenLifetime = defaultTokenLifetime
 	}
@@ -100,12 +95,11 @@ func New(options Options) *Simulator {
 
 	idTokenKey := newIDTokenKey()
 	s := &Simulator{
-		clock:         options.Clock,
 		beforeToken:   options.BeforeToken,
-		gbg:           newAuthServer(options.Clock, TokenPrefix, options.TokenLifetime),
-		idp:           newAuthServer(options.Clock, IDPTokenPrefix, options.IDPTokenLifetime),
+		gbg:           newAuthServer(TokenPrefix, options.TokenLifetime),
+		idp:           newAuthServer(IDPTokenPrefix, options.IDPTokenLifetime),
 		idTokenKey:    idTokenKey,
-		trusted:       newTrust(options.Clock, idTokenKey),
+		verifier:      newJWTVerifier(idTokenKey),
 		stats:         newStats(),
 		faultsCleared: make(chan struct{}),
 		certificates:  sync.OnceValues(newCertificates),
@@ -125,12 +119,12 @@ func New(options Options) *Simulator {
 	return s
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP implements [http.Handler].
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// grantGo answers a client of GBG GO.
-func (s *Simulator) grantGo(_ context.Context, request tokenRequest) (any, *refusal) {
+// grantGo issues a token to a client of GBG GO.
+func (s *Simulator) grantGo(_ context.Context, request tokenRequest) (any, *oauthError) {
 	return s.gbg.grantClientCredentials(request, Scope)
 }

@@ -2,47 +2,45 @@ package gbgsim
 
 import "maps"
 
-// Stats counts what a [Simulator] was asked since it was created.
+// Stats are the counts of a [Simulator] since it was created.
 type Stats struct {
-	// EndpointCounts are those of GBG GO's endpoint, [TokenPath].
+	// EndpointCounts are the counts of GBG GO's token endpoint, [TokenPath].
 	EndpointCounts
 
-	// Identity are those of GBG Identity Solution's, [IdentityTokenPath].
+	// Identity are the counts of [IdentityTokenPath].
 	Identity EndpointCounts `json:"identity"`
 
-	// IDP are those of the identity provider's, [IDPTokenPath].
+	// IDP are the counts of [IDPTokenPath].
 	IDP EndpointCounts `json:"idp"`
 
-	// Revocations are those of the revocation endpoint, [RevokePath]. Issued are the
-	// tokens revoked.
+	// Revocations are the counts of [RevokePath]. Issued counts successful
+	// revocations.
 	Revocations EndpointCounts `json:"revocations"`
 
 	// APICalls are the calls to [APIPath].
 	APICalls CallCounts `json:"api_calls"`
 
-	// TLSConnections are the connections to servers with the settings of
-	// [Simulator.TLSConfig]. A client that does not like the certificate sends
-	// no request, so that this is the only count of it.
+	// TLSConnections are the TLS connections to servers that use
+	// [Simulator.TLSConfig]. A client that rejects the certificate sends no request
+	// and is counted only here.
 	TLSConnections ConnectionCounts `json:"tls_connections"`
 }
 
-// EndpointCounts counts the requests to one token endpoint.
+// EndpointCounts counts the requests to one OAuth endpoint.
 type EndpointCounts struct {
-	// TokenRequests are all requests, from known clients or not, that used the
-	// right method.
+	// TokenRequests are all POST requests, also those of unknown clients.
 	TokenRequests RequestCounts `json:"token_requests"`
 
-	// ByClient are the same requests by the client id they named, known or
-	// not. It is never nil. A request that named none is not in it.
+	// ByClient are the same requests by client id, also of unknown clients, but
+	// without requests that had no client id. It is never nil.
 	ByClient map[string]RequestCounts `json:"token_requests_by_client"`
 }
 
-// RequestCounts counts token requests. Total counts them as they arrive, Issued
-// and Refused as they are answered: what is missing is being held by
-// [Options.BeforeToken] or a fault, was given up by its sender meanwhile, or was
-// answered by a fault alone. Faulted counts all that met a fault, as they meet
-// it: those that the fault delayed, or whose answer it changed, are in Issued
-// or Refused as well.
+// RequestCounts counts token requests. A request is added to Total when it arrives,
+// to Faulted when a fault applies to it, and to Issued or Refused when it is
+// answered. It is in neither of the last two while [Options.BeforeToken] or a fault
+// blocks it, if its client cancelled it meanwhile, or if a fault replaced the
+// response.
 type RequestCounts struct {
 	Total   int `json:"total"`
 	Issued  int `json:"issued"`
@@ -56,15 +54,15 @@ type CallCounts struct {
 	Refused  int `json:"refused"`
 }
 
-// ConnectionCounts counts TLS connections as they begin. Faulted are those that
-// were shown a certificate not to be accepted.
+// ConnectionCounts counts TLS connections when they begin. Faulted are those with a
+// certificate that clients must reject.
 type ConnectionCounts struct {
 	Total   int `json:"total"`
 	Faulted int `json:"faulted"`
 }
 
-// Stats returns the counts of this moment. A request that its sender has got
-// the answer to is in them.
+// Stats returns the current counts. They include every request that has been
+// answered.
 func (s *Simulator) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,9 +86,9 @@ func (s *Simulator) countTokenAnswer(endpoint Endpoint, clientID string, issued 
 	defer s.mu.Unlock()
 
 	if issued {
-		s.countToken(endpoint, clientID, RequestCounts{Issued: 1})
+		s.countTokenLocked(endpoint, clientID, RequestCounts{Issued: 1})
 	} else {
-		s.countToken(endpoint, clientID, RequestCounts{Refused: 1})
+		s.countTokenLocked(endpoint, clientID, RequestCounts{Refused: 1})
 	}
 }
 
@@ -105,16 +103,16 @@ func (s *Simulator) countAPICall(accepted bool) {
 	}
 }
 
-// countToken must be called with the lock held.
-func (s *Simulator) countToken(endpoint Endpoint, clientID string, more RequestCounts) {
-	counts := s.stats.of(endpoint)
-	counts.TokenRequests = counts.TokenRequests.plus(more)
+// countTokenLocked adds to the counts of an endpoint and of a client.
+func (s *Simulator) countTokenLocked(endpoint Endpoint, clientID string, more RequestCounts) {
+	counts := s.stats.forEndpoint(endpoint)
+	counts.TokenRequests = counts.TokenRequests.add(more)
 	if clientID != "" {
-		counts.ByClient[clientID] = counts.ByClient[clientID].plus(more)
+		counts.ByClient[clientID] = counts.ByClient[clientID].add(more)
 	}
 }
 
-func (s *Stats) of(endpoint Endpoint) *EndpointCounts {
+func (s *Stats) forEndpoint(endpoint Endpoint) *EndpointCounts {
 	switch endpoint {
 	case EndpointIdentity:
 		return &s.Identity
@@ -127,7 +125,7 @@ func (s *Stats) of(endpoint Endpoint) *EndpointCounts {
 	}
 }
 
-func (c RequestCounts) plus(more RequestCounts) RequestCounts {
+func (c RequestCounts) add(more RequestCounts) RequestCounts {
 	return RequestCounts{
 		Total:   c.Total + more.Total,
 		Issued:  c.Issued + more.Issued,

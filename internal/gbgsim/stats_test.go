@@ -36,16 +36,16 @@ func TestStats(t *testing.T) {
 
 	client := createClient(t, simulator, "client-a")
 	granted := getToken(t, simulator, client.ID, client.Secret)
-	do(t, simulator, tokenRequest(t, goodForm(client.ID, "wrong")))
-	do(t, simulator, tokenRequest(t, goodForm("nobody", "wrong")))
-	do(t, simulator, tokenRequest(t, goodForm("", "")))
+	do(t, simulator, tokenRequest(t, validForm(client.ID, "wrong")))
+	do(t, simulator, tokenRequest(t, validForm("nobody", "wrong")))
+	do(t, simulator, tokenRequest(t, validForm("", "")))
 	idToken := getTokenAt(t, simulator, gbgsim.IDPTokenPath, idpForm(createIDPClient(t, simulator, "idp-a"))).AccessToken
 	getTokenAt(t, simulator, gbgsim.IdentityTokenPath, exchangeForm(idToken))
 	do(t, simulator, formRequest(t, gbgsim.IdentityTokenPath, exchangeForm("unknown")))
 	callAPI(t, simulator, "Bearer "+granted.AccessToken)
 	callAPI(t, simulator, "")
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500, Requests: 1}))
-	do(t, simulator, tokenRequest(t, goodForm("nobody", "wrong")))
+	do(t, simulator, tokenRequest(t, validForm("nobody", "wrong")))
 
 	got = send(t, simulator, http.MethodGet, "/portal/stats", "")
 	require.Equal(t, http.StatusOK, got.status)
@@ -87,7 +87,7 @@ func TestStatsAreACopy(t *testing.T) {
 	}
 }
 
-// The race detector is what this test is for.
+// This test is for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	const callers = 8
@@ -97,7 +97,7 @@ func TestConcurrentUse(t *testing.T) {
 
 	var group sync.WaitGroup
 	for range callers {
-		token := tokenRequest(t, goodForm(client.ID, client.Secret))
+		token := tokenRequest(t, validForm(client.ID, client.Secret))
 		fromIDP := formRequest(t, gbgsim.IDPTokenPath, idpForm(idpClient))
 		exchange := formRequest(t, gbgsim.IdentityTokenPath, exchangeForm(idToken))
 		call := httptest.NewRequestWithContext(t.Context(), http.MethodGet, gbgsim.APIPath, nil)

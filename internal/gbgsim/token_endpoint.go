@@ -10,70 +10,70 @@ import (
 // Endpoint is one of the simulator's OAuth endpoints.
 type Endpoint string
 
-// The OAuth endpoints: three for tokens, one to revoke them.
+// The OAuth endpoints: three issue tokens, one revokes them.
 const (
 	EndpointGo       Endpoint = ""         // GBG GO's, at [TokenPath]
 	EndpointIdentity Endpoint = "identity" // GBG Identity Solution's, at [IdentityTokenPath]
 	EndpointIDP      Endpoint = "idp"      // the identity provider's, at [IDPTokenPath]
-	EndpointRevoke   Endpoint = "revoke"   // GBG GO\'s, at [RevokePath]
+	EndpointRevoke   Endpoint = "revoke"   // GBG GO's, at [RevokePath]
 )
 
-// grantFunc answers a request that is not malformed: a tokenAnswer, or whatever
-// else stands for success.
-type grantFunc func(context.Context, tokenRequest) (any, *refusal)
+// grantFunc processes a well-formed request. It returns the successful response,
+// which is a tokenResponse at the token endpoints, or an error.
+type grantFunc func(context.Context, tokenRequest) (any, *oauthError)
 
-// tokenAnswer is a successful answer (RFC 6749, section 5.1) with the members
-// that GBG documents. ExpiresIn is a number of seconds, and Scope is left out,
-// unless there is a fault.
-type tokenAnswer struct {
+// tokenResponse is a successful response (RFC 6749, section 5.1) with the members
+// that GBG documents. Without a fault, ExpiresIn is a number of seconds and Scope
+// is empty.
+type tokenResponse struct {
 	AccessToken string          `json:"access_token"`
 	TokenType   string          `json:"token_type"`
 	ExpiresIn   json.RawMessage `json:"expires_in,omitempty"`
 	Scope       string          `json:"scope,omitempty"`
 }
 
-// refusal is an error answer (RFC 6749, section 5.2).
-type refusal struct {
+// oauthError is an error response (RFC 6749, section 5.2) with its status.
+type oauthError struct {
 	status      int
 	Code        string `json:"error"`
 	Description string `json:"error_description,omitempty"`
 }
 
-// tokenHandler is what the endpoints have in common.
+// tokenHandler returns the handler of an OAuth endpoint.
 func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		// RFC 6749, section 5.1, asks for this besides Cache-Control.
+		// RFC 6749, section 5.1, requires this besides Cache-Control.
 		w.Header().Set("Pragma", "no-cache")
 
 		request, refused := readTokenRequest(r, endpoint == EndpointIDP)
 		if refused == nil && endpoint != EndpointRevoke {
-			refused = request.checkGiven("grant_type")
+			refused = request.requireParameters("grant_type")
 		}
-		s.arrived(endpoint, request)
+		s.recordRequest(endpoint, request)
 
 		if s.beforeToken != nil {
 			s.beforeToken(r.Context(), request.clientID)
-			if ended(w, r) {
+			if requestEnded(w, r) {
 				return
 			}
 		}
 
 		fault, cleared := s.takeRequestFault(endpoint, request.clientID)
 		if fault.Kind != "" {
-			if !fault.hold(w, r, cleared) {
+			if !fault.wait(w, r, cleared) {
 				fault = Fault{}
 			}
-			if ended(w, r) {
+			if requestEnded(w, r) {
 				return
 			}
 		}
-		if s.answerFault(w, fault) {
+		if writeFault(w, fault) {
 			return
 		}
 
-		var answer any
+		var response any
 		if refused == nil {
-			answer, refused = grant(r.Context(), request)
+			response, refused = grant(r.Context(), request)
 		}
 		s.countTokenAnswer(endpoint, request.clientID, refused == nil)
 
@@ -81,35 +81,35 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 			if _, _, basic := r.BasicAuth(); basic && refused.status == http.StatusUnauthorized {
 				w.Header().Set("WWW-Authenticate", `Basic realm="gbg-simulator"`)
 			}
-			fault.send(w, refused.status, refused)
+			fault.writeResponse(w, refused.status, refused)
 
 			return
 		}
-		if token, ok := answer.(tokenAnswer); ok {
-			answer = fault.grant(token)
+		if token, ok := response.(tokenResponse); ok {
+			response = fault.modify(token)
 		}
-		fault.send(w, http.StatusOK, answer)
+		fault.writeResponse(w, http.StatusOK, response)
 	}
 }
 
-// arrived takes note of a token request.
-func (s *Simulator) arrived(endpoint Endpoint, request tokenRequest) {
+// recordRequest counts a request and remembers the last exchange.
+func (s *Simulator) recordRequest(endpoint Endpoint, request tokenRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	s.countToken(endpoint, request.clientID, RequestCounts{Total: 1})
+	s.countTokenLocked(endpoint, request.clientID, RequestCounts{Total: 1})
 	if endpoint == EndpointIdentity {
 		s.lastExchange = request.form
 	}
 }
 
-// ended says whether a request that was held has ended meanwhile, and then
-// answers it in case that anyone listens.
-func ended(w http.ResponseWriter, r *http.Request) bool {
+// requestEnded reports whether a request ended while it was blocked. If so, it
+// writes a response, which the client can receive while the server shuts down.
+func requestEnded(w http.ResponseWriter, r *http.Request) bool {
 	if r.Context().Err() == nil {
 		return false
 	}
-	writeJSON(w, http.StatusServiceUnavailable, refusal{
+	writeJSON(w, http.StatusServiceUnavailable, oauthError{
 		Code:        "temporarily_unavailable",
 		Description: "The request ended before it was answered.",
 	})

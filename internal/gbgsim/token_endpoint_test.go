@@ -25,7 +25,7 @@ func TestTokenEndpointGrants(t *testing.T) {
 			t.Parallel()
 			simulator := gbgsim.New(gbgsim.Options{})
 			client := createClient(t, simulator, "client-a")
-			form := goodForm(client.ID, client.Secret)
+			form := validForm(client.ID, client.Secret)
 			form["scope"] = scope
 
 			got := do(t, simulator, tokenRequest(t, form))
@@ -33,7 +33,7 @@ func TestTokenEndpointGrants(t *testing.T) {
 			require.Equal(t, http.StatusOK, got.status, got.body)
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 			require.Equal(t, "application/json", got.header.Get("Content-Type"))
-			var granted tokenAnswer
+			var granted tokenResponse
 			got.decode(t, &granted)
 			require.True(t, strings.HasPrefix(granted.AccessToken, gbgsim.TokenPrefix), granted.AccessToken)
 			require.Equal(t, "Bearer", granted.TokenType)
@@ -80,7 +80,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 			t.Parallel()
 			simulator := gbgsim.New(gbgsim.Options{})
 			client := createClient(t, simulator, "client-a")
-			form := goodForm(client.ID, client.Secret)
+			form := validForm(client.ID, client.Secret)
 			if test.change != nil {
 				test.change(form)
 			}
@@ -97,7 +97,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 			require.Equal(t, test.status, got.status, got.body)
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 			require.Equal(t, test.basic && test.status == 401, got.header.Get("WWW-Authenticate") != "")
-			var refused refusal
+			var refused oauthError
 			got.decode(t, &refused)
 			require.Equal(t, test.code, refused.Error)
 			require.Contains(t, refused.Description, test.description)
@@ -107,18 +107,18 @@ func TestTokenEndpointRefuses(t *testing.T) {
 	}
 }
 
-func TestTokenEndpointIgnoresTheURLsParameters(t *testing.T) {
+func TestTokenEndpointIgnoresURLParameters(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, "client-a")
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost,
-		gbgsim.TokenPath+"?"+goodForm(client.ID, client.Secret).Encode(), nil)
+		gbgsim.TokenPath+"?"+validForm(client.ID, client.Secret).Encode(), nil)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 
 	require.Equal(t, http.StatusBadRequest, do(t, simulator, request).status)
 }
 
-func TestTokenEndpointTakesAnyPrintableClientID(t *testing.T) {
+func TestTokenEndpointAcceptsAnyPrintableClientID(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	client := createClient(t, simulator, `a b+c%3A:&="~`)
@@ -129,7 +129,7 @@ func TestTokenEndpointTakesAnyPrintableClientID(t *testing.T) {
 	require.Equal(t, client.ID, clientID)
 }
 
-func TestBeforeTokenHoldsARequestWhileTheWorldChanges(t *testing.T) {
+func TestBeforeTokenBlocksRequest(t *testing.T) {
 	t.Parallel()
 	arrived, gate := make(chan string), make(chan struct{})
 	simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(_ context.Context, clientID string) {
@@ -137,7 +137,7 @@ func TestBeforeTokenHoldsARequestWhileTheWorldChanges(t *testing.T) {
 		<-gate
 	}})
 	client := createClient(t, simulator, "client-a")
-	request := tokenRequest(t, goodForm(client.ID, client.Secret))
+	request := tokenRequest(t, validForm(client.ID, client.Secret))
 	answered := make(chan int)
 	go func() {
 		recorder := httptest.NewRecorder()
@@ -155,7 +155,7 @@ func TestBeforeTokenHoldsARequestWhileTheWorldChanges(t *testing.T) {
 	require.Equal(t, gbgsim.RequestCounts{Total: 1, Refused: 1}, simulator.Stats().TokenRequests)
 }
 
-func TestARequestThatEndsWhileItIsHeldGetsNoToken(t *testing.T) {
+func TestCanceledRequestGetsNoToken(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(ctx context.Context, _ string) {
 		<-ctx.Done()
@@ -164,7 +164,7 @@ func TestARequestThatEndsWhileItIsHeldGetsNoToken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 
-	got := do(t, simulator, tokenRequest(t, goodForm(client.ID, client.Secret)).WithContext(ctx))
+	got := do(t, simulator, tokenRequest(t, validForm(client.ID, client.Secret)).WithContext(ctx))
 
 	require.Equal(t, http.StatusServiceUnavailable, got.status)
 	require.NotContains(t, got.body, gbgsim.TokenPrefix)

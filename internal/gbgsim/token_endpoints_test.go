@@ -4,8 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -13,12 +13,12 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// endpoint is a token endpoint with requests to it.
+// endpoint is a token endpoint with a valid request.
 type endpoint struct {
 	name     gbgsim.Endpoint
 	path     string
 	clientID string
-	form     url.Values // of a request that is granted
+	form     url.Values // of a valid request
 	counts   func(gbgsim.Stats) gbgsim.EndpointCounts
 }
 
@@ -29,7 +29,7 @@ func endpoints(t *testing.T, simulator *gbgsim.Simulator) []endpoint {
 
 	return []endpoint{
 		{
-			name: gbgsim.EndpointGo, path: gbgsim.TokenPath, clientID: client.ID, form: goodForm(client.ID, client.Secret),
+			name: gbgsim.EndpointGo, path: gbgsim.TokenPath, clientID: client.ID, form: validForm(client.ID, client.Secret),
 			counts: func(stats gbgsim.Stats) gbgsim.EndpointCounts { return stats.EndpointCounts },
 		},
 		{
@@ -43,20 +43,20 @@ func endpoints(t *testing.T, simulator *gbgsim.Simulator) []endpoint {
 	}
 }
 
-// Faults themselves are tested at GBG GO's endpoint. The others meet the same,
-// each its own only, and count them by themselves.
-func TestAFaultHitsItsEndpointOnly(t *testing.T) {
+// TestFaultResponses tests the faults in detail. This test checks that they apply at
+// every endpoint, and only there, and that each endpoint has its own counts.
+func TestFaultAppliesToItsEndpointOnly(t *testing.T) {
 	t.Parallel()
 
-	answered := func(status int, body string) func(*testing.T, answer, error) {
-		return func(t *testing.T, got answer, err error) {
+	answered := func(status int, body string) func(*testing.T, result, error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.NoError(t, err)
 			require.Equal(t, status, got.status)
 			require.Contains(t, got.body, body)
 		}
 	}
-	failed := func(t *testing.T, _ answer, err error) {
+	failed := func(t *testing.T, _ result, err error) {
 		t.Helper()
 		require.Error(t, err)
 	}
@@ -64,7 +64,7 @@ func TestAFaultHitsItsEndpointOnly(t *testing.T) {
 	tests := map[gbgsim.FaultKind]struct {
 		fault  gbgsim.Fault
 		counts gbgsim.RequestCounts
-		check  func(*testing.T, answer, error)
+		check  func(*testing.T, result, error)
 	}{
 		gbgsim.FaultStatus:    {gbgsim.Fault{Status: 401, Error: "invalid_client"}, only, answered(401, `{"error":"invalid_client"}`)},
 		gbgsim.FaultBody:      {gbgsim.Fault{Status: 502, Body: "upstream"}, only, answered(502, "upstream")},
@@ -72,78 +72,77 @@ func TestAFaultHitsItsEndpointOnly(t *testing.T) {
 		gbgsim.FaultRedirect:  {gbgsim.Fault{Location: "/"}, only, answered(302, "")},
 		gbgsim.FaultClose:     {gbgsim.Fault{}, only, failed},
 		gbgsim.FaultReset:     {gbgsim.Fault{}, only, failed},
-		gbgsim.FaultDelay:     {gbgsim.Fault{Delay: time.Millisecond}, issued, answered(200, "sim-")},
+		gbgsim.FaultDelay:     {gbgsim.Fault{Delay: time.Minute}, issued, answered(200, "sim-")},
 		gbgsim.FaultTruncate:  {gbgsim.Fault{}, issued, failed},
 		gbgsim.FaultOversize:  {gbgsim.Fault{Size: 2000}, issued, answered(200, `"padding":"xxx`)},
 		gbgsim.FaultExpiresIn: {gbgsim.Fault{ExpiresIn: "7"}, issued, answered(200, `"expires_in":7`)},
 		gbgsim.FaultScope:     {gbgsim.Fault{Scope: "less"}, issued, answered(200, `"scope":"less"`)},
 	}
 	for kind, test := range tests {
-		for faulty := range 3 {
-			simulator := gbgsim.New(gbgsim.Options{})
-			all := endpoints(t, simulator)
-			name := string(kind) + " at " + all[faulty].path
-			t.Run(name, func(t *testing.T) {
+		for faulty, path := range []string{gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath} {
+			t.Run(string(kind)+" at "+path, func(t *testing.T) {
 				t.Parallel()
-				address, web := start(t, simulator, false)
-				fault := test.fault
-				fault.Kind, fault.Endpoint, fault.ClientID, fault.Requests = kind, all[faulty].name, all[faulty].clientID, 1
-				require.NoError(t, simulator.SetFault(fault))
+				synctest.Test(t, func(t *testing.T) {
+					simulator := gbgsim.New(gbgsim.Options{})
+					all := endpoints(t, simulator)
+					address, httpClient := startInMemory(t, simulator)
+					fault := test.fault
+					fault.Kind, fault.Endpoint, fault.ClientID, fault.Requests = kind, all[faulty].name, all[faulty].clientID, 1
+					require.NoError(t, simulator.SetFault(fault))
 
-				for other := range all {
-					before := all[other].counts(simulator.Stats()).TokenRequests
-					got, err := postTo(t, web, address+all[other].path, all[other].form)
-					after := all[other].counts(simulator.Stats())
-					want := gbgsim.RequestCounts{Issued: 1}
-					if other == faulty {
-						test.check(t, got, err)
-						want = test.counts
-					} else {
-						answered(200, `"access_token":"sim-`)(t, got, err)
+					for other := range all {
+						before := all[other].counts(simulator.Stats()).TokenRequests
+						got, err := postTo(t, httpClient, address+all[other].path, all[other].form)
+						after := all[other].counts(simulator.Stats())
+						want := gbgsim.RequestCounts{Issued: 1}
+						if other == faulty {
+							test.check(t, got, err)
+							want = test.counts
+						} else {
+							answered(200, `"access_token":"sim-`)(t, got, err)
+						}
+						require.Equal(t, gbgsim.RequestCounts{
+							Total:   before.Total + 1,
+							Issued:  before.Issued + want.Issued,
+							Refused: before.Refused,
+							Faulted: want.Faulted,
+						}, after.TokenRequests, all[other].path)
+						require.Equal(t, after.TokenRequests, after.ByClient[all[other].clientID], all[other].path)
 					}
-					require.Equal(t, gbgsim.RequestCounts{
-						Total:   before.Total + 1,
-						Issued:  before.Issued + want.Issued,
-						Refused: before.Refused,
-						Faulted: want.Faulted,
-					}, after.TokenRequests, all[other].path)
-					require.Equal(t, after.TokenRequests, after.ByClient[all[other].clientID], all[other].path)
-				}
-				require.Empty(t, simulator.Faults())
+					require.Empty(t, simulator.Faults())
+				})
 			})
 		}
 	}
 }
 
-func TestAHangAtAnyEndpointEndsWhenItIsCleared(t *testing.T) {
+func TestHangEndsWhenClearedAtEveryEndpoint(t *testing.T) {
 	t.Parallel()
 
-	for index := range 3 {
-		arrived := make(chan struct{}, 2) // endpoints gets a token itself
-		simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(context.Context, string) { arrived <- struct{}{} }})
-		hanging := endpoints(t, simulator)[index]
-		<-arrived
-		t.Run(hanging.path, func(t *testing.T) {
+	for index, path := range []string{gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath} {
+		t.Run(path, func(t *testing.T) {
 			t.Parallel()
-			require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang, Endpoint: hanging.name}))
-			request := formRequest(t, hanging.path, hanging.form)
-			var group sync.WaitGroup
-			group.Go(func() {
-				<-arrived
-				simulator.ClearFaults()
-			})
+			synctest.Test(t, func(t *testing.T) {
+				simulator := gbgsim.New(gbgsim.Options{})
+				hanging := endpoints(t, simulator)[index]
+				require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultHang, Endpoint: hanging.name}))
+				request := formRequest(t, hanging.path, hanging.form)
+				go func() {
+					synctest.Wait()
+					simulator.ClearFaults()
+				}()
 
-			require.Equal(t, http.StatusOK, do(t, simulator, request).status)
-			group.Wait()
+				require.Equal(t, http.StatusOK, do(t, simulator, request).status)
+			})
 		})
 	}
 }
 
-func TestBeforeTokenIsToldWhoAsksAtEveryEndpoint(t *testing.T) {
+func TestBeforeTokenGetsClientIDAtEveryEndpoint(t *testing.T) {
 	t.Parallel()
-	var asked []string // do waits for the answer
+	var clientIDs []string // needs no lock: do waits for the response
 	simulator := gbgsim.New(gbgsim.Options{BeforeToken: func(_ context.Context, clientID string) {
-		asked = append(asked, clientID)
+		clientIDs = append(clientIDs, clientID)
 	}})
 	for _, endpoint := range endpoints(t, simulator) {
 		do(t, simulator, formRequest(t, endpoint.path, endpoint.form))
@@ -151,15 +150,15 @@ func TestBeforeTokenIsToldWhoAsksAtEveryEndpoint(t *testing.T) {
 	withBasic := formRequest(t, gbgsim.IDPTokenPath, url.Values{"grant_type": {"client_credentials"}})
 	withBasic.SetBasicAuth("idp%20b", "any")
 	do(t, simulator, withBasic)
-	// Nobody is named in a header where nobody reads it.
+	// This endpoint does not read the Basic header.
 	withBasic = formRequest(t, gbgsim.IdentityTokenPath, url.Values{"grant_type": {"id_auth"}})
 	withBasic.SetBasicAuth(gbgsim.IdentityClientID, "any")
 	do(t, simulator, withBasic)
 
-	require.Equal(t, []string{"idp-a", "client-a", gbgsim.IdentityClientID, "idp-a", "idp b", ""}, asked)
+	require.Equal(t, []string{"idp-a", "client-a", gbgsim.IdentityClientID, "idp-a", "idp b", ""}, clientIDs)
 }
 
-func TestTokenEndpointsTakePostOnly(t *testing.T) {
+func TestTokenEndpointsAcceptOnlyPOST(t *testing.T) {
 	t.Parallel()
 
 	for _, path := range []string{gbgsim.TokenPath, gbgsim.IdentityTokenPath, gbgsim.IDPTokenPath} {

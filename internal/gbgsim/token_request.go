@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// tokenRequest is a request to a token endpoint.
+// tokenRequest is a request to an OAuth endpoint.
 type tokenRequest struct {
-	// form is as much of the form as could be read. It is never nil, and must
-	// not be changed.
+	// form is the part of the form that could be parsed. It is never nil and must
+	// not be modified.
 	form url.Values
 
-	// clientID and clientSecret are as they were sent. Empty is not at all.
+	// clientID and clientSecret are as sent. Empty means not sent.
 	clientID, clientSecret string
 }
 
-// readTokenRequest reads a token request, or a revocation request, and refuses
-// what is malformed in itself (RFC 6749, sections 2.3 and 3.2). The client names
-// itself in the form, or, where basic says so, in a Basic header. The request is
-// as much as could be read.
-func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *refusal) {
+// readTokenRequest parses a token or revocation request and rejects malformed ones
+// (RFC 6749, sections 2.3 and 3.2). The client authenticates in the form, or in a
+// Basic header if basic is true. The returned request is the part that could be
+// parsed, also if there is an error.
+func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *oauthError) {
 	form, refused := tokenForm(r)
 	request := tokenRequest{
 		form:         form,
@@ -49,9 +49,9 @@ func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *refusal) {
 	return request, refused
 }
 
-// tokenForm returns the form of a token request, which is as much as could be
-// read and never nil. Parameters in the URL do not count.
-func tokenForm(r *http.Request) (url.Values, *refusal) {
+// tokenForm returns the part of a request's form that could be parsed. It is never
+// nil. Parameters in the URL are ignored.
+func tokenForm(r *http.Request) (url.Values, *oauthError) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
 		return url.Values{}, invalidRequest("The body must be application/x-www-form-urlencoded.")
@@ -63,7 +63,7 @@ func tokenForm(r *http.Request) (url.Values, *refusal) {
 	form := r.PostForm
 	for _, values := range form {
 		if len(values) > 1 {
-			return form, invalidRequest("A parameter is there more than once.")
+			return form, invalidRequest("A parameter occurs more than once.")
 		}
 	}
 	if _, _, basic := r.BasicAuth(); basic && form.Get("client_secret") != "" {
@@ -73,9 +73,9 @@ func tokenForm(r *http.Request) (url.Values, *refusal) {
 	return form, nil
 }
 
-// checkGiven refuses a request without a parameter. One without a value is
-// not there (RFC 6749, section 3.2).
-func (r tokenRequest) checkGiven(names ...string) *refusal {
+// requireParameters rejects a request that lacks one of the parameters. A parameter
+// without a value counts as missing (RFC 6749, section 3.2).
+func (r tokenRequest) requireParameters(names ...string) *oauthError {
 	for _, name := range names {
 		if r.form.Get(name) == "" {
 			return invalidRequest("The parameter " + name + " is missing.")
@@ -85,21 +85,21 @@ func (r tokenRequest) checkGiven(names ...string) *refusal {
 	return nil
 }
 
-// checkGrantType refuses every grant type but one.
-func (r tokenRequest) checkGrantType(supported string) *refusal {
+// checkGrantType rejects every grant type except the supported one.
+func (r tokenRequest) checkGrantType(supported string) *oauthError {
 	if r.form.Get("grant_type") == supported {
 		return nil
 	}
 
-	return &refusal{
+	return &oauthError{
 		status:      http.StatusBadRequest,
 		Code:        "unsupported_grant_type",
 		Description: "Only the grant type " + supported + " is supported here.",
 	}
 }
 
-// checkScope refuses scopes that are not among those allowed. None are all.
-func (r tokenRequest) checkScope(allowed []string) *refusal {
+// checkScope rejects scopes that are not allowed. If allowed is empty, all are.
+func (r tokenRequest) checkScope(allowed []string) *oauthError {
 	if len(allowed) == 0 {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (r tokenRequest) checkScope(allowed []string) *refusal {
 	}
 	for scope := range strings.FieldsSeq(r.form.Get("scope")) {
 		if !slices.Contains(allowed, scope) {
-			return &refusal{
+			return &oauthError{
 				status:      http.StatusBadRequest,
 				Code:        "invalid_scope",
 				Description: "Only the " + noun + " " + strings.Join(allowed, " ") + " can be asked for.",
@@ -120,12 +120,12 @@ func (r tokenRequest) checkScope(allowed []string) *refusal {
 	return nil
 }
 
-func invalidRequest(description string) *refusal {
-	return &refusal{status: http.StatusBadRequest, Code: "invalid_request", Description: description}
+func invalidRequest(description string) *oauthError {
+	return &oauthError{status: http.StatusBadRequest, Code: "invalid_request", Description: description}
 }
 
-func invalidClient() *refusal {
-	return &refusal{
+func invalidClient() *oauthError {
+	return &oauthError{
 		status:      http.StatusUnauthorized,
 		Code:        "invalid_client",
 		Description: "Invalid client or client credentials.",

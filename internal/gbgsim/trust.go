@@ -14,20 +14,19 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/hashicorp/go-cleanhttp"
-	"github.com/jonboulle/clockwork"
 )
 
-// keysTimeout is how long an issuer may take to answer with its keys.
+// keysTimeout is the timeout of a request for the keys of an issuer.
 const keysTimeout = 5 * time.Second
 
-// Why a JWT is not good, as the end of a sentence.
+// Reasons why a JWT is invalid, worded to follow "The id_token".
 var (
 	errUntrustedIssuer = errors.New("is of an issuer that is not trusted here")
 	errUnverified      = errors.New("cannot be verified with the keys that its issuer publishes")
 	errNoSubject       = errors.New("has no subject")
 )
 
-// signatureAlgorithms are the asymmetric ones.
+// signatureAlgorithms are the asymmetric algorithms of JWS.
 var signatureAlgorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512,
 	jose.PS256, jose.PS384, jose.PS512,
@@ -35,29 +34,26 @@ var signatureAlgorithms = []jose.SignatureAlgorithm{
 	jose.EdDSA,
 }
 
-// trust verifies JWTs of the issuers that it knows: their signature, issuer
-// and lifetime, but not their audience. It is safe for concurrent use.
-type trust struct {
-	clock clockwork.Clock
-
+// jwtVerifier verifies the signature, issuer and expiry of JWTs of trusted issuers,
+// but not the audience. It is safe for concurrent use.
+type jwtVerifier struct {
 	mu        sync.Mutex
 	verifiers map[string]*oidc.IDTokenVerifier // by issuer
 }
 
-type trustedIssuer struct {
+type trustRequest struct {
 	Issuer  string `json:"issuer"`
 	JWKSURL string `json:"jwks_url"`
 }
 
-// TrustIssuer makes [IdentityTokenPath] accept JWTs of another issuer (iss) as
-// id_tokens too, if a key of the JWK Set (RFC 7517) at jwksURL has signed them
-// and they have not expired by [Options.Clock]. Their audience does not matter.
+// TrustIssuer makes [IdentityTokenPath] also accept JWTs of another issuer (iss) as
+// id_tokens, if they are signed with a key of the JWK Set (RFC 7517) at jwksURL and
+// have not expired. Their audience is not checked.
 //
-// The keys are fetched when the first token wants them, and again for a token
-// with a key that is not among them. A jwksURL with https needs a certificate
-// that the system trusts. An issuer that was trusted before gets the new URL.
-// TrustIssuer fails if the issuer is missing or [IDPIssuer], or if jwksURL is
-// not a URL with http or https.
+// The keys are fetched for the first token, and again for a token with an unknown
+// key. The certificate of an https URL must be trusted by the system. If the issuer
+// is already trusted, TrustIssuer replaces its URL. TrustIssuer returns an error if
+// the issuer is empty or [IDPIssuer], or if jwksURL is not an http or https URL.
 func (s *Simulator) TrustIssuer(issuer, jwksURL string) error {
 	switch issuer {
 	case "":
@@ -70,15 +66,15 @@ func (s *Simulator) TrustIssuer(issuer, jwksURL string) error {
 		return fmt.Errorf("jwks_url %q is not a URL with http or https", jwksURL)
 	}
 
-	web := cleanhttp.DefaultClient()
-	web.Timeout = keysTimeout
-	s.trusted.add(issuer, oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), web), jwksURL))
+	client := cleanhttp.DefaultClient()
+	client.Timeout = keysTimeout
+	s.verifier.add(issuer, oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), client), jwksURL))
 
 	return nil
 }
 
 func (s *Simulator) portalTrust(r *http.Request) (int, any, error) {
-	var request trustedIssuer
+	var request trustRequest
 	if err := readJSON(r, &request); err != nil {
 		return 0, nil, err
 	}
@@ -86,20 +82,20 @@ func (s *Simulator) portalTrust(r *http.Request) (int, any, error) {
 	return http.StatusNoContent, nil, s.TrustIssuer(request.Issuer, request.JWKSURL)
 }
 
-// newTrust returns one that knows the simulator's own issuer.
-func newTrust(clock clockwork.Clock, own jose.JSONWebKey) *trust {
-	t := &trust{clock: clock, verifiers: map[string]*oidc.IDTokenVerifier{}}
+// newJWTVerifier returns a verifier that trusts the simulator's own IdP.
+func newJWTVerifier(own jose.JSONWebKey) *jwtVerifier {
+	t := &jwtVerifier{verifiers: map[string]*oidc.IDTokenVerifier{}}
 	t.add(IDPIssuer, &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{own.Public().Key}})
 
 	return t
 }
 
-func (t *trust) add(issuer string, keys oidc.KeySet) {
+func (t *jwtVerifier) add(issuer string, keys oidc.KeySet) {
 	config := &oidc.Config{
 		SkipClientIDCheck: true,
-		// The verifier accepts a token at the moment of its exp, when it has
-		// expired already (RFC 7519, section 4.1.4).
-		Now: func() time.Time { return t.clock.Now().Add(time.Nanosecond) },
+		// The verifier accepts a token at exactly its exp, but it has expired then
+		// (RFC 7519, section 4.1.4).
+		Now: func() time.Time { return time.Now().Add(time.Nanosecond) },
 	}
 	for _, algorithm := range signatureAlgorithms {
 		config.SupportedSigningAlgs = append(config.SupportedSigningAlgs, string(algorithm))
@@ -111,9 +107,9 @@ func (t *trust) add(issuer string, keys oidc.KeySet) {
 	t.verifiers[issuer] = oidc.NewVerifier(issuer, keys, config)
 }
 
-// verify returns the subject of a JWT. What is no JWT at all is an
-// [errUnknownToken]. Errors quote nothing of the token.
-func (t *trust) verify(ctx context.Context, idToken string) (subject string, err error) {
+// verify returns the subject of a JWT. It returns [errUnknownToken] if idToken is
+// not a JWT. Errors do not contain any part of the token.
+func (t *jwtVerifier) verify(ctx context.Context, idToken string) (subject string, err error) {
 	parsed, err := jwt.ParseSigned(idToken, signatureAlgorithms)
 	if err != nil {
 		return "", errUnknownToken
@@ -140,7 +136,7 @@ func (t *trust) verify(ctx context.Context, idToken string) (subject string, err
 	return verified.Subject, nil
 }
 
-func (t *trust) verifier(issuer string) (*oidc.IDTokenVerifier, bool) {
+func (t *jwtVerifier) verifier(issuer string) (*oidc.IDTokenVerifier, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// bufferedConn is one end of a net.Pipe whose writes do not wait for the other end to
-// read, as those of TCP do not. What was written before Close is still delivered, while
-// the other end is open.
+// bufferedConn is one end of a net.Pipe with buffered writes: like those of TCP, they do
+// not wait for the other end to read. Close delivers the buffered data first if the
+// other end is open.
 type bufferedConn struct {
 	net.Conn
 
@@ -21,7 +21,7 @@ type bufferedConn struct {
 	err     error // of the last write to Conn
 }
 
-// pipe returns the two ends of a connection.
+// pipe returns both ends of a connection.
 func pipe() (a, b *bufferedConn) {
 	one, two := net.Pipe()
 	mu := &sync.Mutex{}
@@ -33,7 +33,7 @@ func pipe() (a, b *bufferedConn) {
 	return a, b
 }
 
-// deliver writes what is pending until the connection is closed.
+// deliver writes pending data to Conn until the connection is closed.
 func (c *bufferedConn) deliver() {
 	defer func() { _ = c.Conn.Close() }()
 	for {
@@ -69,7 +69,7 @@ func (c *bufferedConn) Write(p []byte) (int, error) {
 	return c.pending.Write(p)
 }
 
-// SetWriteDeadline does nothing, because no write waits.
+// SetWriteDeadline does nothing because writes do not block.
 func (c *bufferedConn) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline sets the deadline of reads.
@@ -83,7 +83,7 @@ func (c *bufferedConn) Close() error {
 	}
 	c.closed = true
 	c.changed.Signal()
-	if c.other.closed { // nobody reads what is pending
+	if c.other.closed { // no reader is left
 		_ = c.other.Conn.Close()
 		return c.Conn.Close()
 	}

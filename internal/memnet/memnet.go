@@ -1,5 +1,5 @@
-// Package memnet is a network in memory, for tests in a testing/synctest bubble, where
-// nothing may wait for a real network.
+// Package memnet is an in-memory network for tests in a testing/synctest bubble, where
+// time stands still while a goroutine waits for a real network.
 package memnet
 
 import (
@@ -11,7 +11,8 @@ import (
 	"syscall"
 )
 
-// Network connects by addresses. The zero value has none. It is safe for concurrent use.
+// Network connects clients to listeners by address. The zero value has no listeners.
+// It is safe for concurrent use.
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
@@ -19,8 +20,8 @@ type Network struct {
 	dials     map[string]int
 }
 
-// Listen returns a listener for an address, "host:port". It replaces the one that the
-// address may have had.
+// Listen returns a listener for an address of the form "host:port". It replaces the
+// previous listener for that address, if any.
 func (n *Network) Listen(addr string) net.Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -33,7 +34,8 @@ func (n *Network) Listen(addr string) net.Listener {
 	return l
 }
 
-// DialContext connects to an address that has a listener.
+// DialContext connects to the listener for an address. It returns an error if there is
+// none.
 func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	n.mu.Lock()
 	l := n.listeners[addr]
@@ -44,58 +46,59 @@ func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Co
 	if l == nil {
 		return nil, refused(network, addr)
 	}
-	ours, theirs := pipe()
+	clientConn, serverConn := pipe()
 	select {
-	case l.accept <- theirs:
+	case l.accept <- serverConn:
 	case <-l.closed:
-		_, _ = ours.Close(), theirs.Close()
+		_, _ = clientConn.Close(), serverConn.Close()
 		return nil, refused(network, addr)
 	case <-ctx.Done():
-		_, _ = ours.Close(), theirs.Close()
+		_, _ = clientConn.Close(), serverConn.Close()
 		return nil, ctx.Err()
 	}
-	c := &conn{Conn: ours}
+	c := &conn{Conn: clientConn}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.conns = append(n.conns, c)
 	return c, nil
 }
 
-// refused returns the outcome of connecting to an address without a listener, with
-// the words of the operating system.
+// refused returns the error of connecting to an address without a listener, which is
+// that of the operating system.
 func refused(network, addr string) error {
 	return &net.OpError{Op: "dial", Net: network, Addr: address(addr), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// Dials returns how many connections to an address were asked for.
+// Dials returns the number of attempts to connect to an address with a listener.
 func (n *Network) Dials(addr string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.dials[addr]
 }
 
-// Silence makes all connections that exist go silent: what is sent on them is lost, in
-// both directions, and neither side is told. New ones work.
-func (n *Network) Silence() {
+// DropTraffic discards everything sent on the current connections, in both directions
+// and without an error. New connections work.
+func (n *Network) DropTraffic() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
-		c.silent.Store(true)
+		c.dropped.Store(true)
 	}
 }
 
-// Lose makes the other side forget all connections that exist: each is reset when
-// something is sent on it, and not before.
-func (n *Network) Lose() {
+// ResetOnWrite makes every current connection fail at the next write of its client,
+// like a TCP connection that the server has lost: the write succeeds and the
+// connection is then reset.
+func (n *Network) ResetOnWrite() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
-		c.lost.Store(true)
+		c.resetOnWrite.Store(true)
 	}
 }
 
-// Open returns how many connections have not been closed by the side that dialled.
-func (n *Network) Open() (open int) {
+// OpenConns returns the number of connections that their clients have not closed.
+func (n *Network) OpenConns() (open int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
@@ -130,34 +133,34 @@ func (l *listener) Close() error {
 
 func (l *listener) Addr() net.Addr { return l.address }
 
-// address is a net.Addr.
+// address is the net.Addr of a listener.
 type address string
 
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
-// conn is the client's side of a connection.
+// conn is the client side of a connection.
 type conn struct {
 	net.Conn
 
-	silent, lost, closed atomic.Bool
+	dropped, resetOnWrite, closed atomic.Bool
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
-		if err != nil || !c.silent.Load() {
+		if err != nil || !c.dropped.Load() {
 			return n, err
 		}
 	}
 }
 
 func (c *conn) Write(p []byte) (int, error) {
-	if c.lost.Load() {
-		// As TCP does it: what was sent is accepted, and the answer is a reset.
+	if c.resetOnWrite.Load() {
+		// As with TCP, the write succeeds; the reset is seen by the next read.
 		return len(p), c.Conn.Close()
 	}
-	if c.silent.Load() {
+	if c.dropped.Load() {
 		return len(p), nil
 	}
 	return c.Conn.Write(p)

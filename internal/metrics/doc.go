@@ -1,7 +1,7 @@
-// Package metrics tells what an engine does in the Prometheus text format.
+// Package metrics exports the metrics of an engine in the Prometheus text format.
 //
-// Requests to GBG are observed as they happen. All else is read from the engine
-// when somebody asks for the metrics, so that it costs readers nothing and series
-// end with their connection. Labels are connections, clients and words of our own:
-// nothing that a caller can invent.
+// Requests to GBG are observed when they happen. All other metrics are read from the
+// engine at each scrape: they cost nothing between scrapes, and the series of a
+// deleted connection disappear with it. Label values are connections, client ids and
+// constants, so callers cannot create new series.
 package metrics

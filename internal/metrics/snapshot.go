@@ -9,25 +9,25 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// snapshot is how the connections are at the moment of a scrape, as a collector.
+// snapshot is a prometheus.Collector of the state of the connections at a scrape.
 type snapshot []backend.Status
 
 var (
-	reads = describe("gbg_reads_total", "Reads of a token that were answered, by where it came from: memory, Vault's storage, or GBG, for which the reader waited.", "source")
-	// Reads that fail for another reason than the want of a token (a wrong min_ttl,
-	// a caller who went away) are not in it.
-	failedReads = describe("gbg_failed_reads_total", "Reads that were answered with an error because no token could be had.")
+	reads = describe("gbg_reads_total", "Successful reads of a token, by its source: memory, Vault's storage, or a request to GBG that the read waited for.", "source")
+	// It does not include reads that fail for another reason than a missing token,
+	// such as an invalid min_ttl or a canceled request.
+	failedReads = describe("gbg_failed_reads_total", "Reads that failed because no token could be obtained.")
 	flips       = describe("gbg_rotations_total", "Changes of the active client, by cause.", "cause")
-	failures    = describe("gbg_consecutive_failures", "Token requests that have failed in a row; 0 if the last one succeeded.")
+	failures    = describe("gbg_consecutive_failures", "Consecutive failed token requests. 0 if the last one succeeded.")
 
-	tokenExpires = describe("gbg_token_expire_timestamp_seconds", "When the token being served expires. Absent if there is none.")
-	tokenRefresh = describe("gbg_token_refresh_timestamp_seconds", "When the token being served gets its successor, if it is in use. Absent if there is none.")
+	tokenExpires = describe("gbg_token_expire_timestamp_seconds", "Expiry of the current token. Absent if there is none.")
+	tokenRefresh = describe("gbg_token_refresh_timestamp_seconds", "When the current token is refreshed, if it is in use. Absent if there is none.")
 
-	active   = describe("gbg_client_active", "1 for the client that tokens are asked with, 0 for the standby.", "client_id")
+	active   = describe("gbg_client_active", "1 for the client that requests tokens, 0 for the standby.", "client_id")
 	setTime  = describe("gbg_client_secret_set_timestamp_seconds", "When the client's secret was stored.", "client_id")
-	verified = describe("gbg_client_verified_timestamp_seconds", "When the client last got a token. Absent if it never did with this secret.", "client_id")
-	due      = describe("gbg_secret_due_timestamp_seconds", "When the active client's secret reaches max_secret_age. Absent if that is off.")
-	rotated  = describe("gbg_last_rotation_timestamp_seconds", "When the active client last changed, and the cause. Absent if it never did.", "cause")
+	verified = describe("gbg_client_verified_timestamp_seconds", "When the client last got a token with its current secret. Absent if it never did.", "client_id")
+	due      = describe("gbg_secret_due_timestamp_seconds", "When the active client's secret reaches max_secret_age. Absent if max_secret_age is not set.")
+	rotated  = describe("gbg_last_rotation_timestamp_seconds", "When the active client last changed, by cause. Absent if it never did.", "cause")
 
 	unreadable = prometheus.NewDesc("gbg_unreadable_connections", "Connections whose storage entry this plugin cannot read.", nil, nil)
 )
@@ -45,27 +45,27 @@ func (s snapshot) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (s snapshot) Collect(metrics chan<- prometheus.Metric) {
-	lost := 0
+	unreadableCount := 0
 	for _, c := range s {
 		if !c.Readable() {
-			lost++
+			unreadableCount++
 			continue
 		}
-		series{metrics, c.Connection}.of(c)
+		series{metrics, c.Connection}.collect(c)
 	}
-	metrics <- prometheus.MustNewConstMetric(unreadable, prometheus.GaugeValue, float64(lost))
+	metrics <- prometheus.MustNewConstMetric(unreadable, prometheus.GaugeValue, float64(unreadableCount))
 }
 
-// series are those of one connection.
+// series sends the metrics of one connection.
 type series struct {
 	metrics    chan<- prometheus.Metric
 	connection string
 }
 
-func (s series) of(c backend.Status) {
+func (s series) collect(c backend.Status) {
 	s.gauge(failures, float64(c.ConsecutiveErrors))
 	if c.Active.ID == "" {
-		return // callers bring the tokens to exchange: there are no reads and no clients
+		return // callers supply the id_token: there are no token reads and no clients
 	}
 	s.count(reads, c.Counts.Memory, "memory")
 	s.count(reads, c.Counts.Storage, "storage")
@@ -97,7 +97,7 @@ func (s series) gauge(desc *prometheus.Desc, value float64, labels ...string) {
 	s.send(desc, prometheus.GaugeValue, value, labels)
 }
 
-// time leaves out what never was.
+// time sends a timestamp unless it is zero.
 func (s series) time(desc *prometheus.Desc, at time.Time, labels ...string) {
 	if !at.IsZero() {
 		s.gauge(desc, float64(at.UnixMilli())/1000, labels...)

@@ -11,14 +11,14 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// Cluster is several servers with one integrated storage (raft). One of them is
-// the leader, which serves; the others stand by and forward to it.
+// Cluster is a high availability cluster with integrated storage (raft). The leader
+// is the active node; the others are standbys and forward requests to it.
 type Cluster struct {
 	Nodes []*Server
 }
 
-// StartCluster starts a cluster of a number of nodes and waits until each of them
-// has a vote. Every node has a folder of its own in DataDir. Stop ends it.
+// StartCluster starts a cluster and waits until all nodes are voters. Each node has
+// its own directory in DataDir. The caller must call Stop.
 func StartCluster(ctx context.Context, o Options, nodes int) (*Cluster, error) {
 	if o.DataDir == "" {
 		return nil, errors.New("a cluster needs a DataDir")
@@ -32,20 +32,20 @@ func StartCluster(ctx context.Context, o Options, nodes int) (*Cluster, error) {
 
 func (c *Cluster) start(ctx context.Context, o Options, nodes int) error {
 	for i := range nodes {
-		own := o
+		nodeOptions := o
 		node := fmt.Sprintf("node-%d", i+1)
-		own.DataDir = filepath.Join(o.DataDir, node)
-		s, err := newServer(own, node)
+		nodeOptions.DataDir = filepath.Join(o.DataDir, node)
+		s, err := newServer(nodeOptions, node)
 		if err != nil {
 			return err
 		}
-		s.mayStandBy = true
+		s.inCluster = true
 		if err := s.start(ctx); err != nil {
 			return err
 		}
 		c.Nodes = append(c.Nodes, s)
 		if i == 0 {
-			err = c.found(ctx, s)
+			err = c.bootstrap(ctx, s)
 		} else {
 			err = c.join(ctx, s)
 		}
@@ -56,9 +56,9 @@ func (c *Cluster) start(ctx context.Context, o Options, nodes int) error {
 	return c.waitVoters(ctx)
 }
 
-// found makes the first node a cluster of its own.
-func (c *Cluster) found(ctx context.Context, s *Server) error {
-	if err := s.initialise(ctx); err != nil {
+// bootstrap initializes the cluster with its first node.
+func (c *Cluster) bootstrap(ctx context.Context, s *Server) error {
+	if err := s.initialize(ctx); err != nil {
 		return err
 	}
 	if err := s.waitActive(ctx); err != nil {
@@ -68,7 +68,7 @@ func (c *Cluster) found(ctx context.Context, s *Server) error {
 	if err != nil {
 		return err
 	}
-	// A new node gets its vote after this time, ten seconds by default.
+	// A new node becomes a voter after this time, which is ten seconds by default.
 	_, err = client.Logical().WriteWithContext(ctx, "sys/storage/raft/autopilot/configuration", map[string]any{"server_stabilization_time": "1s"})
 	return err
 }
@@ -89,60 +89,61 @@ func (c *Cluster) join(ctx context.Context, s *Server) error {
 	return s.waitUnsealed(ctx)
 }
 
-// Stop ends all nodes.
+// Stop stops all nodes.
 func (c *Cluster) Stop() error {
-	var failed error
+	var errs error
 	for _, s := range c.Nodes {
-		failed = errors.Join(failed, s.Stop())
+		errs = errors.Join(errs, s.Stop())
 	}
-	return failed
+	return errs
 }
 
-// Settle waits until all nodes, those apart that are known to be away, know the
-// same leader and it serves; and gives it.
-func (c *Cluster) Settle(ctx context.Context, away ...*Server) (leader *Server, err error) {
+// WaitForLeader waits until all nodes except those in excluded agree on the leader
+// and the leader is active. It returns the leader.
+func (c *Cluster) WaitForLeader(ctx context.Context, excluded ...*Server) (leader *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
-		leader, err = c.leader(ctx, away)
+		leader, err = c.leader(ctx, excluded)
 		if err == nil {
 			return leader, nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the cluster did not settle on a leader: %w", err)
+			return nil, fmt.Errorf("waiting for a leader of the cluster: %w", err)
 		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// leader asks every node that is not away. It is an error if they do not agree.
-func (c *Cluster) leader(ctx context.Context, away []*Server) (*Server, error) {
+// leader returns the leader that all nodes except those in excluded agree on. It
+// returns an error if they do not, or if the leader is not active yet.
+func (c *Cluster) leader(ctx context.Context, excluded []*Server) (*Server, error) {
 	address := ""
 	var leader *Server
 	for _, s := range c.Nodes {
-		if slices.Contains(away, s) {
+		if slices.Contains(excluded, s) {
 			continue
 		}
 		client, err := s.Client("")
 		if err != nil {
 			return nil, err
 		}
-		said, err := client.Sys().LeaderWithContext(ctx)
+		status, err := client.Sys().LeaderWithContext(ctx)
 		switch {
 		case err != nil:
 			return nil, err
-		case said.LeaderAddress == "" || address != "" && said.LeaderAddress != address:
-			return nil, fmt.Errorf("%s says that %q leads, others say %q", s.node, said.LeaderAddress, address)
-		case said.IsSelf:
+		case status.LeaderAddress == "" || address != "" && status.LeaderAddress != address:
+			return nil, fmt.Errorf("%s reports leader %q, other nodes report %q", s.node, status.LeaderAddress, address)
+		case status.IsSelf:
 			leader = s
 		}
-		address = said.LeaderAddress
+		address = status.LeaderAddress
 	}
 	if leader == nil || leader.Address() != address {
-		return nil, fmt.Errorf("%q does not take itself for the leader", address)
+		return nil, fmt.Errorf("%q does not report itself as the leader", address)
 	}
-	// The one that leads may not have its mounts ready yet.
+	// A new leader may not have loaded its mounts yet.
 	client, err := leader.Client("")
 	if err != nil {
 		return nil, err
@@ -152,7 +153,7 @@ func (c *Cluster) leader(ctx context.Context, away []*Server) (*Server, error) {
 		return nil, err
 	}
 	if health.Sealed || health.Standby {
-		return nil, fmt.Errorf("%s leads and does not serve yet", leader.node)
+		return nil, fmt.Errorf("leader %s is not active yet", leader.node)
 	}
 	return leader, nil
 }
@@ -171,7 +172,7 @@ func (c *Cluster) waitVoters(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not all nodes of the cluster got a vote: %w", errors.Join(ctx.Err(), err))
+			return fmt.Errorf("waiting for all nodes to become voters: %w", errors.Join(ctx.Err(), err))
 		case <-time.After(pollInterval):
 		}
 	}

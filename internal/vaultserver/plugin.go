@@ -11,12 +11,12 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// PluginName is the name under which the plugin is registered: that of its
+// PluginName is the name that the plugin is registered with, which is that of its
 // executable.
 const PluginName = "vault-plugin-secrets-gbg"
 
-// SHA256 is the checksum of a file, in hexadecimal, as "vault plugin register"
-// wants it.
+// SHA256 returns the SHA-256 checksum of a file in hexadecimal, as "vault plugin
+// register" requires it.
 func SHA256(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -26,7 +26,7 @@ func SHA256(path string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// Register makes the plugin in the server's plugin folder known to it.
+// Register registers the plugin in the server's plugin directory.
 func (s *Server) Register(ctx context.Context) error {
 	sum, err := SHA256(filepath.Join(s.options.PluginDir, PluginName))
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Server) Register(ctx context.Context) error {
 	return nil
 }
 
-// Enable mounts the registered plugin at a path.
+// Enable enables the registered plugin at a path.
 func (s *Server) Enable(ctx context.Context, path string) error {
 	client, err := s.Client("")
 	if err != nil {

@@ -25,41 +25,40 @@ const (
 	pollInterval = 50 * time.Millisecond
 )
 
-// Options are what a server is started with.
+// Options are the settings of a server.
 type Options struct {
 	// Binary is the path of the vault executable.
 	Binary string
-	// PluginDir is where the server looks for plugins. It must be a real path,
-	// without symbolic links: Vault insists.
+	// PluginDir is the plugin directory. Vault requires a path without symbolic
+	// links.
 	PluginDir string
-	// DataDir makes the server keep its data in this folder, with integrated
-	// storage (raft), and survive restarts. Empty makes it a development server
-	// in memory.
+	// DataDir is the directory for integrated storage (raft), which survives
+	// restarts. Empty means a development server with in-memory storage.
 	DataDir string
 	// Env is added to this process's environment.
 	Env []string
-	// Log receives what the server prints; nil discards it.
+	// Log receives the server's output; nil discards it.
 	Log io.Writer
 }
 
-// Server is a running Vault, unsealed.
+// Server is a running Vault server.
 type Server struct {
 	options Options
 	port    int
-	// clusterPort is where the nodes of a cluster talk to each other.
+	// clusterPort is the port of the cluster address.
 	clusterPort int
-	// node is the node's id in its cluster.
+	// node is the node id in the cluster.
 	node string
-	// mayStandBy says that the server is one of several, any of which may be the
-	// active one.
-	mayStandBy bool
-	token      string
-	keys       []string
-	process    *exec.Cmd
-	exited     chan struct{}
+	// inCluster is true if the server is a node of a cluster and may become a
+	// standby.
+	inCluster bool
+	token     string
+	keys      []string
+	process   *exec.Cmd
+	exited    chan struct{}
 }
 
-// Start starts a server and waits until it serves. Stop ends it.
+// Start starts a server and waits until it is active. The caller must call Stop.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := newServer(o, "node-1")
 	if err != nil {
@@ -69,7 +68,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	if o.DataDir != "" {
-		if err := s.initialise(ctx); err != nil {
+		if err := s.initialize(ctx); err != nil {
 			return nil, errors.Join(err, s.Stop())
 		}
 	}
@@ -91,16 +90,16 @@ func newServer(o Options, node string) (*Server, error) {
 	return &Server{options: o, port: port, clusterPort: clusterPort, node: node, token: "root-" + rand.Text()}, nil
 }
 
-// Address is the server's URL, as VAULT_ADDR wants it.
+// Address returns the server's URL, for VAULT_ADDR.
 func (s *Server) Address() string { return fmt.Sprintf("http://127.0.0.1:%d", s.port) }
 
-// PluginDir is where the server looks for plugins.
+// PluginDir returns the plugin directory.
 func (s *Server) PluginDir() string { return s.options.PluginDir }
 
-// Token is the root token.
+// Token returns the root token.
 func (s *Server) Token() string { return s.token }
 
-// Client gives an API client with a token; empty is the root token.
+// Client returns an API client with a token. An empty token means the root token.
 func (s *Server) Client(token string) (*api.Client, error) {
 	config := api.DefaultConfig()
 	if config.Error != nil {
@@ -119,10 +118,10 @@ func (s *Server) Client(token string) (*api.Client, error) {
 	return client, nil
 }
 
-// Restart stops a server with a DataDir and starts it again on the same data.
+// Restart stops a server with a DataDir and starts it again with the same data.
 func (s *Server) Restart(ctx context.Context) error {
 	if s.options.DataDir == "" {
-		return errors.New("a development server loses its data in a restart")
+		return errors.New("a development server cannot be restarted: it loses its data")
 	}
 	if err := s.Stop(); err != nil {
 		return err
@@ -130,8 +129,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.StartAgain(ctx)
 }
 
-// StartAgain starts a server with a DataDir that was stopped or killed on the
-// same data, and waits until it serves.
+// StartAgain starts a stopped or killed server with a DataDir with the same data. It
+// waits until the server is active, or unsealed if it is a node of a cluster.
 func (s *Server) StartAgain(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
 		return err
@@ -139,14 +138,14 @@ func (s *Server) StartAgain(ctx context.Context) error {
 	if err := s.unseal(ctx); err != nil {
 		return err
 	}
-	if s.mayStandBy {
+	if s.inCluster {
 		return s.waitUnsealed(ctx)
 	}
 	return s.waitActive(ctx)
 }
 
-// Kill ends the server and its plugins at once, as a power cut does: they get no
-// chance to tidy up.
+// Kill kills the server and its plugins without a graceful shutdown, like a power
+// failure.
 func (s *Server) Kill() error {
 	if err := s.signal(syscall.SIGKILL); err != nil {
 		return err
@@ -156,22 +155,22 @@ func (s *Server) Kill() error {
 	return nil
 }
 
-// Freeze stops the server's and its plugins' execution until Thaw: to others it
-// looks like a machine that has gone from the network.
-func (s *Server) Freeze() error { return s.signal(syscall.SIGSTOP) }
+// Pause suspends the processes of the server and its plugins until Resume. To
+// clients, it looks like a host that is unreachable.
+func (s *Server) Pause() error { return s.signal(syscall.SIGSTOP) }
 
-// Thaw ends what Freeze began.
-func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }
+// Resume continues the processes that Pause suspended.
+func (s *Server) Resume() error { return s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) error {
 	if s.process == nil {
-		return errors.New("the Vault server does not run")
+		return errors.New("the Vault server is not running")
 	}
 	return syscall.Kill(-s.process.Process.Pid, sig)
 }
 
-// Stop ends the server and the plugins it started, and waits for them. Stopping
-// twice is no error.
+// Stop stops the server and its plugins and waits for the server to exit. It does
+// nothing if the server is not running.
 func (s *Server) Stop() error {
 	if s.process == nil {
 		return nil
@@ -182,8 +181,8 @@ func (s *Server) Stop() error {
 	case <-s.exited:
 	case <-time.After(stopTimeout):
 	}
-	// Whatever is left of the process group: a server that hangs, or a plugin
-	// that outlived it.
+	// Kill the rest of the process group: a server that did not stop in time, or a
+	// plugin that is still running.
 	_ = syscall.Kill(group, syscall.SIGKILL)
 	<-s.exited
 	s.process = nil
@@ -204,11 +203,12 @@ func (s *Server) start(ctx context.Context) error {
 		}
 		args = []string{"server", "-config=" + config}
 	}
-	// The process must outlive ctx: Stop ends it, in order.
+	// The process must outlive ctx: Stop stops it gracefully.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.options.Binary, args...)
 	cmd.Env = append(os.Environ(), s.options.Env...)
 	cmd.Stdout, cmd.Stderr = s.options.Log, s.options.Log
-	// A group of its own: a Ctrl-C reaches the one who started it, who stops it.
+	// In its own process group, the server does not get the SIGINT of a Ctrl-C: the
+	// parent process gets it and stops the server.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting Vault: %w", err)
@@ -249,14 +249,14 @@ disable_mlock    = true
 	return path, os.WriteFile(path, []byte(config), 0o600)
 }
 
-func (s *Server) initialise(ctx context.Context) error {
+func (s *Server) initialize(ctx context.Context) error {
 	client, err := s.Client("")
 	if err != nil {
 		return err
 	}
 	init, err := client.Sys().InitWithContext(ctx, &api.InitRequest{SecretShares: 1, SecretThreshold: 1})
 	if err != nil {
-		return fmt.Errorf("initialising Vault: %w", err)
+		return fmt.Errorf("initializing Vault: %w", err)
 	}
 	s.token, s.keys = init.RootToken, init.Keys
 	return s.unseal(ctx)
@@ -275,12 +275,12 @@ func (s *Server) unseal(ctx context.Context) error {
 	return nil
 }
 
-// waitListening waits until the API answers at all.
+// waitListening waits until the API responds.
 func (s *Server) waitListening(ctx context.Context) error {
-	return s.poll(ctx, "answer", func(h *api.HealthResponse) bool { return h != nil })
+	return s.poll(ctx, "respond", func(h *api.HealthResponse) bool { return h != nil })
 }
 
-// waitUnsealed waits until the server is a part of its cluster.
+// waitUnsealed waits until the server is unsealed, active or not.
 func (s *Server) waitUnsealed(ctx context.Context) error {
 	return s.poll(ctx, "become unsealed", func(h *api.HealthResponse) bool {
 		return h != nil && h.Initialized && !h.Sealed
@@ -308,7 +308,7 @@ func (s *Server) poll(ctx context.Context, what string, ready func(*api.HealthRe
 		}
 		select {
 		case <-s.exited:
-			return fmt.Errorf("the Vault server ended before it did %s: %s", what, s.process.ProcessState)
+			return fmt.Errorf("the Vault server exited before it did %s: %s", what, s.process.ProcessState)
 		case <-ctx.Done():
 			return fmt.Errorf("the Vault server did not %s: %w", what, errors.Join(ctx.Err(), err))
 		case <-time.After(pollInterval):
@@ -316,15 +316,15 @@ func (s *Server) poll(ctx context.Context, what string, ready func(*api.HealthRe
 	}
 }
 
-// freePort finds a port that nobody listens on. Between this and the server's
-// own listening somebody may take it: then the server's start fails and says so.
-// It is below those that Linux gives to outgoing connections (32768 and up), so
-// that no client takes the port of a server that is away for a moment.
+// freePort returns a free port. If another process takes it before the server
+// listens, the start of the server fails. The port is below the ephemeral ports of
+// Linux (32768 and above), so no outgoing connection takes it while the server is
+// stopped for a restart.
 func freePort() (int, error) {
 	const lowest, highest, tries = 20000, 32767, 100
 	var last error
 	for range tries {
-		port := lowest + mathrand.IntN(highest-lowest+1) //nolint:gosec // a port is no secret
+		port := lowest + mathrand.IntN(highest-lowest+1) //nolint:gosec // a port need not be unpredictable
 		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			return port, l.Close()

@@ -14,33 +14,33 @@ import (
 	"time"
 )
 
-// nullToken is the example of an answer in GBG's documentation.
+// nullToken is the example response in GBG's documentation.
 const nullToken = `{"access_token":null,"expires_in":null,"token_type":null}`
 
-// hold waits for as long as the fault says, or until the request ends. It
-// returns false if the fault was cleared meanwhile. No lock may be held.
-func (f Fault) hold(w http.ResponseWriter, r *http.Request, cleared <-chan struct{}) bool {
+// wait waits for the fault's delay or until the request ends. It reports false if
+// the fault was cleared meanwhile. No lock may be held.
+func (f Fault) wait(w http.ResponseWriter, r *http.Request, cleared <-chan struct{}) bool {
 	if f.Delay == 0 && f.Kind != FaultHang {
 		return true
 	}
 
-	// The server does not notice that a client has gone before all of the body
-	// is read.
+	// The server detects that a client has disconnected only after the body has been
+	// read.
 	_, _ = io.Copy(io.Discard, r.Body)
-	// The timeouts of Serve are for answers that come at once: the one for
-	// reading would end the request. A writer that has none needs nothing.
+	// The timeouts of Serve are too short for a delayed response. A writer without
+	// deadlines returns an error, which is ignored.
 	controller := http.NewResponseController(w)
 	_ = controller.SetReadDeadline(time.Time{})
 	_ = controller.SetWriteDeadline(time.Time{})
 
-	var over <-chan time.Time // nil, for ever, for a hang
+	var expired <-chan time.Time // nil for a hang, which has no timeout
 	if f.Kind != FaultHang {
 		timer := time.NewTimer(f.Delay)
 		defer timer.Stop()
-		over = timer.C
+		expired = timer.C
 	}
 	select {
-	case <-over:
+	case <-expired:
 		return true
 	case <-r.Context().Done():
 		return true
@@ -49,13 +49,13 @@ func (f Fault) hold(w http.ResponseWriter, r *http.Request, cleared <-chan struc
 	}
 }
 
-// answerFault answers in the token endpoint's place if the fault is of such a
-// kind, or else does nothing and returns false. It panics with
+// writeFault writes the response of a fault that replaces the endpoint's response.
+// For other kinds it does nothing and reports false. It panics with
 // [http.ErrAbortHandler] to close the connection.
-func (s *Simulator) answerFault(w http.ResponseWriter, fault Fault) bool {
+func writeFault(w http.ResponseWriter, fault Fault) bool {
 	switch fault.Kind {
 	case FaultStatus:
-		s.answerStatus(w, fault)
+		writeStatusFault(w, fault)
 	case FaultBody:
 		write(w, cmp.Or(fault.Status, http.StatusOK), fault.ContentType, []byte(fault.Body))
 	case FaultNullToken:
@@ -74,10 +74,10 @@ func (s *Simulator) answerFault(w http.ResponseWriter, fault Fault) bool {
 	return true
 }
 
-func (s *Simulator) answerStatus(w http.ResponseWriter, fault Fault) {
+func writeStatusFault(w http.ResponseWriter, fault Fault) {
 	retryAfter, requestID := fault.RetryAfter, fault.RequestID
 	if fault.RetryAfterDate != 0 {
-		retryAfter = s.clock.Now().Add(fault.RetryAfterDate).UTC().Format(http.TimeFormat)
+		retryAfter = time.Now().Add(fault.RetryAfterDate).UTC().Format(http.TimeFormat)
 	}
 	if fault.GBGError != (GBGError{}) {
 		requestID = cmp.Or(requestID, rand.Text())
@@ -91,9 +91,9 @@ func (s *Simulator) answerStatus(w http.ResponseWriter, fault Fault) {
 
 	switch {
 	case fault.GBGError != GBGError{}:
-		writeJSON(w, fault.Status, gbgErrors{Errors: []GBGError{fault.GBGError}})
+		writeJSON(w, fault.Status, gbgErrorResponse{Errors: []GBGError{fault.GBGError}})
 	case fault.Error != "":
-		writeJSON(w, fault.Status, refusal{Code: fault.Error, Description: fault.ErrorDescription})
+		writeJSON(w, fault.Status, oauthError{Code: fault.Error, Description: fault.ErrorDescription})
 	default:
 		page := fmt.Sprintf("<html><body><h1>%d %s</h1></body></html>\n", fault.Status, http.StatusText(fault.Status))
 		write(w, fault.Status, "text/html; charset=utf-8", []byte(page))
@@ -107,7 +107,7 @@ func reset(w http.ResponseWriter) {
 		panic(http.ErrAbortHandler)
 	}
 	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn() // so that TLS does not say good-bye
+		conn = secure.NetConn() // so that TLS does not send close_notify
 	}
 	if tcp, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
 		_ = tcp.SetLinger(0)
@@ -115,25 +115,26 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// grant returns the answer with a token as the fault changes it.
-func (f Fault) grant(answer tokenAnswer) tokenAnswer {
+// modify returns a response with a token as the fault changes it.
+func (f Fault) modify(response tokenResponse) tokenResponse {
 	switch f.Kind {
 	case FaultExpiresIn:
-		answer.ExpiresIn = json.RawMessage(f.ExpiresIn)
+		response.ExpiresIn = json.RawMessage(f.ExpiresIn)
 	case FaultScope:
-		answer.Scope = f.Scope
+		response.Scope = f.Scope
 	default:
 	}
 
-	return answer
+	return response
 }
 
-// send sends an answer, which must be a JSON object, as the fault damages it.
-func (f Fault) send(w http.ResponseWriter, status int, answer any) {
-	body := encodeJSON(answer)
+// writeResponse writes a response, which must be a JSON object, truncated or padded
+// if the fault does that.
+func (f Fault) writeResponse(w http.ResponseWriter, status int, response any) {
+	body := encodeJSON(response)
 	switch f.Kind {
 	case FaultTruncate:
-		// The server closes the connection when it sees what is missing.
+		// The server closes the connection because the body is too short.
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		body = body[:len(body)/2]
 	case FaultOversize:
@@ -143,7 +144,7 @@ func (f Fault) send(w http.ResponseWriter, status int, answer any) {
 	write(w, status, "application/json", body)
 }
 
-// pad makes an encoded JSON object size bytes long with another member.
+// pad adds a member to an encoded JSON object to make it size bytes long.
 func pad(object []byte, size int) []byte {
 	const before, after = `,"padding":"`, `"}` + "\n"
 

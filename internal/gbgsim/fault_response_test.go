@@ -8,38 +8,35 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// The clock of these tests.
-var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
-
-// How a request may be counted that meets a fault.
+// The possible counts of a request with a fault.
 var (
 	faultedOnly    = gbgsim.RequestCounts{Total: 1, Faulted: 1}
 	faultedIssued  = gbgsim.RequestCounts{Total: 1, Faulted: 1, Issued: 1}
 	faultedRefused = gbgsim.RequestCounts{Total: 1, Faulted: 1, Refused: 1}
 )
 
-func TestFaultsAsAClientSeesThem(t *testing.T) {
+func TestFaultResponses(t *testing.T) {
 	t.Parallel()
 
 	gbgError := gbgsim.GBGError{Code: "5001", Name: "DOWN", Location: "Service", Problem: "It is down.", Action: "Wait."}
-	type check = func(t *testing.T, got answer, err error)
+	type check = func(t *testing.T, got result, err error)
 	header := func(name, value string, next check) check {
-		return func(t *testing.T, got answer, err error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.Equal(t, value, got.header.Get(name), name)
 			next(t, got, err)
 		}
 	}
 	status := func(status int, contentType, body string) check {
-		return func(t *testing.T, got answer, err error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.NoError(t, err)
 			require.Equal(t, status, got.status)
@@ -49,15 +46,15 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 		}
 	}
 	failure := func(want error) check {
-		return func(t *testing.T, _ answer, err error) {
+		return func(t *testing.T, _ result, err error) {
 			t.Helper()
 			require.ErrorIs(t, err, want)
 		}
 	}
-	// token checks the members of an answer with a token, expires_in and scope
-	// as JSON; empty is absent.
+	// token checks a response with a token. expiresIn and scope are JSON; empty
+	// means absent.
 	token := func(expiresIn, scope string) check {
-		return func(t *testing.T, got answer, err error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.NoError(t, err)
 			require.Equal(t, http.StatusOK, got.status)
@@ -70,7 +67,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 		}
 	}
 	size := func(size int) check {
-		return func(t *testing.T, got answer, err error) {
+		return func(t *testing.T, got result, err error) {
 			t.Helper()
 			require.Len(t, got.body, size)
 			token("3600", "")(t, got, err)
@@ -85,7 +82,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 
 	tests := map[string]struct {
 		fault gbgsim.Fault
-		// secret is sent instead of the right one.
+		// secret replaces the valid secret, unless empty.
 		secret string
 		counts gbgsim.RequestCounts
 		check  check
@@ -94,18 +91,6 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 500},
 			counts: faultedOnly,
 			check:  status(500, html, "<html><body><h1>500 Internal Server Error</h1></body></html>"),
-		},
-		"503 with Retry-After as a date": {
-			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, RetryAfterDate: 90 * time.Second},
-			counts: faultedOnly,
-			check: header("Retry-After", "Sun, 01 Mar 2026 12:01:30 GMT",
-				status(503, html, "<html><body><h1>503 Service Unavailable</h1></body></html>")),
-		},
-		"429 with Retry-After in the past": {
-			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 429, RetryAfterDate: -time.Minute},
-			counts: faultedOnly,
-			check: header("Retry-After", "Sun, 01 Mar 2026 11:59:00 GMT",
-				status(429, html, "<html><body><h1>429 Too Many Requests</h1></body></html>")),
 		},
 		"429 with Retry-After in seconds": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 429, RetryAfter: "30", Error: "slow_down"},
@@ -124,16 +109,16 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 			counts: faultedOnly,
 			check:  header("X-Request-ID", "", status(400, asJSON, `{"error":"invalid_scope"}`)),
 		},
-		"GBG's own error form": {
+		"GBG's error format": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, GBGError: gbgError, RequestID: "r-2"},
 			counts: faultedOnly,
 			check: header("X-Request-ID", "r-2", status(503, asJSON, `{"errors":[{"code":"5001","name":"DOWN",`+
 				`"location":"Service","problem":"It is down.","action":"Wait."}]}`)),
 		},
-		"GBG's own error form with a request id of its own": {
+		"GBG's error format with a generated request id": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: 503, GBGError: gbgError},
 			counts: faultedOnly,
-			check: func(t *testing.T, got answer, err error) {
+			check: func(t *testing.T, got result, err error) {
 				t.Helper()
 				require.NoError(t, err)
 				require.NotEmpty(t, got.header.Get("X-Request-ID"))
@@ -149,7 +134,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 			counts: faultedOnly,
 			check:  status(200, "", ""),
 		},
-		"a body that nobody foresaw": {
+		"JSON body": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultBody, Status: 400, Body: `{"error":5}`, ContentType: asJSON},
 			counts: faultedOnly,
 			check:  status(400, asJSON, `{"error":5}`),
@@ -177,9 +162,9 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 		"closed":                   {fault: gbgsim.Fault{Kind: gbgsim.FaultClose}, counts: faultedOnly, check: failure(io.EOF)},
 		"reset":                    {fault: gbgsim.Fault{Kind: gbgsim.FaultReset}, counts: faultedOnly, check: failure(syscall.ECONNRESET)},
 		"truncated":                {fault: gbgsim.Fault{Kind: gbgsim.FaultTruncate}, counts: faultedIssued, check: failure(io.ErrUnexpectedEOF)},
-		"a truncated refusal":      {fault: gbgsim.Fault{Kind: gbgsim.FaultTruncate}, secret: "wrong", counts: faultedRefused, check: failure(io.ErrUnexpectedEOF)},
+		"truncated error response": {fault: gbgsim.Fault{Kind: gbgsim.FaultTruncate}, secret: "wrong", counts: faultedRefused, check: failure(io.ErrUnexpectedEOF)},
 		"oversize":                 {fault: gbgsim.Fault{Kind: gbgsim.FaultOversize}, counts: faultedIssued, check: size(1<<20 + 1)},
-		"as large as may be":       {fault: gbgsim.Fault{Kind: gbgsim.FaultOversize, Size: 1 << 20}, counts: faultedIssued, check: size(1 << 20)},
+		"largest accepted size":    {fault: gbgsim.Fault{Kind: gbgsim.FaultOversize, Size: 1 << 20}, counts: faultedIssued, check: size(1 << 20)},
 		"expires_in is missing":    {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn}, counts: faultedIssued, check: token("", "")},
 		"expires_in is null":       {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "null"}, counts: faultedIssued, check: token("null", "")},
 		"expires_in is zero":       {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "0"}, counts: faultedIssued, check: token("0", "")},
@@ -189,8 +174,7 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 		"expires_in is absurd":     {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "1e400"}, counts: faultedIssued, check: token("1e400", "")},
 		"expires_in is any number": {fault: gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: "42"}, counts: faultedIssued, check: token("42", "")},
 		"scope":                    {fault: gbgsim.Fault{Kind: gbgsim.FaultScope, Scope: "gbg.less"}, counts: faultedIssued, check: token("3600", `"gbg.less"`)},
-		"late":                     {fault: gbgsim.Fault{Kind: gbgsim.FaultDelay, Delay: time.Millisecond}, counts: faultedIssued, check: token("3600", "")},
-		"a refusal with a fault for tokens": {
+		"error response with a fault for tokens": {
 			fault:  gbgsim.Fault{Kind: gbgsim.FaultExpiresIn},
 			secret: "wrong",
 			counts: faultedRefused,
@@ -201,10 +185,10 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 		for _, secure := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: " over TLS"}[secure], func(t *testing.T) {
 				t.Parallel()
-				simulator := gbgsim.New(gbgsim.Options{Clock: clockwork.NewFakeClockAt(noon)})
+				simulator := gbgsim.New(gbgsim.Options{})
 				client := createClient(t, simulator, "client-a")
-				address, web := start(t, simulator, secure)
-				form := goodForm(client.ID, client.Secret)
+				address, httpClient := startServer(t, simulator, secure)
+				form := validForm(client.ID, client.Secret)
 				if test.secret != "" {
 					form.Set("client_secret", test.secret)
 				}
@@ -212,42 +196,68 @@ func TestFaultsAsAClientSeesThem(t *testing.T) {
 				fault.Requests = 1
 				require.NoError(t, simulator.SetFault(fault))
 
-				got, err := post(t, web, address, form)
+				got, err := post(t, httpClient, address, form)
 
 				test.check(t, got, err)
 				require.Equal(t, test.counts, simulator.Stats().TokenRequests)
 				require.Equal(t, test.counts, simulator.Stats().ByClient[client.ID])
 				require.Empty(t, simulator.Faults())
-				got, err = post(t, web, address, goodForm(client.ID, client.Secret))
+				got, err = post(t, httpClient, address, validForm(client.ID, client.Secret))
 				token("3600", "")(t, got, err)
 			})
 		}
 	}
 }
 
-// What GBG said is not what it did: the token that was announced with another
-// lifetime lives as long as every token.
-func TestExpiresInChangesNoLifetime(t *testing.T) {
+func TestRetryAfterDateIsRelativeToResponse(t *testing.T) {
 	t.Parallel()
-	clock := clockwork.NewFakeClockAt(noon)
-	simulator := gbgsim.New(gbgsim.Options{Clock: clock})
-	client := createClient(t, simulator, "client-a")
-	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: strconv.Itoa(24 * 3600)}))
-	granted := getToken(t, simulator, client.ID, client.Secret)
-	require.Equal(t, 24*3600, granted.ExpiresIn)
 
-	require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
-	clock.Advance(time.Hour)
-	require.Equal(t, http.StatusUnauthorized, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+	for name, test := range map[string]struct {
+		date time.Duration
+		want string
+	}{
+		"ahead":       {90 * time.Second, "Sat, 01 Jan 2000 00:02:30 GMT"},
+		"in the past": {-time.Minute, "Sat, 01 Jan 2000 00:00:00 GMT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				simulator := gbgsim.New(gbgsim.Options{})
+				fault := gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusServiceUnavailable, RetryAfterDate: test.date, Delay: time.Minute}
+				require.NoError(t, simulator.SetFault(fault))
+
+				got := do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
+
+				require.Equal(t, http.StatusServiceUnavailable, got.status)
+				require.Equal(t, test.want, got.header.Get("Retry-After"))
+			})
+		})
+	}
 }
 
-// A writer without a connection behind it can only be aborted.
-func TestResetWithoutAConnection(t *testing.T) {
+// The fault changes only expires_in: the token expires at the usual time.
+func TestExpiresInFaultKeepsLifetime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		simulator := gbgsim.New(gbgsim.Options{})
+		client := createClient(t, simulator, "client-a")
+		require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultExpiresIn, ExpiresIn: strconv.Itoa(24 * 3600)}))
+		granted := getToken(t, simulator, client.ID, client.Secret)
+		require.Equal(t, 24*3600, granted.ExpiresIn)
+
+		require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+		time.Sleep(time.Hour)
+		require.Equal(t, http.StatusUnauthorized, callAPI(t, simulator, "Bearer "+granted.AccessToken).status)
+	})
+}
+
+// A ResponseWriter without a connection can only be aborted.
+func TestResetWithoutConnection(t *testing.T) {
 	t.Parallel()
 	simulator := gbgsim.New(gbgsim.Options{})
 	require.NoError(t, simulator.SetFault(gbgsim.Fault{Kind: gbgsim.FaultReset}))
 
 	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
-		do(t, simulator, tokenRequest(t, goodForm("client-a", "any")))
+		do(t, simulator, tokenRequest(t, validForm("client-a", "any")))
 	})
 }
