@@ -16,8 +16,8 @@ import (
 // sometimes while a connection is locked, so it must not wait. Nothing that it is
 // told holds a secret.
 type Observer interface {
-	// Requested tells of one request to a token or revocation endpoint.
-	Requested(EndpointRequest)
+	// OnRequest tells of one request to a token or revocation endpoint.
+	OnRequest(EndpointRequest)
 	// Happened tells of an event.
 	Happened(Event)
 	// Forget tells that a connection is gone, here or on another node: what is kept
@@ -72,7 +72,7 @@ type Event struct {
 // unobserved is for an engine that nobody observes.
 type unobserved struct{}
 
-func (unobserved) Requested(EndpointRequest) {}
+func (unobserved) OnRequest(EndpointRequest) {}
 func (unobserved) Happened(Event)            {}
 func (unobserved) Forget(string)             {}
 
@@ -81,7 +81,7 @@ func (e *Engine) reportRequest(connection string, step Step, took time.Duration,
 	if e.states.get(connection) == nil {
 		connection = ""
 	}
-	e.observer.Requested(EndpointRequest{Connection: connection, Step: step, Result: resultOf(err), Duration: took})
+	e.observer.OnRequest(EndpointRequest{Connection: connection, Step: step, Result: resultOf(err), Duration: took})
 }
 
 // resultOf is what came of a request, in one of a few words.
