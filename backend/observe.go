@@ -18,7 +18,7 @@ import (
 type Observer interface {
 	// OnRequest tells of one request to a token or revocation endpoint.
 	OnRequest(EndpointRequest)
-	// Happened tells of an event.
+	// OnEvent tells of an event.
 	Happened(Event)
 	// Forget tells that a connection is gone, here or on another node: what is kept
 	// under its name has no use any more.
