@@ -102,7 +102,7 @@ func New(o Options) *Engine {
 		e.random = rand.Float64 //nolint:forbidigo // what is injected by default
 	}
 	if e.observer == nil {
-		e.observer = unobserved{}
+		e.observer = noObserver{}
 	}
 	if e.maxLeaseTTL == nil {
 		e.maxLeaseTTL = func() time.Duration { return gbgauth.MaxLifetime }

@@ -69,12 +69,12 @@ type Event struct {
 	NextTry time.Time
 }
 
-// unobserved is for an engine that nobody observes.
-type unobserved struct{}
+// noObserver is for an engine that nobody observes.
+type noObserver struct{}
 
-func (unobserved) OnRequest(EndpointRequest) {}
-func (unobserved) Happened(Event)            {}
-func (unobserved) Forget(string)             {}
+func (noObserver) OnRequest(EndpointRequest) {}
+func (noObserver) Happened(Event)            {}
+func (noObserver) Forget(string)             {}
 
 // reportRequest tells the observer of a request.
 func (e *Engine) reportRequest(connection string, step Step, took time.Duration, err error) {
