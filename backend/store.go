@@ -77,11 +77,11 @@ func (e *Engine) lockEntry(name string) (unlock func()) {
 
 func (e *Engine) forget(name string) {
 	defer e.lockEntry(name)()
-	e.drop(name)
+	e.dropLocked(name)
 }
 
-// drop forgets a connection. The entry's lock is held.
-func (e *Engine) drop(name string) {
+// dropLocked forgets a connection. The entry's lock is held.
+func (e *Engine) dropLocked(name string) {
 	if st := e.states.get(name); st != nil {
 		st.closeIdle()
 	}
@@ -186,7 +186,7 @@ func (e *Engine) install(name string, revision uint64, t *token) error {
 func (e *Engine) setCurrent(ctx context.Context, name string, was, next *state) (shown bool) {
 	another := was == nil || was.token != next.token
 	if another && !e.keepToken(ctx, name, next) && e.ctx.Err() != nil {
-		e.drop(name)
+		e.dropLocked(name)
 		return false
 	}
 	e.states.put(name, next)
@@ -265,13 +265,13 @@ func (e *Engine) put(ctx context.Context, name string, was *state, encoded []byt
 	stored, lookErr := e.look(ctx, entryPrefix+name)
 	switch {
 	case lookErr != nil:
-		e.drop(name)
+		e.dropLocked(name)
 		return fmt.Errorf("connection %q: Vault's storage did not confirm the write, and could not be read to see whether it holds: %w", name, err)
 	case bytes.Equal(stored, encoded):
 		e.logger.Warn("storage reported a failed write that holds", "connection", name, "error", err)
 		return nil
 	case !was.storedAs(stored):
-		e.drop(name)
+		e.dropLocked(name)
 	}
 	return fmt.Errorf("connection %q: nothing has changed: Vault's storage refused the write: %w", name, err)
 }
@@ -308,7 +308,7 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 			}
 		}
 	}
-	e.drop(name)
+	e.dropLocked(name)
 	e.endCountersLocked(name)
 	if was != nil || lookErr != nil {
 		e.logger.Info("connection deleted", "connection", name)
