@@ -227,7 +227,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if err != nil {
 		return err
 	}
-	if err := e.put(ctx, name, was, encoded); err != nil {
+	if err := e.putLocked(ctx, name, was, encoded); err != nil {
 		return err
 	}
 	next := was.replacedBy(u.conn, u.http, e.now())
@@ -251,10 +251,10 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	return nil
 }
 
-// put writes an entry over the one of was, which is nil if there is none. A
+// putLocked writes an entry over the one of was, which is nil if there is none. A
 // storage that reports a failure may have stored it all the same (a lost
 // answer), so a failure is followed by a look. The entry's lock is held.
-func (e *Engine) put(ctx context.Context, name string, was *state, encoded []byte) error {
+func (e *Engine) putLocked(ctx context.Context, name string, was *state, encoded []byte) error {
 	err := e.storage.Put(ctx, &logical.StorageEntry{Key: entryPrefix + name, Value: encoded, SealWrap: true})
 	if err == nil {
 		return nil
