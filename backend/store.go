@@ -172,18 +172,18 @@ func (e *Engine) install(name string, revision uint64, t *token) error {
 	if was == nil || was.revision != revision {
 		return errSuperseded
 	}
-	if !e.setCurrent(e.ctx, name, was, was.withToken(t)) {
+	if !e.setCurrentLocked(e.ctx, name, was, was.withToken(t)) {
 		return ErrClosed
 	}
 	e.reportToken(name, was.conn, was, t)
 	return nil
 }
 
-// setCurrent puts a state in the place of was, which may be nil. If its token is
+// setCurrentLocked puts a state in the place of was, which may be nil. If its token is
 // another one and could not be stored while the engine shuts down, nobody gets to
 // see it: whoever comes next would not know of that token and name too early a
 // regenerate_after. The entry's lock is held.
-func (e *Engine) setCurrent(ctx context.Context, name string, was, next *state) (shown bool) {
+func (e *Engine) setCurrentLocked(ctx context.Context, name string, was, next *state) (shown bool) {
 	another := was == nil || was.token != next.token
 	if another && !e.keepToken(ctx, name, next) && e.ctx.Err() != nil {
 		e.dropLocked(name)
@@ -247,7 +247,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if was != nil && was.http != next.http {
 		was.closeIdle()
 	}
-	e.setCurrent(ctx, name, was, next) // shown or not, the connection is stored
+	e.setCurrentLocked(ctx, name, was, next) // shown or not, the connection is stored
 	return nil
 }
 
