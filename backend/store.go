@@ -185,7 +185,7 @@ func (e *Engine) install(name string, revision uint64, t *token) error {
 // regenerate_after. The entry's lock is held.
 func (e *Engine) setCurrentLocked(ctx context.Context, name string, was, next *state) (shown bool) {
 	another := was == nil || was.token != next.token
-	if another && !e.keepToken(ctx, name, next) && e.ctx.Err() != nil {
+	if another && !e.storeTokenLocked(ctx, name, next) && e.ctx.Err() != nil {
 		e.dropLocked(name)
 		return false
 	}

@@ -64,11 +64,11 @@ func sourceOf(r connection.Request) entrySource {
 	}
 }
 
-// keepToken stores a state's current token, or removes what is stored if there
+// storeTokenLocked stores a state's current token, or removes what is stored if there
 // is none. A failure costs a token request after a restart, so it is logged
 // and no more; kept is then false if another token may still be stored. The
 // entry's lock is held.
-func (e *Engine) keepToken(ctx context.Context, name string, st *state) (kept bool) {
+func (e *Engine) storeTokenLocked(ctx context.Context, name string, st *state) (kept bool) {
 	t := st.token
 	var err error
 	if t == nil {
