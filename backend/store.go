@@ -113,7 +113,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if standby, ok := conn.Pair.Standby(); ok {
 		st.activity[standby.ID] = clientActivity{tokensUntil: conn.Rotation.RegenerateAfter}
 	}
-	if t, until := e.keptToken(ctx, name, conn); t != nil && !conn.Settings.Lease {
+	if t, until := e.loadToken(ctx, name, conn); t != nil && !conn.Settings.Lease {
 		st.activity[t.clientID] = clientActivity{tokensUntil: until}
 		st = st.withToken(t)
 	} else if conn.Settings.HasPair() {

@@ -127,10 +127,10 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 	return err
 }
 
-// keptToken gives the stored token of a connection, expired or not, and when the
+// loadToken gives the stored token of a connection, expired or not, and when the
 // last one of its client has expired; nil if there is none, or none that the
 // active client would get.
-func (e *Engine) keptToken(ctx context.Context, name string, conn *connection.Connection) (_ *token, tokensUntil time.Time) {
+func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Connection) (_ *token, tokensUntil time.Time) {
 	stored, err := e.storage.Get(ctx, TokenPrefix+name)
 	if err != nil {
 		e.logger.Warn("the stored token could not be read; a new one will be fetched", "connection", name, "error", err)

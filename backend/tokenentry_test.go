@@ -95,7 +95,7 @@ func damagedForms(golden string, optional ...string) []string {
 func TestStoredTokenIsReadWholeOrNotAtAll(t *testing.T) {
 	e, conn := newFuzzedEngine(t), goldenTokenConnection()
 	e.store(t, TokenPrefix+"team-a", []byte(goldenToken))
-	got, until := e.keptToken(t.Context(), "team-a", conn)
+	got, until := e.loadToken(t.Context(), "team-a", conn)
 	require.NotNil(t, got)
 	require.NoError(t, e.putToken(t.Context(), "team-a", got, until))
 	require.JSONEq(t, goldenToken, e.stored(t, TokenPrefix+"team-a"))
@@ -109,7 +109,7 @@ func TestStoredTokenIsReadWholeOrNotAtAll(t *testing.T) {
 		strings.Replace(goldenToken, `"overlap":`, `"overlap":999`, 1))
 	for _, stored := range damaged {
 		e.store(t, TokenPrefix+"team-a", []byte(stored))
-		got, until = e.keptToken(t.Context(), "team-a", conn)
+		got, until = e.loadToken(t.Context(), "team-a", conn)
 		require.Nil(t, got, stored)
 		require.Zero(t, until)
 		require.NotContains(t, e.log.String(), entrySecret)
@@ -142,7 +142,7 @@ func FuzzStoredToken(f *testing.F) {
 	e, conn := newFuzzedEngine(f), goldenTokenConnection()
 	f.Fuzz(func(t *testing.T, stored []byte) {
 		e.store(t, TokenPrefix+"team-a", stored)
-		got, until := e.keptToken(t.Context(), "team-a", conn)
+		got, until := e.loadToken(t.Context(), "team-a", conn)
 		require.NotContains(t, e.log.String(), entrySecret)
 		if got == nil {
 			require.Zero(t, until)
@@ -157,7 +157,7 @@ func FuzzStoredToken(f *testing.F) {
 		c := got.credential("team-a")
 
 		require.NoError(t, e.putToken(t.Context(), "team-a", got, until))
-		again, untilAgain := e.keptToken(t.Context(), "team-a", conn)
+		again, untilAgain := e.loadToken(t.Context(), "team-a", conn)
 		require.NotNil(t, again, "written as %s", e.stored(t, TokenPrefix+"team-a"))
 		require.True(t, untilAgain.Equal(until))
 		require.Equal(t, c, again.credential("team-a"))
