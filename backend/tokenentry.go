@@ -140,7 +140,7 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 		return nil, time.Time{}
 	}
 	var entry tokenEntry
-	if json.Unmarshal(stored.Value, &entry) != nil || !entry.whole() {
+	if json.Unmarshal(stored.Value, &entry) != nil || !entry.valid() {
 		return nil, time.Time{}
 	}
 	source := conn.Request(conn.Pair.Active()).Source()
@@ -168,9 +168,9 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 	return t, withMonotonic(entry.TokensUntil, now)
 }
 
-// whole says that the entry holds what every token has, and times that fit
+// valid says that the entry holds what every token has, and times that fit
 // together.
-func (e *tokenEntry) whole() bool {
+func (e *tokenEntry) valid() bool {
 	lifetime := e.Expires.Sub(e.Fetched)
 	return e.Version == tokenEntryVersion && e.AccessToken != "" && e.Type != "" &&
 		lifetime > 0 && lifetime <= gbgauth.MaxLifetime &&
