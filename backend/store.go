@@ -262,7 +262,7 @@ func (e *Engine) putLocked(ctx context.Context, name string, was *state, encoded
 	if IsReadOnly(err) {
 		return logical.ErrReadOnly // bare: Vault forwards the request by it
 	}
-	stored, lookErr := e.look(ctx, entryPrefix+name)
+	stored, lookErr := e.readBack(ctx, entryPrefix+name)
 	switch {
 	case lookErr != nil:
 		e.dropLocked(name)
@@ -276,8 +276,8 @@ func (e *Engine) putLocked(ctx context.Context, name string, was *state, encoded
 	return fmt.Errorf("connection %q: nothing has changed: Vault's storage refused the write: %w", name, err)
 }
 
-// look reads what a failed write has left behind. Nil is nothing.
-func (e *Engine) look(ctx context.Context, key string) ([]byte, error) {
+// readBack reads what a failed write has left behind. Nil is nothing.
+func (e *Engine) readBack(ctx context.Context, key string) ([]byte, error) {
 	ctx, end := bookkeeping(ctx)
 	defer end()
 	stored, err := e.storage.Get(ctx, key)
@@ -296,14 +296,14 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	}
 	defer unlock()
 	defer e.lockEntry(name)()
-	was, lookErr := e.look(ctx, entryPrefix+name)
+	was, lookErr := e.readBack(ctx, entryPrefix+name)
 	// The token first: what is left if the second step fails is whole.
 	for _, prefix := range []string{TokenPrefix, entryPrefix} {
 		if err := e.storage.Delete(ctx, prefix+name); err != nil {
 			if IsReadOnly(err) {
 				return logical.ErrReadOnly
 			}
-			if stored, lookErr := e.look(ctx, prefix+name); lookErr != nil || stored != nil {
+			if stored, lookErr := e.readBack(ctx, prefix+name); lookErr != nil || stored != nil {
 				return fmt.Errorf("connection %q: Vault's storage refused to delete it: %w", name, err)
 			}
 		}

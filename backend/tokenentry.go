@@ -121,7 +121,7 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 	if err == nil || IsReadOnly(err) {
 		return err
 	}
-	if stored, lookErr := e.look(ctx, TokenPrefix+name); lookErr == nil && bytes.Equal(stored, encoded) {
+	if stored, lookErr := e.readBack(ctx, TokenPrefix+name); lookErr == nil && bytes.Equal(stored, encoded) {
 		return nil // reported as failed, and it holds
 	}
 	return err
