@@ -84,7 +84,7 @@ func (e *Engine) endCountersIfDeleted(ctx context.Context, name string) {
 	if e.states.get(name) != nil {
 		return
 	}
-	if stored, err := e.stored(ctx, name); err == nil && stored == nil {
+	if stored, err := e.readEntry(ctx, name); err == nil && stored == nil {
 		e.endCountersLocked(name)
 	}
 }

@@ -44,7 +44,7 @@ func (e *Engine) Exists(ctx context.Context, name string) (bool, error) {
 	if e.states.get(name) != nil {
 		return true, nil
 	}
-	stored, err := e.stored(ctx, name)
+	stored, err := e.readEntry(ctx, name)
 	return stored != nil, err
 }
 
@@ -125,7 +125,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 }
 
 func (e *Engine) load(ctx context.Context, name string) (*connection.Connection, error) {
-	stored, err := e.stored(ctx, name)
+	stored, err := e.readEntry(ctx, name)
 	switch {
 	case err != nil:
 		return nil, err
@@ -135,8 +135,8 @@ func (e *Engine) load(ctx context.Context, name string) (*connection.Connection,
 	return connection.Decode(name, stored.Value)
 }
 
-// stored gives a connection's entry, nil if there is none.
-func (e *Engine) stored(ctx context.Context, name string) (*logical.StorageEntry, error) {
+// readEntry gives a connection's entry, nil if there is none.
+func (e *Engine) readEntry(ctx context.Context, name string) (*logical.StorageEntry, error) {
 	stored, err := e.storage.Get(ctx, entryPrefix+name)
 	if err != nil {
 		return nil, fmt.Errorf("connection %q: reading its storage entry: %w", name, err)
@@ -164,7 +164,7 @@ func (e *Engine) update(name string, revision uint64, f func(*state) *state) (ok
 }
 
 // install makes a token that was fetched for a revision the current one. It is
-// stored first, so that what readers have seen outlives a restart. If the token
+// readEntry first, so that what readers have seen outlives a restart. If the token
 // request has changed since, nothing happens and the error is errSuperseded.
 func (e *Engine) install(name string, revision uint64, t *token) error {
 	defer e.lockEntry(name)()
