@@ -48,7 +48,7 @@ func (e *Engine) keepRevocation(ctx context.Context, t LeasedToken) error {
 	if err != nil {
 		return err
 	}
-	ctx, end := bookkeeping(ctx)
+	ctx, end := detachedContext(ctx)
 	defer end()
 	return e.storage.Put(ctx, &logical.StorageEntry{Key: revocationKey(t), Value: encoded, SealWrap: true})
 }

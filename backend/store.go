@@ -26,9 +26,9 @@ const SealWrapPrefix = entryPrefix
 // for a caller.
 const bookkeepingTimeout = 10 * time.Second
 
-// bookkeeping is for such a call: it also happens if the caller is gone, or the
+// detachedContext is for such a call: it also happens if the caller is gone, or the
 // engine shuts down. end must be called.
-func bookkeeping(ctx context.Context) (_ context.Context, end context.CancelFunc) {
+func detachedContext(ctx context.Context) (_ context.Context, end context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), bookkeepingTimeout)
 }
 
@@ -278,7 +278,7 @@ func (e *Engine) putLocked(ctx context.Context, name string, was *state, encoded
 
 // readBack reads what a failed write has left behind. Nil is nothing.
 func (e *Engine) readBack(ctx context.Context, key string) ([]byte, error) {
-	ctx, end := bookkeeping(ctx)
+	ctx, end := detachedContext(ctx)
 	defer end()
 	stored, err := e.storage.Get(ctx, key)
 	if err != nil || stored == nil {

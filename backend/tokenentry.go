@@ -90,7 +90,7 @@ func (e *Engine) storeTokenLocked(ctx context.Context, name string, st *state) (
 }
 
 func (e *Engine) deleteToken(ctx context.Context, name string) error {
-	ctx, end := bookkeeping(ctx)
+	ctx, end := detachedContext(ctx)
 	defer end()
 	return e.storage.Delete(ctx, TokenPrefix+name)
 }
@@ -115,7 +115,7 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 	if err != nil {
 		return err
 	}
-	ctx, end := bookkeeping(ctx)
+	ctx, end := detachedContext(ctx)
 	defer end()
 	err = e.storage.Put(ctx, &logical.StorageEntry{Key: TokenPrefix + name, Value: encoded, SealWrap: true})
 	if err == nil || IsReadOnly(err) {
