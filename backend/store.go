@@ -22,14 +22,14 @@ const entryPrefix = "connection/"
 // SealWrapPrefix is the part of storage that holds client secrets.
 const SealWrapPrefix = entryPrefix
 
-// bookkeepingTimeout bounds each storage call that is made for the engine and not
+// storageTimeout bounds each storage call that is made for the engine and not
 // for a caller.
-const bookkeepingTimeout = 10 * time.Second
+const storageTimeout = 10 * time.Second
 
 // detachedContext is for such a call: it also happens if the caller is gone, or the
 // engine shuts down. end must be called.
 func detachedContext(ctx context.Context) (_ context.Context, end context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), bookkeepingTimeout)
+	return context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 }
 
 // Names lists the connections.
