@@ -117,7 +117,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 		st.activity[t.clientID] = clientActivity{tokensUntil: until}
 		st = st.withToken(t)
 	} else if conn.Settings.HasPair() {
-		st.activity[conn.Pair.Active().ID] = e.unknownPast(conn)
+		st.activity[conn.Pair.Active().ID] = e.possibleActivity(conn)
 	}
 	e.states.put(name, st)
 	e.scheduleNextRefresh(name, st)
@@ -144,10 +144,10 @@ func (e *Engine) readEntry(ctx context.Context, name string) (*logical.StorageEn
 	return stored, nil
 }
 
-// unknownPast is what can be said of the active client of a connection that
+// possibleActivity is what can be said of the active client of a connection that
 // comes from storage without its token: whoever served it before may have
 // fetched one up to this moment.
-func (e *Engine) unknownPast(conn *connection.Connection) clientActivity {
+func (e *Engine) possibleActivity(conn *connection.Connection) clientActivity {
 	return clientActivity{tokensUntil: e.now().Add(cmp.Or(conn.TokenLifetime, gbgauth.MaxLifetime))}
 }
 
