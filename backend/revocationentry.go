@@ -40,7 +40,7 @@ func (e *Engine) revocationPending(ctx context.Context, t LeasedToken) (bool, er
 	return entry != nil, err
 }
 
-func (e *Engine) keepRevocation(ctx context.Context, t LeasedToken) error {
+func (e *Engine) storeRevocation(ctx context.Context, t LeasedToken) error {
 	encoded, err := json.Marshal(revocationEntry{
 		Version: revocationEntryVersion, Connection: t.Connection, ClientID: t.ClientID,
 		AccessToken: t.AccessToken.Reveal(), Expires: t.Expires.UTC(),

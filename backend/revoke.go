@@ -45,7 +45,7 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	} else {
 		log.Warn("token not revoked yet", "error", err)
 	}
-	if keepErr := e.keepRevocation(ctx, t); IsReadOnly(keepErr) {
+	if keepErr := e.storeRevocation(ctx, t); IsReadOnly(keepErr) {
 		return logical.ErrReadOnly // bare: Vault forwards the request by it
 	} else if keepErr != nil {
 		return errors.Join(err, keepErr)

@@ -121,7 +121,7 @@ func TestStoredRevocationIsReadWholeOrNotAtAll(t *testing.T) {
 	e.store(t, RevocationPrefix+"x", []byte(goldenRevocation))
 	got, err := e.keptRevocation(t.Context(), RevocationPrefix+"x")
 	require.NoError(t, err)
-	require.NoError(t, e.keepRevocation(t.Context(), got))
+	require.NoError(t, e.storeRevocation(t.Context(), got))
 	require.JSONEq(t, goldenRevocation, e.stored(t, revocationKey(got)))
 
 	for _, stored := range damagedForms(goldenRevocation) {
