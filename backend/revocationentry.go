@@ -53,9 +53,9 @@ func (e *Engine) storeRevocation(ctx context.Context, t LeasedToken) error {
 	return e.storage.Put(ctx, &logical.StorageEntry{Key: revocationKey(t), Value: encoded, SealWrap: true})
 }
 
-// keptRevocation reads a stored one. One that cannot be read gives the zero value,
+// loadRevocation reads a stored one. One that cannot be read gives the zero value,
 // which has ended long ago.
-func (e *Engine) keptRevocation(ctx context.Context, key string) (LeasedToken, error) {
+func (e *Engine) loadRevocation(ctx context.Context, key string) (LeasedToken, error) {
 	stored, err := e.storage.Get(ctx, key)
 	if err != nil || stored == nil {
 		return LeasedToken{}, err

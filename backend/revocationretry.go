@@ -141,7 +141,7 @@ func (e *Engine) RetryRevocations(ctx context.Context) error {
 func (e *Engine) retryRevocation(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, maxRevocationTime)
 	defer cancel()
-	t, err := e.keptRevocation(ctx, RevocationPrefix+key)
+	t, err := e.loadRevocation(ctx, RevocationPrefix+key)
 	if err != nil {
 		return err
 	}

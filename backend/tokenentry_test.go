@@ -119,14 +119,14 @@ func TestStoredTokenIsReadWholeOrNotAtAll(t *testing.T) {
 func TestStoredRevocationIsReadWholeOrNotAtAll(t *testing.T) {
 	e := newFuzzedEngine(t)
 	e.store(t, RevocationPrefix+"x", []byte(goldenRevocation))
-	got, err := e.keptRevocation(t.Context(), RevocationPrefix+"x")
+	got, err := e.loadRevocation(t.Context(), RevocationPrefix+"x")
 	require.NoError(t, err)
 	require.NoError(t, e.storeRevocation(t.Context(), got))
 	require.JSONEq(t, goldenRevocation, e.stored(t, revocationKey(got)))
 
 	for _, stored := range damagedForms(goldenRevocation) {
 		e.store(t, RevocationPrefix+"x", []byte(stored))
-		got, err = e.keptRevocation(t.Context(), RevocationPrefix+"x")
+		got, err = e.loadRevocation(t.Context(), RevocationPrefix+"x")
 		require.NoError(t, err)
 		require.Zero(t, got, stored)
 	}
@@ -174,7 +174,7 @@ func FuzzStoredRevocation(f *testing.F) {
 	e := newFuzzedEngine(f)
 	f.Fuzz(func(t *testing.T, stored []byte) {
 		e.store(t, RevocationPrefix+"x", stored)
-		got, err := e.keptRevocation(t.Context(), RevocationPrefix+"x")
+		got, err := e.loadRevocation(t.Context(), RevocationPrefix+"x")
 		require.NoError(t, err)
 		if got != (LeasedToken{}) {
 			require.NotEmpty(t, got.Connection)
