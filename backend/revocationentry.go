@@ -61,7 +61,7 @@ func (e *Engine) loadRevocation(ctx context.Context, key string) (LeasedToken, e
 		return LeasedToken{}, err
 	}
 	var entry revocationEntry
-	if readable := json.Unmarshal(stored.Value, &entry) == nil; !readable || !entry.whole() {
+	if readable := json.Unmarshal(stored.Value, &entry) == nil; !readable || !entry.valid() {
 		return LeasedToken{}, nil
 	}
 	return LeasedToken{
@@ -70,7 +70,7 @@ func (e *Engine) loadRevocation(ctx context.Context, key string) (LeasedToken, e
 	}, nil
 }
 
-// whole says that the entry holds what a revocation needs.
-func (e *revocationEntry) whole() bool {
+// valid says that the entry holds what a revocation needs.
+func (e *revocationEntry) valid() bool {
 	return e.Version == revocationEntryVersion && e.Connection != "" && e.ClientID != "" && e.AccessToken != "" && !e.Expires.IsZero()
 }
