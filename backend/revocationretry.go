@@ -74,9 +74,9 @@ func (r *revocations) stop(key string) {
 	r.next = key
 }
 
-// tell reports whether the log is to be told that a connection cannot be read: once,
+// shouldLog reports whether the log is to be told that a connection cannot be read: once,
 // until it could be.
-func (r *revocations) tell(connection string, unreadable bool) bool {
+func (r *revocations) shouldLog(connection string, unreadable bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	told := r.unreadable[connection]
@@ -149,13 +149,13 @@ func (e *Engine) retryRevocation(ctx context.Context, key string) error {
 	if err := e.revoke(ctx, t); err != nil {
 		var failed *RevocationError
 		unreadable := !errors.As(err, &failed)
-		if ctx.Err() == nil && e.revocations.tell(t.Connection, unreadable) {
+		if ctx.Err() == nil && e.revocations.shouldLog(t.Connection, unreadable) {
 			e.logger.Warn("tokens wait to be revoked: their connection cannot be read", "connection", t.Connection, "error", err)
 		}
 		return nil
 	}
 	if !ended {
-		e.revocations.tell(t.Connection, false)
+		e.revocations.shouldLog(t.Connection, false)
 	} else if t.Connection != "" {
 		e.logger.Warn("token has ended by itself before it could be revoked", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
 	}
