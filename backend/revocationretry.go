@@ -91,9 +91,9 @@ func (r *revocations) shouldLog(connection string, unreadable bool) bool {
 	return !told
 }
 
-// tellOfEntries reports whether the log is to be told that stored revocations cannot
+// shouldLogEntries reports whether the log is to be told that stored revocations cannot
 // be read or removed: once, until a run has met none.
-func (r *revocations) tellOfEntries(fail bool) bool {
+func (r *revocations) shouldLogEntries(fail bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	told := r.entriesFail
@@ -131,7 +131,7 @@ func (e *Engine) RetryRevocations(ctx context.Context) error {
 		}
 	}
 	e.revocations.stop("")
-	if e.revocations.tellOfEntries(failed != nil) {
+	if e.revocations.shouldLogEntries(failed != nil) {
 		e.logger.Warn("pending revocations could not be read or deleted; trying again every minute", "error", failed)
 	}
 	return nil
