@@ -76,10 +76,10 @@ func TestRevocationOrder(t *testing.T) {
 	var r revocations
 	order := func() []string { return r.order([]string{"d", "a", "c", "b", "e"}) }
 	assert.Equal(t, []string{"a", "b", "c", "d", "e"}, order())
-	r.fail("c")
-	r.fail("a")
+	r.recordFailure("c")
+	r.recordFailure("a")
 	assert.Equal(t, []string{"b", "d", "e", "c", "a"}, order())
-	r.fail("c")
+	r.recordFailure("c")
 	assert.Equal(t, []string{"b", "d", "e", "a", "c"}, order())
 	r.stop("e")
 	assert.Equal(t, []string{"e", "a", "c", "b", "d"}, order())

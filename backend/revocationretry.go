@@ -35,8 +35,8 @@ type revocations struct {
 	entriesFail bool
 }
 
-// fail puts a stored revocation last in the order of the next runs.
-func (r *revocations) fail(key string) {
+// recordFailure puts a stored revocation last in the order of the next runs.
+func (r *revocations) recordFailure(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failed == nil {
