@@ -24,7 +24,7 @@ func TestRevocationEndpointPause(t *testing.T) {
 	var r revocationEndpoints
 	now := revocationStart
 	require.Nil(t, r.blocked(endpoint, now), "never asked")
-	assert.False(t, r.works(endpoint, now), "nobody knows")
+	assert.False(t, r.healthy(endpoint, now), "nobody knows")
 
 	// The pause counts from when the failure was known.
 	first := &gbgauth.Error{Description: "first"}
@@ -42,13 +42,13 @@ func TestRevocationEndpointPause(t *testing.T) {
 	r.fail(endpoint, now, now.Add(10*time.Second), second, doubling)
 	assert.Equal(t, second, r.blocked(endpoint, now.Add(5*time.Minute+10*time.Second-1)), "as asked")
 	assert.Nil(t, r.blocked(endpoint, now.Add(5*time.Minute+10*time.Second)))
-	assert.False(t, r.works(endpoint, now.Add(5*time.Minute+10*time.Second)))
+	assert.False(t, r.healthy(endpoint, now.Add(5*time.Minute+10*time.Second)))
 
 	now = now.Add(6 * time.Minute)
 	r.succeed(endpoint, now)
 	assert.Nil(t, r.blocked(endpoint, now))
-	assert.True(t, r.works(endpoint, now))
-	assert.False(t, r.works(endpoint, now.Add(revocationProof)), "for a moment")
+	assert.True(t, r.healthy(endpoint, now))
+	assert.False(t, r.healthy(endpoint, now.Add(revocationProof)), "for a moment")
 	r.fail(endpoint, now.Add(time.Second), now.Add(time.Second), first, doubling)
 	assert.Nil(t, r.blocked(endpoint, now.Add(time.Second+time.Minute)), "the first one again")
 }

@@ -77,9 +77,9 @@ func (r *revocationEndpoints) blocked(endpoint revocationEndpoint, now time.Time
 	return nil
 }
 
-// works reports whether an endpoint is known to work, so that many requests may be
+// healthy reports whether an endpoint is known to work, so that many requests may be
 // made at once. Else one has to find out first.
-func (r *revocationEndpoints) works(endpoint revocationEndpoint, now time.Time) bool {
+func (r *revocationEndpoints) healthy(endpoint revocationEndpoint, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.health[endpoint]

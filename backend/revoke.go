@@ -88,7 +88,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	if cause := e.revocations.endpoints.blocked(endpoint, e.now()); cause != nil {
 		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: cause}
 	}
-	if e.revocations.endpoints.works(endpoint, e.now()) {
+	if e.revocations.endpoints.healthy(endpoint, e.now()) {
 		unlock()
 	}
 	limit, end := e.limit(ctx, st.conn)
