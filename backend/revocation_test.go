@@ -45,7 +45,7 @@ func TestRevocationEndpointPause(t *testing.T) {
 	assert.False(t, r.healthy(endpoint, now.Add(5*time.Minute+10*time.Second)))
 
 	now = now.Add(6 * time.Minute)
-	r.succeed(endpoint, now)
+	r.recordSuccess(endpoint, now)
 	assert.Nil(t, r.blocked(endpoint, now))
 	assert.True(t, r.healthy(endpoint, now))
 	assert.False(t, r.healthy(endpoint, now.Add(revocationProof)), "for a moment")
@@ -59,7 +59,7 @@ func TestRevocationEndpointsAreForgotten(t *testing.T) {
 	var r revocationEndpoints
 	failing, working := revocationEndpoint{connection: "failing"}, revocationEndpoint{connection: "working"}
 	r.fail(failing, revocationStart, revocationStart, &gbgauth.Error{}, doubling)
-	r.succeed(working, revocationStart)
+	r.recordSuccess(working, revocationStart)
 	for _, c := range []struct {
 		after time.Duration
 		want  int

@@ -86,8 +86,8 @@ func (r *revocationEndpoints) healthy(endpoint revocationEndpoint, now time.Time
 	return !h.succeeded.IsZero() && now.Sub(h.succeeded) < revocationProof
 }
 
-// succeed notes a request that succeeded.
-func (r *revocationEndpoints) succeed(endpoint revocationEndpoint, now time.Time) {
+// recordSuccess notes a request that succeeded.
+func (r *revocationEndpoints) recordSuccess(endpoint revocationEndpoint, now time.Time) {
 	r.set(endpoint, func(endpointHealth) endpointHealth { return endpointHealth{succeeded: now} })
 }
 

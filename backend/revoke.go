@@ -98,7 +98,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	var failed *gbgauth.Error
 	switch {
 	case err == nil:
-		e.revocations.endpoints.succeed(endpoint, e.now())
+		e.revocations.endpoints.recordSuccess(endpoint, e.now())
 		log.Debug("token revoked")
 	case errors.As(err, &failed):
 		e.revocations.endpoints.fail(endpoint, sent, e.now(), failed, e.revocationDelay)
