@@ -28,18 +28,18 @@ func TestRevocationEndpointPause(t *testing.T) {
 
 	// The pause counts from when the failure was known.
 	first := &gbgauth.Error{Description: "first"}
-	r.fail(endpoint, now, now.Add(10*time.Second), first, doubling)
+	r.recordFailure(endpoint, now, now.Add(10*time.Second), first, doubling)
 	assert.Equal(t, first, r.blocked(endpoint, now.Add(time.Minute+10*time.Second-1)))
 	assert.Nil(t, r.blocked(endpoint, now.Add(time.Minute+10*time.Second)))
 	assert.Nil(t, r.blocked(other, now))
 
 	// Those that were under way with it are the same failure.
-	r.fail(endpoint, now.Add(5*time.Second), now.Add(15*time.Second), &gbgauth.Error{Description: "beside it"}, doubling)
+	r.recordFailure(endpoint, now.Add(5*time.Second), now.Add(15*time.Second), &gbgauth.Error{Description: "beside it"}, doubling)
 	assert.Nil(t, r.blocked(endpoint, now.Add(time.Minute+10*time.Second)))
 
 	now = now.Add(time.Minute)
 	second := &gbgauth.Error{Description: "second", RetryAfter: 5 * time.Minute}
-	r.fail(endpoint, now, now.Add(10*time.Second), second, doubling)
+	r.recordFailure(endpoint, now, now.Add(10*time.Second), second, doubling)
 	assert.Equal(t, second, r.blocked(endpoint, now.Add(5*time.Minute+10*time.Second-1)), "as asked")
 	assert.Nil(t, r.blocked(endpoint, now.Add(5*time.Minute+10*time.Second)))
 	assert.False(t, r.healthy(endpoint, now.Add(5*time.Minute+10*time.Second)))
@@ -49,7 +49,7 @@ func TestRevocationEndpointPause(t *testing.T) {
 	assert.Nil(t, r.blocked(endpoint, now))
 	assert.True(t, r.healthy(endpoint, now))
 	assert.False(t, r.healthy(endpoint, now.Add(revocationProof)), "for a moment")
-	r.fail(endpoint, now.Add(time.Second), now.Add(time.Second), first, doubling)
+	r.recordFailure(endpoint, now.Add(time.Second), now.Add(time.Second), first, doubling)
 	assert.Nil(t, r.blocked(endpoint, now.Add(time.Second+time.Minute)), "the first one again")
 }
 
@@ -58,7 +58,7 @@ func TestRevocationEndpointsAreForgotten(t *testing.T) {
 	t.Parallel()
 	var r revocationEndpoints
 	failing, working := revocationEndpoint{connection: "failing"}, revocationEndpoint{connection: "working"}
-	r.fail(failing, revocationStart, revocationStart, &gbgauth.Error{}, doubling)
+	r.recordFailure(failing, revocationStart, revocationStart, &gbgauth.Error{}, doubling)
 	r.recordSuccess(working, revocationStart)
 	for _, c := range []struct {
 		after time.Duration

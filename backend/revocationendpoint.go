@@ -91,9 +91,9 @@ func (r *revocationEndpoints) recordSuccess(endpoint revocationEndpoint, now tim
 	r.set(endpoint, func(endpointHealth) endpointHealth { return endpointHealth{succeeded: now} })
 }
 
-// fail notes a request that failed. delay gives how long the endpoint is left alone
+// recordFailure notes a request that failed. delay gives how long the endpoint is left alone
 // after the nth failure in a row, unless the endpoint has asked for more.
-func (r *revocationEndpoints) fail(endpoint revocationEndpoint, sent, now time.Time, cause *gbgauth.Error, delay func(nth int) time.Duration) {
+func (r *revocationEndpoints) recordFailure(endpoint revocationEndpoint, sent, now time.Time, cause *gbgauth.Error, delay func(nth int) time.Duration) {
 	r.set(endpoint, func(was endpointHealth) endpointHealth {
 		if was.failures > 0 && !sent.After(was.failed) {
 			return was // one of many that were under way together

@@ -101,7 +101,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		e.revocations.endpoints.recordSuccess(endpoint, e.now())
 		log.Debug("token revoked")
 	case errors.As(err, &failed):
-		e.revocations.endpoints.fail(endpoint, sent, e.now(), failed, e.revocationDelay)
+		e.revocations.endpoints.recordFailure(endpoint, sent, e.now(), failed, e.revocationDelay)
 		e.revocations.recordFailure(strings.TrimPrefix(revocationKey(t), RevocationPrefix))
 		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)
 		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
