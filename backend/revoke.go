@@ -126,7 +126,7 @@ func (e *Engine) sendRevocationOnce(limit timeLimit, t LeasedToken, r gbgauth.Re
 	release, err := e.hosts.acquire(limit.ctx, hostOf(r.URL), notAwaited)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return limit.noTurn(r.URL)
+			return limit.notSentInTime(r.URL)
 		}
 		return err
 	}

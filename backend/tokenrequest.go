@@ -134,7 +134,7 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 	release, err := e.hosts.acquire(limit.ctx, hostOf(r.url), r.awaited)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, r.failed(limit.noTurn(r.url))
+			return nil, r.failed(limit.notSentInTime(r.url))
 		}
 		return nil, err
 	}
@@ -202,8 +202,8 @@ func (e *Engine) limit(ctx context.Context, conn *connection.Connection) (_ time
 	return timeLimit{ctx: ctx, ends: e.now().Add(total), total: total, try: max(total/2, minTryTimeout)}, end
 }
 
-// noTurn returns the failure of a request that was not sent.
-func (l timeLimit) noTurn(address string) *gbgauth.Error {
+// notSentInTime returns the failure of a request that was not sent.
+func (l timeLimit) notSentInTime(address string) *gbgauth.Error {
 	return &gbgauth.Error{
 		Kind: gbgauth.NotSent,
 		URL:  address,
