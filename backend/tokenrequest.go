@@ -134,7 +134,7 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 	release, err := e.hosts.acquire(limit.ctx, hostOf(r.url), r.awaited)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, r.failed(limit.notSentInTime(r.url))
+			return nil, r.clientError(limit.notSentInTime(r.url))
 		}
 		return nil, err
 	}
@@ -159,13 +159,13 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 		return &issuedToken{Token: t, sent: sent}, nil
 	case errors.As(err, &failed):
 		log.Debug("token request failed", "kind", failed.Kind, "error", failed)
-		return nil, r.failed(failed)
+		return nil, r.clientError(failed)
 	}
 	return nil, err
 }
 
-// failed returns the request's error.
-func (r endpointRequest) failed(cause *gbgauth.Error) *ClientError {
+// clientError returns the request's error.
+func (r endpointRequest) clientError(cause *gbgauth.Error) *ClientError {
 	return &ClientError{Connection: r.connection, ClientID: r.clientID, Step: r.step, Cause: cause}
 }
 
