@@ -110,7 +110,7 @@ func (e *ClientError) outcome() string {
 	case !refused:
 		return fmt.Sprintf("no token for client %q", e.ClientID)
 	}
-	return fmt.Sprintf("%s refused client %q", e.Step.asked(), e.ClientID)
+	return fmt.Sprintf("%s refused client %q", e.Step.endpointName(), e.ClientID)
 }
 
 // Unwrap gives the cause.

@@ -49,8 +49,8 @@ func (s Step) String() string {
 	}
 }
 
-// asked returns the party that the request went to, for a sentence.
-func (s Step) asked() string {
+// endpointName returns the party that the request went to, for a sentence.
+func (s Step) endpointName() string {
 	if s == StepIDP {
 		return "the identity provider"
 	}
