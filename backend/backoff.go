@@ -103,7 +103,7 @@ func (e *Engine) recordFailure(name string, st *state, err error) error {
 		if next.token != nil {
 			next.token.refreshing.Store(false) // or the planned try would do nothing
 			// Not before its time, if it was a reader's min_ttl that failed.
-			e.scheduleRefresh(name, &next, later(next.backoff.until, next.token.refreshStart()))
+			e.scheduleRefresh(name, &next, latest(next.backoff.until, next.token.refreshStart()))
 		}
 		return &next
 	})
@@ -133,7 +133,7 @@ func (e *Engine) recordExchangeFailure(name string, st *state, err error) error 
 	return failing
 }
 
-func later(a, b time.Time) time.Time {
+func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}
@@ -148,7 +148,7 @@ func (e *Engine) endPause(name string, st *state) {
 		now := e.now()
 		next.backoff, next.exchangeBackoff = was.backoff.withoutPause(now), was.exchangeBackoff.withoutPause(now)
 		if next.token != nil && next.backoff != was.backoff {
-			e.scheduleRefresh(name, &next, later(now, next.token.refreshStart()))
+			e.scheduleRefresh(name, &next, latest(now, next.token.refreshStart()))
 		}
 		return &next
 	})

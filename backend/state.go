@@ -79,7 +79,7 @@ func (s *state) withActivity(t *token) *state {
 	}
 	was := next.activity[t.clientID]
 	was.verified = t.fetched
-	was.tokensUntil = later(was.tokensUntil, t.expires)
+	was.tokensUntil = latest(was.tokensUntil, t.expires)
 	next.activity[t.clientID] = was
 	return &next
 }
