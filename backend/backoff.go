@@ -70,8 +70,8 @@ func (b *backoff) clientRefused() bool {
 	return b != nil && errors.As(b.err, &failed) && failed.ClientRefused()
 }
 
-// failing returns the backoff as an error for a reader.
-func (b *backoff) failing(now time.Time) error {
+// failingError returns the backoff as an error for a reader.
+func (b *backoff) failingError(now time.Time) error {
 	return &FailingError{Cause: b.err, Since: b.since, NextTry: b.until, Wait: b.wait(now)}
 }
 
@@ -94,12 +94,12 @@ func (e *Engine) recordFailure(name string, st *state, err error) error {
 	ok := e.update(name, st.revision, func(was *state) *state {
 		next := *was
 		if was.conn.Settings.Lease && was.backoff != nil && was.backoff != st.backoff {
-			failing = was.backoff.failing(e.now())
+			failing = was.backoff.failingError(e.now())
 			return was
 		}
 		next.backoff = was.backoff.next(err, e.now(), e.delay)
 		e.reportFailure(name, was.conn, was.backoff, next.backoff)
-		failing = next.backoff.failing(next.backoff.last)
+		failing = next.backoff.failingError(next.backoff.last)
 		if next.token != nil {
 			next.token.refreshing.Store(false) // or the planned try would do nothing
 			// Not before its time, if it was a reader's min_ttl that failed.
@@ -124,7 +124,7 @@ func (e *Engine) recordExchangeFailure(name string, st *state, err error) error 
 			next.exchangeBackoff = was.exchangeBackoff.next(err, e.now(), e.delay)
 			e.reportFailure(name, was.conn, was.exchangeBackoff, next.exchangeBackoff)
 		}
-		failing = next.exchangeBackoff.failing(e.now())
+		failing = next.exchangeBackoff.failingError(e.now())
 		return &next
 	})
 	if !ok {

@@ -68,7 +68,7 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 			return e.serve(name, st, now), nil
 		}
 		if st.backoff.blocked(now) {
-			return Credential{}, st.counters.countFailure(st.backoff.failing(now))
+			return Credential{}, st.counters.countFailure(st.backoff.failingError(now))
 		}
 		from = fromGBG
 		switch err := e.awaitFetch(ctx, name, st); {

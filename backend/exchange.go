@@ -31,7 +31,7 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken connection.S
 		return Credential{}, err
 	}
 	if now := e.now(); st.exchangeBackoff.blocked(now) {
-		return Credential{}, st.exchangeBackoff.failing(now)
+		return Credential{}, st.exchangeBackoff.failingError(now)
 	}
 	limit, end := e.limit(ctx, st.conn)
 	defer end()

@@ -45,7 +45,7 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 			return Credential{}, err
 		}
 		if now := e.now(); st.backoff.blocked(now) {
-			return Credential{}, st.counters.countFailure(st.backoff.failing(now))
+			return Credential{}, st.counters.countFailure(st.backoff.failingError(now))
 		}
 		t, err := e.issue(ctx, name, st)
 		switch {
