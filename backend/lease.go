@@ -53,7 +53,7 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 			if now := e.states.get(name); now != nil {
 				st = now // a failover may have a warning for its reader
 			}
-			return e.leased(name, st, t, minTTL)
+			return e.leasedCredential(name, st, t, minTTL)
 		case !errors.Is(err, errSuperseded):
 			return Credential{}, st.counters.countFailure(err)
 		}
@@ -161,9 +161,9 @@ func (e *Engine) recordLeased(name string, st *state, t *token) error {
 	return nil
 }
 
-// leased returns the answer to the reader. A lease ends no later than the token, nor
+// leasedCredential returns the answer to the reader. A lease ends no later than the token, nor
 // than the mount allows; what the answer says of time follows the shorter.
-func (e *Engine) leased(name string, st *state, t *token, minTTL time.Duration) (Credential, error) {
+func (e *Engine) leasedCredential(name string, st *state, t *token, minTTL time.Duration) (Credential, error) {
 	now := e.now()
 	left := min(t.left(now), e.maxLeaseTTL())
 	life := left + now.Sub(t.fetched)
