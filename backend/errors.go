@@ -160,8 +160,8 @@ func clientRefusal(err error) *ClientError {
 	return nil
 }
 
-// alsoFailed is what GBG said of both clients, if it said anything of the second.
-func alsoFailed(active *ClientError, err error) error {
+// pairError is what GBG said of both clients, if it said anything of the second.
+func pairError(active *ClientError, err error) error {
 	var standby *ClientError
 	if !errors.As(err, &standby) {
 		return active

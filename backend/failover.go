@@ -57,7 +57,7 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 		return nil, err
 	}
 	if err != nil {
-		return nil, alsoFailed(refused, err)
+		return nil, pairError(refused, err)
 	}
 	next := *now.conn
 	todo := "write the refused client's current secret to config"
