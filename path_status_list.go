@@ -45,13 +45,13 @@ func (d *handlers) listStatus(ctx context.Context, req *logical.Request, _ *fram
 	lines := make(map[string]any, len(connections))
 	for _, c := range connections {
 		names = append(names, c.Connection)
-		lines[c.Connection] = glance(c)
+		lines[c.Connection] = listEntry(c)
 	}
 	return logical.ListResponseWithInfo(names, lines), nil
 }
 
-// glance is a connection in a few words, for a table on a terminal.
-func glance(s backend.Status) map[string]any {
+// listEntry is a connection in a few words, for a table on a terminal.
+func listEntry(s backend.Status) map[string]any {
 	none := func(text string) string { return cmp.Or(text, "-") }
 	return map[string]any{
 		"active":         none(s.Active.ID),
