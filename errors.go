@@ -50,7 +50,7 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	case errors.As(err, &recent):
 		return logical.ErrorResponse(repeatedRotation(req, name, recent)), nil
 	case errors.As(err, &failing) && errors.As(failing.Cause, &refused):
-		return cannotServe(req, name, failing, refused)
+		return failingResponse(req, name, failing, refused)
 	case errors.As(err, &asked) && asked.Step == backend.StepOwnExchange:
 		return cannotExchange(req, name, asked)
 	case errors.As(err, &refused) && refused.Temporary():
@@ -84,8 +84,8 @@ func cannotExchange(req *logical.Request, name string, err *backend.ClientError)
 	return logical.ErrorResponse(err.Error()), nil
 }
 
-// cannotServe answers a reader for whom there is no token.
-func cannotServe(req *logical.Request, name string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
+// failingResponse answers a reader for whom there is no token.
+func failingResponse(req *logical.Request, name string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
 	when := fmt.Sprintf("Token requests fail since %s; the next try is at %s", timestamp(failing.Since), timestamp(failing.NextTry))
 	if refused.Temporary() {
 		return unavailable(sentences(refused.Error(), when), failing.Wait)
