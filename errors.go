@@ -52,7 +52,7 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	case errors.As(err, &failing) && errors.As(failing.Cause, &refused):
 		return failingResponse(req, name, failing, refused)
 	case errors.As(err, &asked) && asked.Step == backend.StepOwnExchange:
-		return cannotExchange(req, name, asked)
+		return exchangeResponse(req, name, asked)
 	case errors.As(err, &refused) && refused.Temporary():
 		return unavailable(sentences(refused.Error(), "Nothing has changed"), refused.RetryAfter())
 	case errors.As(err, &refused) && !refused.Refused():
@@ -69,9 +69,9 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	return nil, err
 }
 
-// cannotExchange answers a caller whose own token was not exchanged. That is the
+// exchangeResponse answers a caller whose own token was not exchanged. That is the
 // caller's affair, unless it was the exchange's own client that GBG refused.
-func cannotExchange(req *logical.Request, name string, err *backend.ClientError) (*logical.Response, error) {
+func exchangeResponse(req *logical.Request, name string, err *backend.ClientError) (*logical.Response, error) {
 	switch {
 	case err.Temporary():
 		return unavailable(sentences(err.Error()), err.RetryAfter())
