@@ -44,8 +44,8 @@ func newEventBus(sender logical.EventSender, logger hclog.Logger) *eventBus {
 	return b
 }
 
-// Happened implements backend.Observer. It never waits.
-func (b *eventBus) Happened(ev backend.Event) {
+// OnEvent implements backend.Observer. It never waits.
+func (b *eventBus) OnEvent(ev backend.Event) {
 	if b.sender == nil {
 		return
 	}

@@ -49,22 +49,22 @@ func userAgent(version string) string {
 // NewFactory gives the function by which Vault makes a mount's backend.
 func NewFactory(o Options) logical.Factory {
 	return func(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
-		heard := observers{Metrics: metrics.New(o.Version), events: newEventBus(config.EventsSender, config.Logger)}
+		observer := observers{Metrics: metrics.New(o.Version), events: newEventBus(config.EventsSender, config.Logger)}
 		engine := backend.New(backend.Options{
 			Storage:     config.StorageView,
 			Logger:      config.Logger,
 			Now:         o.Now,
 			Random:      o.Random,
-			Observer:    heard,
+			Observer:    observer,
 			UserAgent:   userAgent(o.Version),
 			DialContext: o.DialContext,
 			MaxLeaseTTL: config.System.MaxLeaseTTL,
 		})
-		d := &handlers{engine: engine, metrics: heard.Metrics}
+		d := &handlers{engine: engine, metrics: observer.Metrics}
 		b := d.framework(o.Version)
 		b.Clean = func(context.Context) {
 			engine.Close()
-			heard.events.close()
+			observer.events.close()
 		}
 		if err := b.Setup(ctx, config); err != nil {
 			b.Clean(ctx)
@@ -120,16 +120,16 @@ type handlers struct {
 	metrics *metrics.Metrics
 }
 
-// observers are all who hear what happens in an engine.
+// observers passes on what an engine reports.
 type observers struct {
 	*metrics.Metrics
 
 	events *eventBus
 }
 
-// Happened implements backend.Observer.
-func (o observers) Happened(ev backend.Event) {
-	o.events.Happened(ev)
+// OnEvent implements backend.Observer.
+func (o observers) OnEvent(ev backend.Event) {
+	o.events.OnEvent(ev)
 }
 
 const mountHelp = `

@@ -78,7 +78,7 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 		return nil, err
 	}
 	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
-	e.observer.Happened(eventOf(next, EventConfigured, name))
+	e.observer.OnEvent(eventOf(next, EventConfigured, name))
 	return warnings, nil
 }
 

@@ -19,7 +19,7 @@ type Observer interface {
 	// OnRequest tells of one request to a token or revocation endpoint.
 	OnRequest(EndpointRequest)
 	// OnEvent tells of an event.
-	Happened(Event)
+	OnEvent(Event)
 	// Forget tells that a connection is gone, here or on another node: what is kept
 	// under its name has no use any more.
 	Forget(connection string)
@@ -73,7 +73,7 @@ type Event struct {
 type noObserver struct{}
 
 func (noObserver) OnRequest(EndpointRequest) {}
-func (noObserver) Happened(Event)            {}
+func (noObserver) OnEvent(Event)            {}
 func (noObserver) Forget(string)             {}
 
 // reportRequest tells the observer of a request.
@@ -132,7 +132,7 @@ func (e *Engine) reportFailure(name string, conn *connection.Connection, was, no
 	}
 	ev := eventOf(conn, EventFailing, name)
 	ev.Result, ev.NextTry = resultOf(now.err), now.until
-	e.observer.Happened(ev)
+	e.observer.OnEvent(ev)
 }
 
 // reportToken tells of the recovery that a token of a client of the connection is, of
@@ -155,5 +155,5 @@ func (e *Engine) reportRecovery(name string, conn *connection.Connection, was *b
 		return
 	}
 	e.logger.Info("token requests succeed again", "connection", name, "failed", was.count, "failing_since", was.since)
-	e.observer.Happened(eventOf(conn, EventRecovered, name))
+	e.observer.OnEvent(eventOf(conn, EventRecovered, name))
 }

@@ -197,7 +197,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *connect
 		return err
 	}
 	e.states.countersOf(name).countFlip(cause)
-	e.observer.Happened(rotationEvent(next, name))
+	e.observer.OnEvent(rotationEvent(next, name))
 	return nil
 }
 

@@ -312,7 +312,7 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	e.endCountersLocked(name)
 	if was != nil || lookErr != nil {
 		e.logger.Info("connection deleted", "connection", name)
-		e.observer.Happened(Event{Kind: EventDeleted, Connection: name})
+		e.observer.OnEvent(Event{Kind: EventDeleted, Connection: name})
 	}
 	return nil
 }

@@ -44,8 +44,8 @@ func New(version string) *Metrics {
 	return m
 }
 
-// Requested implements backend.Observer.
-func (m *Metrics) Requested(r backend.EndpointRequest) {
+// OnRequest implements backend.Observer.
+func (m *Metrics) OnRequest(r backend.EndpointRequest) {
 	m.requests.WithLabelValues(r.Connection, r.Step.String(), r.Result).Observe(r.Duration.Seconds())
 }
 
