@@ -73,7 +73,7 @@ type Event struct {
 type noObserver struct{}
 
 func (noObserver) OnRequest(EndpointRequest) {}
-func (noObserver) OnEvent(Event)            {}
+func (noObserver) OnEvent(Event)             {}
 func (noObserver) Forget(string)             {}
 
 // reportRequest tells the observer of a request.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"vault-plugin-secrets-gbg/backend/connection"
-	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // repeatWindow is how long after a change of the active client a bare rotation is
@@ -199,12 +198,4 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *connect
 	e.states.countersOf(name).countFlip(cause)
 	e.observer.OnEvent(rotationEvent(next, name))
 	return nil
-}
-
-// lastTokenEnds returns when the last token of a client has expired, in whole
-// seconds, rounded up; now, if that has passed. It goes by the monotonic clock, so it is
-// not too early if the wall clock was set, and no later than any token can end.
-func (s *state) lastTokenEnds(clientID string, now time.Time) time.Time {
-	left := min(max(s.activity[clientID].tokensUntil.Sub(now), 0), gbgauth.MaxLifetime)
-	return now.Add(left + time.Second - 1).Truncate(time.Second)
 }

@@ -101,6 +101,14 @@ func (s *state) withToken(t *token) *state {
 	return next
 }
 
+// lastTokenEnds returns when the last token of a client has expired, in whole
+// seconds, rounded up; now, if that has passed. It goes by the monotonic clock, so it is
+// not too early if the wall clock was set, and no later than any token can end.
+func (s *state) lastTokenEnds(clientID string, now time.Time) time.Time {
+	left := min(max(s.activity[clientID].tokensUntil.Sub(now), 0), gbgauth.MaxLifetime)
+	return now.Add(left + time.Second - 1).Truncate(time.Second)
+}
+
 // knownLifetime returns the lifetime of the connection's tokens; zero if none was
 // seen yet.
 func (s *state) knownLifetime() time.Duration {

@@ -3,6 +3,8 @@ package backend
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 	"vault-plugin-secrets-gbg/backend/connection"
@@ -102,4 +104,17 @@ func overlap(lifetime time.Duration, s connection.Settings) time.Duration {
 
 func rotationPeriod(lifetime, overlap time.Duration) time.Duration {
 	return max((lifetime - overlap).Round(time.Second), time.Second)
+}
+
+// missingScopes gives the scopes that were asked for and not granted,
+// space-separated; empty if none is missing.
+func missingScopes(asked, granted string) string {
+	have := strings.Fields(granted)
+	var missing []string
+	for _, scope := range strings.Fields(asked) {
+		if !slices.Contains(have, scope) {
+			missing = append(missing, scope)
+		}
+	}
+	return strings.Join(missing, " ")
 }
