@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
@@ -49,6 +50,8 @@ func userAgent(version string) string {
 // NewFactory gives the function by which Vault makes a mount's backend.
 func NewFactory(o Options) logical.Factory {
 	return func(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
+		// The state does not change in a backend's life: a change of role makes a new one.
+		replication := config.System.ReplicationState()
 		observer := observers{Metrics: metrics.New(o.Version), events: newEventBus(config.EventsSender, config.Logger)}
 		engine := backend.New(backend.Options{
 			Storage:     config.StorageView,
@@ -59,6 +62,8 @@ func NewFactory(o Options) logical.Factory {
 			UserAgent:   userAgent(o.Version),
 			DialContext: o.DialContext,
 			MaxLeaseTTL: config.System.MaxLeaseTTL,
+			ReadOnly:    replication.HasState(consts.ReplicationPerformanceStandby),
+			Replicated:  replication.HasState(consts.ReplicationPerformancePrimary | consts.ReplicationPerformanceSecondary),
 		})
 		d := &handlers{engine: engine, metrics: observer.Metrics}
 		b := d.framework(o.Version)
@@ -93,6 +98,9 @@ func (d *handlers) framework(version string) *framework.Backend {
 			[]*framework.Path{d.statusListPath(), d.metricsPath()},
 		),
 		PeriodicFunc: func(ctx context.Context, _ *logical.Request) error {
+			if d.engine.ReadOnly() {
+				return nil // the active node does it all
+			}
 			return d.engine.RetryRevocations(ctx)
 		},
 		Invalidate: func(_ context.Context, key string) { d.engine.Invalidate(key) },
@@ -101,8 +109,8 @@ func (d *handlers) framework(version string) *framework.Backend {
 
 // reads answers reads of creds without the rest. For a path with Operations
 // the framework asks Vault for its replication state on every request, a round
-// trip that costs a fifth of a read; it has no use here, where no read is
-// forwarded. A path with Callbacks alone is spared it.
+// trip that costs a fifth of a read; the engine knows the state since it was made, and
+// decides itself which reads are forwarded. A path with Callbacks alone is spared it.
 func (d *handlers) reads() *framework.Backend {
 	paths := d.credsPaths()
 	for _, path := range paths {

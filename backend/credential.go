@@ -43,6 +43,9 @@ type Credential struct {
 // has been seen. The other errors are ErrNotConfigured, ErrNoClients, *FailingError,
 // *ShortTokenError, ErrClosed, ctx's and the storage's.
 func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
+	if e.readOnly {
+		return e.readOnlyToken(ctx, name, minTTL)
+	}
 	var from origin
 	for {
 		st := e.states.get(name)
@@ -76,7 +79,7 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 			if fresh := e.states.get(name); fresh != nil && fresh.token != st.token && fresh.token != nil {
 				return e.serveFresh(name, fresh, minTTL)
 			}
-		case !errors.Is(err, errSuperseded):
+		case !errors.Is(err, errSuperseded) && !errors.Is(err, errNoStorage):
 			return Credential{}, st.counters.countFailure(err)
 		}
 	}

@@ -66,6 +66,8 @@ func (e *Engine) fetch(name string, st *state) error {
 		return err
 	case e.ctx.Err() != nil:
 		return ErrClosed
+	case errors.Is(err, errNoStorage): // says nothing of GBG
+		return err
 	}
 	return e.recordFailure(name, st, err)
 }
@@ -177,7 +179,7 @@ func (e *Engine) scheduleRefresh(name string, st *state, at time.Time) {
 // refreshInBackground fetches the token after the current one, unless that is under
 // way.
 func (e *Engine) refreshInBackground(name string, st *state) {
-	if !st.token.refreshing.CompareAndSwap(false, true) {
+	if e.readOnly || !st.token.refreshing.CompareAndSwap(false, true) {
 		return
 	}
 	done, ok := e.begin()
@@ -193,10 +195,16 @@ func (e *Engine) refreshInBackground(name string, st *state) {
 		}
 		st.token.refreshing.Store(false)
 		// The token may have outlived a change of its connection: ask anew.
-		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil {
+		now, at := e.states.get(name), e.now()
+		if errors.Is(r.Err, errNoStorage) {
+			at = at.Add(noStoragePause)
+		} else if !errors.Is(r.Err, errSuperseded) {
+			return
+		}
+		if now != nil {
 			e.update(name, now.revision, func(now *state) *state {
 				if now.token == st.token {
-					e.scheduleRefresh(name, now, e.now())
+					e.scheduleRefresh(name, now, at)
 				}
 				return now
 			})

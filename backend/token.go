@@ -34,6 +34,8 @@ type token struct {
 	used atomic.Bool
 	// refreshing is set while the next token is being fetched.
 	refreshing atomic.Bool
+	// forwarded is for a node that cannot write.
+	forwarded forwards
 }
 
 // maxAnswerTime is the most that refreshLead allows GBG for its answer.
