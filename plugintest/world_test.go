@@ -197,6 +197,12 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// closeGBG makes GBG unreachable. The backends' connections to it are closed.
+func (w *world) closeGBG() {
+	w.gbg.Close()
+	synctest.Wait() // until the backends have noticed
+}
+
 // onRequest puts a handler before GBG, or with nil takes it away.
 func (w *world) onRequest(intercept func(w http.ResponseWriter, r *http.Request) bool) {
 	w.mu.Lock()
