@@ -28,7 +28,10 @@ import (
 )
 
 // TestMain fails if a test leaves a goroutine behind.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, sdkWorker) }
+func TestMain(m *testing.M) {
+	hclog.SetDefault(hclog.NewNullLogger()) // go-plugin logs every connection to it
+	goleak.VerifyTestMain(m, sdkWorker)
+}
 
 // sdkWorker is a goroutine that a dependency of the SDK starts when it is loaded.
 var sdkWorker = goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")
