@@ -241,6 +241,7 @@ func BenchmarkCredsReadGRPC(b *testing.B) {
 	m.close()
 	m.backend = newGRPCBackend(b, gbg.Options{}, m.config())
 	m.read("creds")
+	b.ReportAllocs()
 	for b.Loop() {
 		m.read("creds")
 	}

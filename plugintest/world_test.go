@@ -29,7 +29,7 @@ import (
 
 // TestMain fails if a test leaves a goroutine behind.
 func TestMain(m *testing.M) {
-	hclog.SetDefault(hclog.NewNullLogger()) // go-plugin logs every connection to it
+	hclog.DefaultOutput = io.Discard // go-plugin's test server logs every connection
 	goleak.VerifyTestMain(m, sdkWorker)
 }
 
