@@ -63,7 +63,7 @@ func NewFactory(o Options) logical.Factory {
 			DialContext: o.DialContext,
 			MaxLeaseTTL: config.System.MaxLeaseTTL,
 			ReadOnly:    replication.HasState(consts.ReplicationPerformanceStandby),
-			Replicated:  replication.HasState(consts.ReplicationPerformancePrimary | consts.ReplicationPerformanceSecondary),
+			Replicated:  !config.System.LocalMount() && replication.HasState(consts.ReplicationPerformancePrimary|consts.ReplicationPerformanceSecondary),
 		})
 		d := &handlers{engine: engine, metrics: observer.Metrics}
 		b := d.framework(o.Version)
