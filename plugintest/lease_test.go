@@ -415,7 +415,7 @@ func TestLeaseConfig(t *testing.T) {
 			{"config", fields{"revoke_url": "http://gbg.test/revoke"}, "revoke_url must begin with https:// (http:// is for a loopback address only)"},
 			{"config", fields{"revoke_url": w.revokeURL()}, "client_secret is missing: a write that changes revoke_url must give the secrets of both clients again, so that no stored secret is sent to a new address"},
 			{"config", fields{"revoke_url": w.revokeURL(), "client_secret": pair["client_secret"]}, "paired_client_secret is missing: a write that changes revoke_url must give the secrets of both clients again, so that no stored secret is sent to a new address"},
-			{"config/sso", fields{"lease": true}, "lease has no use without idp_token_url: an exchanged token is its caller's alone as it is"},
+			{"config/sso", fields{"lease": true}, "lease has no use without idp_token_url: an exchanged token is never shared"},
 		} {
 			assert.Equal(t, c.want, w.refused(w.try(logical.UpdateOperation, c.path, c.data)))
 		}

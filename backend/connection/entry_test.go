@@ -194,7 +194,7 @@ func TestEntryWithoutClients(t *testing.T) {
 	} {
 		conn, err := Decode("team-a", []byte(stored))
 		if !whole {
-			require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, stored)
+			require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete the connection and write it again`, stored)
 			continue
 		}
 		require.NoError(t, err, stored)
@@ -332,7 +332,7 @@ func TestEntryDamaged(t *testing.T) {
 func requireDamaged(t *testing.T, stored string) {
 	t.Helper()
 	c, err := Decode("team-a", []byte(stored))
-	require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, "%s", stored)
+	require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete the connection and write it again`, "%s", stored)
 	require.Nil(t, c)
 }
 
