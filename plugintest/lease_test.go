@@ -280,7 +280,7 @@ func TestLeaseThatSaysNothing(t *testing.T) {
 		w.write("config", w.leasing())
 		lease := w.lease("creds")
 		delete(lease.Secret.InternalData, "expire_time")
-		require.ErrorContains(t, w.revoke(lease), "the lease does not say when its token ends")
+		require.ErrorContains(t, w.revoke(lease), "the lease has no valid expire_time")
 	})
 }
 
