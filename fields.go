@@ -3,8 +3,8 @@ package gbg
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -66,7 +66,7 @@ func pointer[T any](v T, ok bool) *T {
 type gbgBackend struct {
 	*framework.Backend
 
-	// reads answers reads of creds.
+	// reads handles the requests that readsCreds reports.
 	reads *framework.Backend
 }
 
@@ -75,7 +75,7 @@ func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*l
 	if problem := b.fieldProblem(req); problem != "" {
 		return logical.ErrorResponse(problem), nil
 	}
-	if req.Operation == logical.ReadOperation && (req.Path == "creds" || strings.HasPrefix(req.Path, "creds/")) {
+	if readsCreds(req) {
 		return b.reads.HandleRequest(ctx, req)
 	}
 	return b.Backend.HandleRequest(ctx, req)

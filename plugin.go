@@ -99,21 +99,6 @@ func (d *handlers) framework(version string) *framework.Backend {
 	}
 }
 
-// reads returns a backend for reads of creds alone. For a path with Operations the
-// framework asks Vault for its replication state on every request, a round trip that
-// costs a fifth of a read and is not needed, because reads are not forwarded. It does
-// not do so for a path with only Callbacks.
-func (d *handlers) reads() *framework.Backend {
-	paths := d.credsPaths()
-	for _, path := range paths {
-		path.Callbacks = map[logical.Operation]framework.OperationFunc{ //nolint:staticcheck // deprecated, and the only way around
-			logical.ReadOperation: path.Operations[logical.ReadOperation].Handler(),
-		}
-		path.Operations = nil
-	}
-	return &framework.Backend{Paths: paths}
-}
-
 // handlers implements the paths of one mount.
 type handlers struct {
 	engine  *backend.Engine

@@ -407,7 +407,7 @@ func TestRevocationForgetsWhatHasEnded(t *testing.T) {
 			}
 		}, "WARN", "ERROR")
 		require.Len(t, said, 3, said)
-		assert.Contains(t, said[0], "tokens wait to be revoked")
+		assert.Contains(t, said[0], "tokens are waiting to be revoked")
 		for _, line := range said[1:] {
 			assert.Contains(t, line, "token expired before it could be revoked")
 		}

@@ -91,8 +91,7 @@ func fullConnection() *Connection {
 	return c
 }
 
-// inUTC gives a copy that compares with ==: the same moment may be written in
-// many zones.
+// inUTC returns a copy with times in UTC, so that it can be compared with ==.
 func inUTC(c *Connection) Connection {
 	u := *c
 	u.Rotation.Time, u.Rotation.RegenerateAfter = u.Rotation.Time.UTC(), u.Rotation.RegenerateAfter.UTC()
@@ -159,8 +158,8 @@ func TestEntryRoundTrip(t *testing.T) {
 	}
 }
 
-// requireFilled wants no part of the full connection to be empty: what is not in
-// it is not tested to survive storage.
+// requireFilled checks that no part of the full connection is empty: an empty field
+// would not be tested.
 func requireFilled(t *testing.T, path string, v reflect.Value) {
 	t.Helper()
 	require.False(t, v.IsZero(), "%s is empty: fill it in fullConnection", path)
