@@ -15,31 +15,31 @@ import (
 )
 
 const (
-	// maxWaitingEvents bounds the events that Vault has not taken yet. Beyond, new
-	// ones are lost: they are news, not records.
+	// maxWaitingEvents is the maximum number of events that Vault has not taken yet.
+	// Any more are lost.
 	maxWaitingEvents = 256
-	// eventTimeout bounds the sending of one.
+	// eventTimeout limits the time to send one event.
 	eventTimeout = 5 * time.Second
 )
 
-// noEventBus is in the error of a server that has no event bus, as OpenBao. It comes from
-// gRPC, which knows no such service there.
+// noEventBus is part of the error of a server that has no event bus, such as OpenBao:
+// gRPC reports that it does not know the service.
 const noEventBus = "unknown service pb.Events"
 
-// eventBus sends what happens in an engine to Vault's event bus, in order and in
-// the background. It is an observer of the engine.
+// eventBus sends the events of an engine to Vault's event bus, in order and in the
+// background. It implements OnEvent of backend.Observer.
 type eventBus struct {
 	sender  logical.EventSender
 	logger  hclog.Logger
 	waiting chan backend.Event
-	// missing is set once the server has shown to have no event bus.
+	// missing is set once the server has answered that it has no event bus.
 	missing atomic.Bool
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 }
 
-// newEventBus begins to send. A nil sender takes nothing, a nil logger discards.
-// close must be called.
+// newEventBus returns an eventBus and starts sending. A nil sender discards the
+// events, a nil logger discards the log. close must be called.
 func newEventBus(sender logical.EventSender, logger hclog.Logger) *eventBus {
 	if logger == nil {
 		logger = hclog.NewNullLogger()
@@ -52,7 +52,7 @@ func newEventBus(sender logical.EventSender, logger hclog.Logger) *eventBus {
 	return b
 }
 
-// OnEvent implements backend.Observer. It never waits.
+// OnEvent implements backend.Observer. It never blocks.
 func (b *eventBus) OnEvent(ev backend.Event) {
 	if b.sender == nil || b.missing.Load() {
 		return
@@ -64,7 +64,7 @@ func (b *eventBus) OnEvent(ev backend.Event) {
 	}
 }
 
-// close ends it. Events that Vault has not taken by then are lost.
+// close stops sending. Events that Vault has not taken yet are lost.
 func (b *eventBus) close() {
 	b.stop()
 	b.work.Wait()
@@ -91,13 +91,13 @@ func (b *eventBus) send(ctx context.Context) {
 	}
 }
 
-// eventType is the topic that subscribers name.
+// eventType returns the type that subscribers name.
 func eventType(ev backend.Event) string { return operationPrefix + "/" + string(ev.Kind) }
 
-// eventMetadata are keys and values by turns. path, data_path, operation and
+// eventMetadata returns alternating keys and values. path, data_path, operation and
 // modified are Vault's convention: a subscriber needs the subscribe capability on
-// path, and reads data_path anew if it was modified. Vault puts the mount before
-// both.
+// path, and reads data_path again if modified is true. Vault prepends the mount to
+// both paths.
 func eventMetadata(ev backend.Event) []string {
 	path, data, modified := "creds", "creds", true
 	switch ev.Kind {

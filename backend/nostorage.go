@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// errNoStorage is the outcome of a request in the background that was not sent because
-// the mount's storage cannot be read.
-var errNoStorage = errors.New("the storage cannot be read")
+// errNoStorage reports that a background request was not sent because storage could not
+// be read.
+var errNoStorage = errors.New("storage cannot be read")
 
-// noStoragePause is the pause before such a request is made again.
+// noStoragePause is the pause before the next try of such a request.
 const noStoragePause = 5 * time.Second
 
-// checkStorage returns errNoStorage if a request that nobody waits for would be made
-// while the mount's storage cannot be read. A plugin process outlives its server if that
-// is killed: another node is active then, and a token fetched here would be nobody's.
+// checkStorage returns errNoStorage if no reader waits for a token request and storage
+// cannot be read. The process of a plugin can outlive a server that is killed. Another
+// node is active then, and nothing could be done with a token that is fetched here.
 func (e *Engine) checkStorage(ctx context.Context, r tokenRequest) error {
 	if r.awaited == nil || r.awaited() {
 		return nil

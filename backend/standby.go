@@ -12,26 +12,27 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// A node that serves reads and cannot write (a performance standby of Vault Enterprise,
-// a standby of OpenBao) runs an engine of its own on the cluster's storage. Such an
-// engine keeps no timers, makes no request and writes nothing. It serves the token
-// that the active node has stored, and answers all else with the bare
-// [logical.ErrReadOnly], by which the server forwards the request to the active node.
-// So a cluster has one token for a connection, and GBG one request for it.
+// Some nodes serve reads and cannot write to storage: a performance standby of Vault
+// Enterprise, and a standby of OpenBao. Such a node runs its own engine on the storage
+// of the cluster. That engine has no timers, sends no requests and writes nothing. It
+// serves the token that the active node has stored, and answers everything else with
+// the bare [logical.ErrReadOnly], which makes the server forward the request to the
+// active node. So a cluster has one token for a connection, and GBG gets one request
+// for it.
 
-// forwardInterval is the least time between two reads of one token that are forwarded
-// once the token is due: the others are served from memory, so that few readers fail
-// in the seconds in which a cluster has no active node.
+// forwardInterval is the minimum time between two forwarded reads of a token that is
+// due. The other reads are served from memory, so that few readers fail while a cluster
+// has no active node.
 const forwardInterval = time.Second
 
-// ReadOnly reports whether the engine runs on a node that cannot write.
+// ReadOnly reports whether the engine runs on a node that cannot write to storage.
 func (e *Engine) ReadOnly() bool { return e.readOnly }
 
-// readOnlyToken is Token on a node that cannot write. The only error is
-// [logical.ErrReadOnly]: the active node knows better what is wrong with a read, and
-// has to know that a token is in use, so the first read of each token is forwarded
-// too. Before a read is forwarded because the token is due, storage is looked into: the
-// message that there is a newer token may have been lost.
+// readOnlyToken is Token on a node that cannot write to storage. Its only error is
+// [logical.ErrReadOnly]: the active node reports what is wrong with a read. The first
+// read of each token is forwarded too, because the active node refreshes only tokens
+// that are in use. Before a read is forwarded because the token is due, the storage is
+// read, because an invalidation may have been lost.
 func (e *Engine) readOnlyToken(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
 	from := fromMemory
 	if e.states.get(name) == nil {
@@ -42,14 +43,14 @@ func (e *Engine) readOnlyToken(ctx context.Context, name string, minTTL time.Dur
 		return Credential{}, logical.ErrReadOnly
 	}
 	now := e.now()
-	valid := st.tokenFits(minTTL, now)
-	if st.token.due(now) && (!valid || st.token.forwarded.claim(now)) {
+	fits := st.tokenFits(minTTL, now)
+	if st.token.due(now) && (!fits || st.token.forwards.claim(now)) {
 		if st = e.reload(ctx, name, st); st == nil || !st.sharesToken() || st.token.due(now) {
 			return Credential{}, logical.ErrReadOnly
 		}
-		from, valid = fromStorage, st.tokenFits(minTTL, now)
+		from, fits = fromStorage, st.tokenFits(minTTL, now)
 	}
-	if !valid || !st.token.forwarded.once(now) {
+	if !fits || st.token.forwards.claimFirst(now) {
 		return Credential{}, logical.ErrReadOnly
 	}
 	st.counters.countRead(from)
@@ -59,8 +60,8 @@ func (e *Engine) readOnlyToken(ctx context.Context, name string, minTTL time.Dur
 // sharesToken reports whether the connection has one token for all readers.
 func (s *state) sharesToken() bool { return s.conn.Settings.HasPair() && !s.conn.Settings.Lease }
 
-// tokenFits reports whether the current token is valid for minTTL, and minTTL no more
-// than a reader may ask for.
+// tokenFits reports whether the current token is valid for minTTL, and whether a reader
+// may ask for that much.
 func (s *state) tokenFits(minTTL time.Duration, now time.Time) bool {
 	left := s.token.left(now)
 	return left > 0 && left >= minTTL && checkMinTTL(minTTL, s.knownLifetime()) == nil
@@ -69,12 +70,12 @@ func (s *state) tokenFits(minTTL time.Duration, now time.Time) bool {
 // due reports whether the token's rotation period has passed. A nil token is due.
 func (t *token) due(now time.Time) bool { return t == nil || t.left(now) <= t.overlap }
 
-// reload reads from storage what a node that cannot write knows as was, which has been
-// read before. It returns nil if the connection is gone or cannot be read.
+// reload replaces the state was of a connection by what storage has. It returns nil if
+// the connection is gone or cannot be read.
 func (e *Engine) reload(ctx context.Context, name string, was *state) *state {
 	defer e.lockEntry(name)()
 	if now := e.states.get(name); now != was {
-		return now // another reader has just looked; nil if it was invalidated
+		return now // another reader has just done it; nil after an invalidation
 	}
 	st, err := e.loadLocked(ctx, name, was)
 	if err != nil {
@@ -86,11 +87,13 @@ func (e *Engine) reload(ctx context.Context, name string, was *state) *state {
 	return st
 }
 
-// forwards is when a read of a token was last forwarded to the active node. The zero
-// value means never.
-type forwards struct{ last atomic.Pointer[time.Time] }
+// forwards tracks the reads of a token that are forwarded to the active node. The zero
+// value is ready to use. It is safe for concurrent use.
+type forwards struct {
+	last atomic.Pointer[time.Time] // nil means never
+}
 
-// claim reports whether the caller's read is the one to forward, at most one in a
+// claim reports whether the caller's read is to be forwarded: at most one in each
 // forwardInterval.
 func (f *forwards) claim(now time.Time) bool {
 	last := f.last.Load()
@@ -100,21 +103,20 @@ func (f *forwards) claim(now time.Time) bool {
 	return f.last.CompareAndSwap(last, &now)
 }
 
-// once reports whether a read has been forwarded; if not, the caller's is the one to
-// forward.
-func (f *forwards) once(now time.Time) bool {
-	return f.last.Load() != nil || !f.last.CompareAndSwap(nil, &now)
+// claimFirst reports whether the caller's read is to be forwarded because none was.
+func (f *forwards) claimFirst(now time.Time) bool {
+	return f.last.Load() == nil && f.last.CompareAndSwap(nil, &now)
 }
 
-// inherit takes over what is known of the same token, if was is the same.
-func (t *token) inherit(was *token) {
+// keepForwards copies the forwards of was if it is the same token. Both may be nil.
+func (t *token) keepForwards(was *token) {
 	if t != nil && was != nil && t.access == was.access {
-		t.forwarded.last.Store(was.forwarded.last.Load())
+		t.forwards.last.Store(was.forwards.last.Load())
 	}
 }
 
-// fetchLogger is for what makes a new token necessary. On a node that fetches none it
-// discards: the read is only forwarded.
+// fetchLogger returns the logger for problems that make the engine fetch a new token. On
+// a node that fetches none it discards: the active node serves the read.
 func (e *Engine) fetchLogger() hclog.Logger {
 	if e.readOnly {
 		return hclog.NewNullLogger()
@@ -122,9 +124,9 @@ func (e *Engine) fetchLogger() hclog.Logger {
 	return e.logger
 }
 
-// stored returns a connection as it is stored, defaults filled in. A node that cannot
-// write may have missed a change, and few read this.
-func (e *Engine) stored(ctx context.Context, name string) (connection.Connection, error) {
+// storedConnection returns a connection as it is stored, with defaults filled in. It is
+// for nodes that may have missed an invalidation.
+func (e *Engine) storedConnection(ctx context.Context, name string) (connection.Connection, error) {
 	conn, err := e.load(ctx, name)
 	if err != nil {
 		return connection.Connection{}, err
