@@ -262,7 +262,7 @@ func (n *node) handle(op logical.Operation, path string, data fields) answer {
 		return answer{err: errNodeDown}
 	}
 	request := func(at *life) answer {
-		return at.mount.handle(context.Background(), &logical.Request{
+		return at.handle(context.Background(), &logical.Request{
 			Operation: op, Path: path, MountPoint: "gbg/", Data: maps.Clone(with(fields{}, data)), Storage: at.storage,
 		})
 	}
