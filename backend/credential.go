@@ -42,7 +42,8 @@ type Credential struct {
 // whose ctx ends does not cancel it for the others. If minTTL is zero any valid token
 // will do; more than two thirds of a token's lifetime is an *InputError, once a
 // lifetime is known. The other errors are ErrNotConfigured, ErrNoClients,
-// *FailingError, *ShortTokenError, ErrClosed, ctx's and the storage's.
+// *FailingError, *ShortTokenError, ErrClosed, ctx's and the storage's. On a node that
+// cannot write to storage the only error is logical.ErrReadOnly.
 func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
 	if e.readOnly {
 		return e.readOnlyToken(ctx, name, minTTL)
