@@ -29,7 +29,7 @@ func TestForwardsClaimAtOnce(t *testing.T) {
 		var f forwards
 		var claimed atomic.Int64
 		var readers sync.WaitGroup
-			for range 100 {
+		for range 100 {
 			readers.Go(func() {
 				if claim(&f, testNow) {
 					claimed.Add(1)

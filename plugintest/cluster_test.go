@@ -48,13 +48,13 @@ type readers struct {
 }
 
 // readers starts two kinds of readers on each node: three that come back when ttl says, as
-// Vault Agent does, and six that read once a second, two at a time.
+// Vault Agent does, and four that read once a second, two at a time.
 func (c *cluster) readers(nodes ...*node) *readers {
 	r := &readers{cluster: c, stop: make(chan struct{})}
 	for _, n := range nodes {
-		for i := range 6 {
+		for i := range 4 {
 			r.work.Go(func() {
-				r.sleep(time.Duration(i/2) * 330 * time.Millisecond)
+				r.sleep(time.Duration(i/2) * 500 * time.Millisecond)
 				for r.once(n); r.sleep(time.Second); {
 					r.once(n)
 				}
