@@ -46,9 +46,14 @@ func (e *Engine) fetch(name string, st *state) error {
 		return ErrClosed
 	}
 	defer done()
-	// A reader that saw the old token may get here after the new one was installed.
-	if now := e.states.get(name); now != nil && now.revision == st.revision && now.token != st.token {
-		return nil
+	// A reader that saw the old state may get here after another fetch has ended.
+	if now := e.states.get(name); now != nil && now.revision == st.revision {
+		switch {
+		case now.token != st.token:
+			return nil
+		case now.backoff != st.backoff:
+			return errSuperseded // there may be a pause now
+		}
 	}
 	limit, end := e.limit(e.ctx, st.conn)
 	defer end()
@@ -194,20 +199,22 @@ func (e *Engine) refreshInBackground(name string, st *state) {
 			return
 		}
 		st.token.refreshing.Store(false)
-		// The token may still be current after the connection has changed: try again.
-		now, at := e.states.get(name), e.now()
-		if errors.Is(r.Err, errNoStorage) {
-			at = at.Add(noStoragePause)
-		} else if !errors.Is(r.Err, errSuperseded) {
+		now, pause := e.states.get(name), time.Duration(0)
+		switch {
+		case now == nil:
+			return
+		case errors.Is(r.Err, errNoStorage):
+			pause = noStoragePause
+		case !errors.Is(r.Err, errSuperseded):
 			return
 		}
-		if now != nil {
-			e.update(name, now.revision, func(now *state) *state {
-				if now.token == st.token {
-					e.scheduleRefresh(name, now, at)
-				}
-				return now
-			})
-		}
+		// The token may still be current after the connection has changed: try again.
+		e.update(name, now.revision, func(now *state) *state {
+			if now.token == st.token {
+				at := e.now()
+				e.scheduleRefresh(name, now, at.Add(max(pause, now.backoff.wait(at))))
+			}
+			return now
+		})
 	}()
 }
