@@ -32,6 +32,8 @@ type Credential struct {
 	TTL time.Duration
 	// Lease is nil if the token is shared.
 	Lease *Lease
+	// Failover tells that the standby has taken over; nil if that has been told.
+	Failover *FailoverNotice
 	// Warnings are for a person.
 	Warnings []string
 }
@@ -139,9 +141,7 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	if (untilNext <= 0 || due && firstUse) && !st.backoff.blocked(now) {
 		e.refreshInBackground(name, st)
 	}
-	if text := st.warning.take(); text != "" {
-		c.Warnings = append(c.Warnings, text)
-	}
+	c.Failover = st.notice.take()
 	return c
 }
 

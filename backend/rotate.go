@@ -177,7 +177,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 
 // flip makes the standby of next active, which has just got proof, in one
 // storage write.
-func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, warning *pendingWarning) error {
+func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, notice *pendingNotice) error {
 	leaving := next.Pair.Active().ID
 	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()
 	if err != nil {
@@ -186,7 +186,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *connect
 	next.Pair = pair
 	next.TokenLifetime = proof.lifetime()
 	err = e.commit(ctx, name, connectionUpdate{
-		was: st, conn: next, http: st.http, tokens: []*token{proof}, warning: warning,
+		was: st, conn: next, http: st.http, tokens: []*token{proof}, notice: notice,
 		seal: func(before *state) {
 			now := e.now()
 			next.Rotation = connection.RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}

@@ -33,15 +33,16 @@ type state struct {
 	// exchangeBackoff is the failures to reach GBG since the last exchange of a
 	// caller's own token; nil if there were none.
 	exchangeBackoff *backoff
-	// warning is for the next reader; nil if there is none.
-	warning *pendingWarning
+	// notice is for the next reader; nil if there is none.
+	notice *pendingNotice
 	// counters are the connection's.
 	counters *counters
 }
 
 // clientActivity is what is known of one client besides its stored part.
 type clientActivity struct {
-	// verified is when it last got a token.
+	// verified is when it last got a token with the secret that it has; zero if it
+	// has got none since it was loaded.
 	verified time.Time
 	// tokensUntil is when the last token that it got has expired.
 	tokensUntil time.Time
@@ -55,18 +56,36 @@ func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, 
 	if s == nil {
 		return next
 	}
-	next.activity, next.counters = s.activity, s.counters
+	next.activity, next.counters = s.activityWith(conn.Pair), s.counters
 	next.backoff, next.exchangeBackoff = s.backoff.withoutPause(now), s.exchangeBackoff.withoutPause(now)
 	if s.conn.SameRequest(conn) && s.conn.Settings.Lease == conn.Settings.Lease {
 		next.revision = s.revision
 	}
 	if s.conn.SameToken(conn) {
-		next.warning, next.lifetime = s.warning, s.lifetime
+		next.notice, next.lifetime = s.notice, s.lifetime
 		if !conn.Settings.Lease {
 			next.token = s.token
 		}
 	}
 	return next
+}
+
+// activityWith returns what stays true of the clients if they become those of pair:
+// what a client proved with another secret says nothing of the one that it has now.
+func (s *state) activityWith(pair connection.Pair) map[string]clientActivity {
+	activity := s.activity
+	for _, was := range s.conn.Pair.Clients {
+		for _, client := range pair.Clients {
+			known, ok := activity[client.ID]
+			if !ok || client.ID != was.ID || client.Secret == was.Secret {
+				continue
+			}
+			activity = maps.Clone(activity)
+			known.verified = time.Time{}
+			activity[client.ID] = known
+		}
+	}
+	return activity
 }
 
 // withActivity returns a copy in which a client has just got a token that is nobody's

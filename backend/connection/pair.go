@@ -26,6 +26,22 @@ type Client struct {
 	// SecretServed is set if the client has been active with this secret before, and
 	// is not any more. Rotating back to it is safe but renews nothing.
 	SecretServed bool
+	// Refusal is the last refusal of the client with this secret; its zero value means
+	// that there was none, or that the client has got a token since.
+	Refusal Refusal
+}
+
+// Refusal is what is remembered of the refusal of a client.
+type Refusal struct {
+	// Error is what the token endpoint said.
+	Error string `json:"error"`
+	// Result is the same in a word, as in the metrics.
+	Result string `json:"result"`
+	// Time is when the client was refused, by the wall clock.
+	Time time.Time `json:"time"`
+	// AtExchange is set if the client's token was refused by the exchange at GBG, and
+	// not the client by its identity provider.
+	AtExchange bool `json:"at_exchange,omitempty"`
 }
 
 // withSecret returns the client with a secret. The same secret changes nothing.
@@ -104,6 +120,7 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	case paired.ID == "" && p.ActiveSlot == Paired:
 		return p, Invalid(PairedClientID, "cannot be removed: it is the active client. Rotate first, then remove it")
 	}
+	next.Clients[next.ActiveSlot].Refusal = Refusal{} // it was a standby's
 	return next, nil
 }
 
@@ -183,11 +200,23 @@ func (p Pair) Flip() (Pair, error) {
 	return p, nil
 }
 
-// Verified returns the pair after the client with this id has got a token.
+// Verified returns the pair after the client with this id has got a token. A refusal of
+// the client is forgotten.
 func (p Pair) Verified(clientID string, now time.Time) Pair {
 	for slot := range p.Clients {
 		if clientID != "" && p.Clients[slot].ID == clientID {
 			p.Clients[slot].VerifiedTime = now.Round(0)
+			p.Clients[slot].Refusal = Refusal{}
+		}
+	}
+	return p
+}
+
+// Refused returns the pair after the client with this id has been refused.
+func (p Pair) Refused(clientID string, refusal Refusal) Pair {
+	for slot := range p.Clients {
+		if clientID != "" && p.Clients[slot].ID == clientID {
+			p.Clients[slot].Refusal = refusal
 		}
 	}
 	return p
