@@ -62,19 +62,20 @@ func refusedStep(req *logical.Request, name, where string, standby backend.Clien
 // failureStep returns what to do about token requests that fail.
 func failureStep(req *logical.Request, s *backend.Status) string {
 	var refused refusal
-	switch {
-	case !errors.As(s.LastFailure, &refused):
+	if !errors.As(s.LastFailure, &refused) {
 		return "Token requests fail because of Vault's storage: see last_error."
-	case !refused.ClientRefused() && refused.Refused():
-		return fmt.Sprintf("Token requests are refused, and the client is not: see last_error. Ask whoever may write %s to check it.", pathFor(req, "config", s.Connection))
 	}
-	if step := refusalStep(req, s.Connection, s.Standby.ID, refused); step != "" {
-		return "Token requests fail: see last_error. " + step
+	step := refusalStep(req, s.Connection, s.Standby.ID, refused)
+	switch {
+	case step != "":
+	case refused.Temporary():
+		step = fmt.Sprintf("There is nothing to do in Vault: the next try is at %s", timestamp(s.NextTryTime))
+	case refused.ClientRefused() || !refused.Refused():
+		step = "What answered is no token endpoint: check token_url, and the proxies and firewalls on the way to it"
+	default:
+		step = fmt.Sprintf("The client is not refused, its request is: whoever may write %s can change that", pathFor(req, "config", s.Connection))
 	}
-	if refused.Temporary() {
-		return fmt.Sprintf("Token requests fail: see last_error. They are repeated until one succeeds, the next time at %s.", timestamp(s.NextTryTime))
-	}
-	return "Token requests are not answered by a token endpoint: see last_error. Check token_url, and the proxies and firewalls on the way to it."
+	return "Token requests fail: see last_error. " + step
 }
 
 // refusalStep returns what to do about a client that is refused. It returns "" if
@@ -85,10 +86,12 @@ func refusalStep(req *logical.Request, name, standby string, refused refusal) st
 	var pair *backend.PairError
 	both := errors.As(refused, &pair)
 	switch {
-	case !refused.ClientRefused() || both && !pair.Standby.Refused():
+	case !refused.Refused() || both && !pair.Standby.Refused():
 		return ""
 	case errors.As(refused, &client) && client.Step == backend.StepExchange:
 		return "The identity provider's part went well: check scope, idp_scope and the exchange client at " + pathFor(req, "config", name)
+	case !refused.ClientRefused():
+		return ""
 	case standby == "":
 		return fmt.Sprintf("If the secret was regenerated, whoever may write %s stores the new one: vault write %[1]s client_secret=@FILE", pathFor(req, "config", name))
 	case both:
@@ -100,7 +103,7 @@ func refusalStep(req *logical.Request, name, standby string, refused refusal) st
 // failoverWarning returns what the first reader after a failover is told.
 func failoverWarning(req *logical.Request, name string, notice *backend.FailoverNotice) string {
 	if notice.AtExchange {
-		return notice.Text + ": ask GBG what the tokens of the refused client lack"
+		return notice.Text + ": ask GBG what that client's tokens lack"
 	}
 	return fmt.Sprintf("%s. Renew client %q: %s", notice.Text, notice.RefusedClientID, renewCommand(req, name, notice.RefusedClientID))
 }

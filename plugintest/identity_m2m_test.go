@@ -141,7 +141,7 @@ func TestM2MFailsOver(t *testing.T) {
 	}{
 		"at the identity provider": {
 			refusalAt(gbgsim.EndpointIDP, idpA, "invalid_client", "Who?"),
-			`the identity provider refused client "idp-client-a" (invalid_client), so client "idp-client-b" has taken over: write the refused client's current secret to config`,
+			`the identity provider refused client "idp-client-a" (invalid_client), so client "idp-client-b" has taken over. Renew client "idp-client-a": vault write gbg/rotate client_id=idp-client-a client_secret=@FILE`,
 		},
 		"at GBG": {
 			gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 400, Error: "unauthorized_client", Requests: 2},
@@ -174,7 +174,8 @@ func TestM2MTrouble(t *testing.T) {
 		"the identity provider refuses both": {
 			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIDP, idpA, "invalid_client", "A?"), refusalAt(gbgsim.EndpointIDP, idpB, "invalid_client", "B?")},
 			502,
-			`the identity provider refused client "idp-client-a": invalid_client: A? ` + idp + `; connection "default": the identity provider refused client "idp-client-b": invalid_client: B? ` + idp + `.{failing}` + newSecret,
+			`the identity provider refused client "idp-client-a": invalid_client: A? ` + idp + `; the identity provider refused client "idp-client-b": invalid_client: B? ` + idp +
+				`.{failing} If nobody has the current secret of client "idp-client-b", regenerate it. Then: vault write gbg/rotate client_id=idp-client-b client_secret=@FILE.`,
 		},
 		"the identity provider refuses the scope": {
 			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIDP, "", "invalid_scope", "")},
