@@ -89,7 +89,7 @@ func refusalStep(req *logical.Request, name, standby string, refused refusal) st
 	case !refused.Refused() || both && !pair.Standby.Refused():
 		return ""
 	case errors.As(refused, &client) && client.Step == backend.StepExchange:
-		return "The identity provider's part went well: check scope, idp_scope and the exchange client at " + pathFor(req, "config", name)
+		return "The identity provider issued its token: check scope, idp_scope and the exchange client at " + pathFor(req, "config", name)
 	case !refused.ClientRefused():
 		return ""
 	case standby == "":
@@ -108,12 +108,13 @@ func failoverWarning(req *logical.Request, name string, notice *backend.Failover
 	return fmt.Sprintf("%s. Renew client %q: %s", notice.Text, notice.RefusedClientID, renewCommand(req, name, notice.RefusedClientID))
 }
 
-// renewCommand is how a person stores a client's new secret and makes it active.
+// renewCommand returns the command that stores a client's new secret and makes the
+// client active.
 func renewCommand(req *logical.Request, connection, clientID string) string {
 	return rotateCommand(req, connection, clientID) + " client_secret=@FILE"
 }
 
-// portal is where a person regenerates a client's secret.
+// portal returns where to regenerate a client's secret.
 func portal(atIDP bool) string {
 	if atIDP {
 		return "at the identity provider"
@@ -121,8 +122,8 @@ func portal(atIDP bool) string {
 	return "in GBG's Account management portal"
 }
 
-// rotateCommand is how a person makes a client active. It names the client, so that
-// it can be repeated.
+// rotateCommand returns the command that makes a client active. It names the client, so
+// that it is safe to repeat.
 func rotateCommand(req *logical.Request, connection, clientID string) string {
 	if strings.HasPrefix(clientID, "@") {
 		clientID = `\` + clientID // else vault reads a file of that name
@@ -133,5 +134,5 @@ func rotateCommand(req *logical.Request, connection, clientID string) string {
 	return fmt.Sprintf("vault write %s client_id=%s", pathFor(req, "rotate", connection), clientID)
 }
 
-// plainWord is a text that a shell takes as it is.
+// plainWord matches texts that need no quotes in a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)

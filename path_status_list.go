@@ -13,16 +13,16 @@ import (
 	"vault-plugin-secrets-gbg/backend"
 )
 
-// statusListPath is apart, because Vault adds a slash to the path of every list.
+// statusListPath is separate because Vault adds a slash to the path of every list.
 func (d *handlers) statusListPath() *framework.Path {
 	return &framework.Path{
 		Pattern: "status/",
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ListOperation: &framework.PathOperation{
 				Callback: d.listStatus,
-				Summary:  "See how all connections are.",
+				Summary:  "Read the status of all connections.",
 				Responses: map[int][]framework.Response{
-					http.StatusOK: {{Description: "The names, and a few words on each.", Fields: map[string]*framework.FieldSchema{
+					http.StatusOK: {{Description: "The names, with a short status of each.", Fields: map[string]*framework.FieldSchema{
 						"keys":     {Type: framework.TypeStringSlice, Description: "Names of the connections, those in the worst state first."},
 						"key_info": {Type: framework.TypeMap, Description: "By name: state, active, secret_age, token_ttl, error."},
 					}}},
@@ -30,7 +30,7 @@ func (d *handlers) statusListPath() *framework.Path {
 			},
 		},
 		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "list", OperationSuffix: "statuses"},
-		HelpSynopsis:    "See how all connections are, in a line each.",
+		HelpSynopsis:    "Read the status of all connections, one line each.",
 		HelpDescription: strings.TrimSpace(statusListHelp),
 	}
 }
@@ -86,6 +86,6 @@ table is there with -detailed:
   token_ttl   how long the current token is still valid, in seconds
   error       how the last token request failed, or the standby was refused
 
-"vault read gbg/status/NAME" tells more. As everywhere in Vault, who may list sees
-all names.
+"vault read gbg/status/NAME" shows more. As everywhere in Vault, anyone who may
+list sees all names.
 `

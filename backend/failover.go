@@ -20,13 +20,13 @@ type FailoverNotice struct {
 	AtExchange bool
 }
 
-// pendingNotice is a notice for the next reader, once. Nil stands for none.
+// pendingNotice is a notice for the next reader only. Nil means none.
 type pendingNotice struct {
 	notice FailoverNotice
 	taken  atomic.Bool
 }
 
-// take returns the notice to the first caller, and nil to all others.
+// take returns the notice on the first call, and nil afterwards.
 func (w *pendingNotice) take() *FailoverNotice {
 	if w == nil || w.taken.Load() || w.taken.Swap(true) {
 		return nil
@@ -34,17 +34,16 @@ func (w *pendingNotice) take() *FailoverNotice {
 	return &w.notice
 }
 
-// mayFailOver reports whether there is a standby that may take over by itself.
+// mayFailOver reports whether there is a standby and failover is enabled.
 func (s *state) mayFailOver() bool {
 	_, ok := s.conn.Pair.Standby()
 	return ok && !s.conn.Settings.NoFailover
 }
 
-// failOver makes the standby active because GBG refuses the active client, if
-// the standby can prove itself: with the token that it gets. If it cannot, or
-// must not, the state stays as it is and the error is refused, with what GBG said
-// of the standby. If the connection's token request has changed the error is
-// errSuperseded.
+// failOver makes the standby active after GBG refused the active client, if the
+// standby can get a token, which it returns. Otherwise the state stays as it is and
+// the error is refused, together with the standby's if it has one. The error is
+// errSuperseded if the connection's token request has changed.
 func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *ClientError) (proof *token, err error) {
 	if now := e.states.get(name); now == nil || !now.mayFailOver() {
 		return nil, refused
@@ -54,7 +53,7 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 		return nil, refused
 	}
 	defer unlock()
-	// The settings may have changed while this waited for GBG and for the lock.
+	// The settings may have changed during the wait for GBG and for the lock.
 	now := e.states.get(name)
 	switch {
 	case now == nil || now.revision != st.revision:

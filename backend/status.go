@@ -12,68 +12,68 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// Status is what a person may want to know about a connection. It holds no
-// secret and no token. Zero times mean never.
+// Status describes a connection to an operator. It holds no secret and no token. A zero
+// time means never.
 type Status struct {
-	// Time is when it was so, by the wall clock.
+	// Time is when the status was taken, by the wall clock.
 	Time       time.Time
 	Connection string
 	State      ConnectionState
 	GrantType  string
 	TokenURL   string
-	// IDPTokenURL is empty if no identity provider is asked.
+	// IDPTokenURL is empty if there is no identity provider.
 	IDPTokenURL string
-	// Active and Standby are without their secrets; the ids are empty if there is
-	// no such client.
+	// Active and Standby have an empty ID if there is no such client.
 	Active, Standby ClientStatus
 	LastRotation    connection.RotationRecord
-	// TokenExpireTime and TokenRefreshTime are of the token being served.
+	// TokenExpireTime and TokenRefreshTime are those of the current token.
 	TokenExpireTime, TokenRefreshTime time.Time
-	// TokenLifetimeAssumed is how long the token is taken to live because GBG did
-	// not say; zero if it did.
+	// TokenLifetimeAssumed is the lifetime that is assumed because the token came
+	// without expires_in; zero otherwise.
 	TokenLifetimeAssumed time.Duration
 	// TokenExpiring is set if the token is in use, and more than half of the time
 	// between TokenRefreshTime and TokenExpireTime has passed without a new one.
 	TokenExpiring bool
 	// Lease is set if every reader gets a token of its own.
 	Lease bool
-	// LastFailure is the failure of the last token request, nil if it went well.
+	// LastFailure is the error of the last token request; nil if it succeeded.
 	LastFailure error
 	// LastError is its text, without the connection.
 	LastError string
-	// LastErrorResult is the same in a word: see EndpointRequest.Result.
+	// LastErrorResult is the result of that request: see EndpointRequest.Result.
 	LastErrorResult string
 	LastErrorTime   time.Time
-	// FailingSince is when the first of the failures in a row happened.
+	// FailingSince is when the first request of the consecutive failures failed.
 	FailingSince      time.Time
 	ConsecutiveErrors int
-	// NextTryTime is when GBG is asked again, at the earliest.
+	// NextTryTime is the earliest time of the next request.
 	NextTryTime time.Time
-	// MaxSecretAge and SecretDueTime are the greatest age of the active client's
-	// secret and when it reaches it; zero if that is off.
+	// MaxSecretAge is the maximum age of the active client's secret, and SecretDueTime
+	// when the secret reaches it; zero if there is no maximum.
 	MaxSecretAge  time.Duration
 	SecretDueTime time.Time
-	// Counts are since the engine began.
+	// Counts starts at zero when the engine starts.
 	Counts Counts
-	// Warnings are for a person.
+	// Warnings are for the operator.
 	Warnings []string
 }
 
-// Readable reports whether the connection's storage entry could be read. If not, there
-// are Time, Connection, State and LastError only.
+// Readable reports whether the connection's storage entry could be read. If not, only
+// Time, Connection, State and LastError are set.
 func (s *Status) Readable() bool { return s.GrantType != "" }
 
-// ClientStatus is what may be shown of a client.
+// ClientStatus describes a client without its secret.
 type ClientStatus struct {
 	ID                          string
 	SecretSetTime, VerifiedTime time.Time
-	// SecretServed and Refusal: see connection.Client.
+	// SecretServed and Refusal are connection.Client's.
 	SecretServed bool
 	Refusal      connection.Refusal
 }
 
-// Status tells how a connection is, without asking GBG. One whose entry this release
-// cannot read is not Readable. The errors are ErrNotConfigured, ctx's and the storage's.
+// Status returns the status of a connection, without a request to GBG. It is not
+// Readable if this release cannot decode the storage entry. The errors are
+// ErrNotConfigured, ctx's and the storage's.
 func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	st, err := e.state(ctx, name)
 	var entry *connection.EntryError
@@ -126,8 +126,8 @@ func (e *Engine) statusOf(name string, st *state) Status {
 	return s
 }
 
-// StandbyID returns the standby of a connection that is in memory, empty if there is
-// none.
+// StandbyID returns the standby's id of a connection that is in memory; empty if there
+// is none.
 func (e *Engine) StandbyID(name string) string {
 	st := e.states.get(name)
 	if st == nil {
@@ -137,12 +137,12 @@ func (e *Engine) StandbyID(name string) string {
 	return standby.ID
 }
 
-// maxStatusLoads is how many connections Statuses loads at once. After a restart
-// each takes two reads of storage, and what they take is mostly waiting.
+// maxStatusLoads is the number of connections that Statuses loads at once. After a
+// restart each needs two reads of storage, which mostly wait.
 const maxStatusLoads = 32
 
-// Statuses returns the status of every connection, by name in order, without asking
-// GBG, those included that are not Readable. The errors are ctx's and the storage's.
+// Statuses returns the statuses of all connections, sorted by name, without a request
+// to GBG. Some may not be Readable. The errors are ctx's and the storage's.
 func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 	names, err := e.Names(ctx)
 	if err != nil {

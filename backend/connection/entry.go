@@ -8,12 +8,12 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// entryVersion is the form of the entries that this release writes. A release
-// that changes the form raises it and reads the older ones too.
+// entryVersion is the version of the entries that this release writes. A release that
+// changes the form increments it and still reads older versions.
 const entryVersion = 1
 
-// entry is a connection as it is stored. Secrets are in the clear here and only
-// here: Vault encrypts what it stores.
+// entry is the stored form of a connection. It is the only place where secrets are in
+// plain text: Vault encrypts what it stores.
 type entry struct {
 	Version int `json:"version"`
 	Settings
@@ -91,22 +91,22 @@ func Decode(name string, stored []byte) (*Connection, error) {
 	return c, nil
 }
 
-// entryError returns why a stored form is none of this release's. A newer entry may
-// have any other form. The decoder's own text may quote the entry, so it is not shown.
+// entryError returns why Decode cannot read a stored form. A newer entry may have any
+// form. The decoder's error may quote the entry, so it is not returned.
 func entryError(name string, stored []byte) error {
 	var form struct {
 		Version int `json:"version"`
 	}
-	problem := "its storage entry is damaged: delete it and write it anew"
+	problem := "its storage entry is damaged: delete the connection and write it again"
 	if json.Unmarshal(stored, &form) == nil && form.Version > entryVersion {
 		problem = fmt.Sprintf("its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", form.Version, entryVersion)
 	}
 	return &EntryError{Connection: name, Problem: problem}
 }
 
-// valid reports whether the entry holds what every connection has: one client or two
-// different ones, each with a secret, of which one is active; none if callers
-// bring the tokens to exchange.
+// valid reports whether the entry is complete: it has one client or two different
+// ones, each with a secret, and one of them is active; or none if callers bring the
+// tokens to exchange.
 func (e *entry) valid() bool {
 	n := len(e.Clients)
 	if e.Version < 1 || n > 2 {
