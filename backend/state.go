@@ -165,6 +165,10 @@ type states struct {
 	m         sync.Map // string to *state
 	revisions atomic.Uint64
 	counters  sync.Map // string to *counters
+
+	// ended is the sum of the counts of deleted connections.
+	endedMu sync.Mutex
+	ended   Counts
 }
 
 // nextRevision returns a new revision.
@@ -189,8 +193,25 @@ func (s *states) countersOf(name string) *counters {
 
 // end deletes the counters of a connection, and reports whether there were any.
 func (s *states) end(name string) (ended bool) {
-	_, ended = s.counters.LoadAndDelete(name)
+	s.endedMu.Lock()
+	defer s.endedMu.Unlock()
+	c, ended := s.counters.LoadAndDelete(name)
+	if ended {
+		s.ended = s.ended.plus(c.(*counters).counts())
+	}
 	return ended
+}
+
+// totalCounts returns the sum of the counts of all connections, deleted ones included.
+func (s *states) totalCounts() Counts {
+	s.endedMu.Lock()
+	defer s.endedMu.Unlock()
+	total := s.ended
+	s.counters.Range(func(_, c any) bool {
+		total = total.plus(c.(*counters).counts())
+		return true
+	})
+	return total
 }
 
 func (s *states) each(f func(*state)) {
