@@ -73,7 +73,7 @@ func failureStep(req *logical.Request, s *backend.Status) string {
 	case refused.ClientRefused() || !refused.Refused():
 		step = "What answered is no token endpoint: check token_url, and the proxies and firewalls on the way to it"
 	default:
-		step = fmt.Sprintf("The client is not refused, its request is: whoever may write %s can change that", pathFor(req, "config", s.Connection))
+		step = fmt.Sprintf("The request is refused, not the client: an administrator must check %s", pathFor(req, "config", s.Connection))
 	}
 	return "Token requests fail: see last_error. " + step
 }
@@ -93,7 +93,7 @@ func refusalStep(req *logical.Request, name, standby string, refused refusal) st
 	case !refused.ClientRefused():
 		return ""
 	case standby == "":
-		return fmt.Sprintf("If the secret was regenerated, whoever may write %s stores the new one: vault write %[1]s client_secret=@FILE", pathFor(req, "config", name))
+		return fmt.Sprintf("If its secret was regenerated, an administrator must store the new one: vault write %s client_secret=@FILE", pathFor(req, "config", name))
 	case both:
 		return fmt.Sprintf("If nobody has the current secret of client %q, regenerate it. Then: %s", standby, renewCommand(req, name, standby))
 	}

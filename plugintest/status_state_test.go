@@ -135,7 +135,7 @@ func TestStatusOfAnOutageSaysNothingOfSecrets(t *testing.T) {
 		},
 		"a refused request": {
 			[]gbgsim.Fault{{Kind: gbgsim.FaultStatus, Status: http.StatusBadRequest, Error: "invalid_scope"}},
-			http.StatusBadGateway, "The client is not refused, its request is: whoever may write gbg/config can change that",
+			http.StatusBadGateway, "The request is refused, not the client: an administrator must check gbg/config",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

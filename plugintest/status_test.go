@@ -137,7 +137,7 @@ func TestStatusOfErrors(t *testing.T) {
 			assert.Equal(t, timestamp(time.Now()), got["last_error_time"])
 			assert.Equal(t, timestamp(time.Now().Add(pause*time.Second)), got["next_try_time"])
 			assert.Equal(t, int64(i+1), got["consecutive_errors"])
-			assert.Equal(t, `Token requests fail: see last_error. If the secret was regenerated, whoever may write gbg/config stores the new one: vault write gbg/config client_secret=@FILE`, got["next_step"])
+			assert.Equal(t, `Token requests fail: see last_error. If its secret was regenerated, an administrator must store the new one: vault write gbg/config client_secret=@FILE`, got["next_step"])
 			assert.Equal(t, "down", got["state"])
 			assert.Equal(t, noon, got["failing_since"])
 			assert.NotContains(t, got, "token_expire_time")

@@ -30,7 +30,7 @@ func failing(since, next time.Time) string {
 }
 
 // newSecret is what it adds if GBG refused a client.
-const newSecret = " If the secret was regenerated, whoever may write gbg/config stores the new one: vault write gbg/config client_secret=@FILE."
+const newSecret = " If its secret was regenerated, an administrator must store the new one: vault write gbg/config client_secret=@FILE."
 
 func TestTroubleGBGUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
