@@ -65,7 +65,7 @@ func TestComeBackAfterTTL(t *testing.T) {
 					old := w.read("creds")
 					for round := range 6 {
 						// What is left of the token's time, in sixths.
-						left := w.moment(old["last_vault_rotation"]).Add(secondsOf(old["rotation_period"])).Sub(time.Now())
+						left := time.Until(w.moment(old["last_vault_rotation"]).Add(secondsOf(old["rotation_period"])))
 						w.pass(left * time.Duration(round) / 6)
 						again := w.read("creds")
 						require.Equal(t, without(old, "ttl"), without(again, "ttl"))

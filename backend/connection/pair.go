@@ -135,11 +135,10 @@ func fieldsOf(slot Slot) (id, secret Field) {
 
 // slotOf returns the slot of an id field; ok is false for any other field.
 func slotOf(field Field) (slot Slot, ok bool) {
-	switch field {
-	case ClientID:
-		return First, true
-	case PairedClientID:
-		return Paired, true
+	for _, slot := range []Slot{First, Paired} {
+		if id, _ := fieldsOf(slot); id == field {
+			return slot, true
+		}
 	}
 	return First, false
 }
