@@ -69,11 +69,11 @@ func failureStep(req *logical.Request, s *backend.Status) string {
 	switch {
 	case step != "":
 	case refused.Temporary():
-		step = fmt.Sprintf("There is nothing to do in Vault: the next try is at %s", timestamp(s.NextTryTime))
+		step = "There is nothing to do in Vault: the next try is at " + timestamp(s.NextTryTime)
 	case refused.ClientRefused() || !refused.Refused():
 		step = "What answered is no token endpoint: check token_url, and the proxies and firewalls on the way to it"
 	default:
-		step = fmt.Sprintf("The request is refused, not the client: an administrator must check %s", pathFor(req, "config", s.Connection))
+		step = "The request is refused, not the client: an administrator must check " + pathFor(req, "config", s.Connection)
 	}
 	return "Token requests fail: see last_error. " + step
 }
