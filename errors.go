@@ -50,7 +50,7 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	case errors.As(err, &recent):
 		return logical.ErrorResponse(repeatedRotation(req, name, recent)), nil
 	case errors.As(err, &failing) && errors.As(failing.Cause, &refused):
-		return failingResponse(req, name, failing, refused)
+		return failingResponse(req, name, d.engine.StandbyID(name), failing, refused)
 	case errors.As(err, &asked) && asked.Step == backend.StepOwnExchange:
 		return exchangeResponse(req, name, asked)
 	case errors.As(err, &refused) && refused.Temporary():
@@ -85,25 +85,16 @@ func exchangeResponse(req *logical.Request, name string, err *backend.ClientErro
 }
 
 // failingResponse returns the answer to a reader while token requests fail.
-func failingResponse(req *logical.Request, name string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
+func failingResponse(req *logical.Request, name, standby string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
 	when := fmt.Sprintf("Token requests have failed since %s; the next try is at %s", timestamp(failing.Since), timestamp(failing.NextTry))
 	if refused.Temporary() {
 		return unavailable(sentences(refused.Error(), when), failing.Wait)
 	}
 	answer := []string{refused.Error(), when}
-	var asked *backend.ClientError
-	switch {
-	case errors.As(refused, &asked) && asked.Step == backend.StepExchange && refused.Refused():
-		answer = append(answer, "The identity provider issued its token: check scope, idp_scope and the exchange client at "+pathFor(req, "config", name))
-	case refused.ClientRefused():
-		answer = append(answer, "If its secret was regenerated, write the new one: "+secretCommand(req, name))
+	if step := refusalStep(req, name, standby, refused); step != "" {
+		answer = append(answer, step)
 	}
 	return nil, logical.CodedError(http.StatusBadGateway, sentences(answer...))
-}
-
-// secretCommand returns the command that replaces the secret of a client.
-func secretCommand(req *logical.Request, name string) string {
-	return fmt.Sprintf("vault write %s client_secret=@FILE (paired_client_secret for the paired client)", pathFor(req, "config", name))
 }
 
 // unavailable returns a 503 with a Retry-After of wait, rounded up to whole seconds and

@@ -11,9 +11,19 @@ import (
 	"vault-plugin-secrets-gbg/internal/metrics"
 )
 
+// summaryField selects the metrics of the mount without those of each connection.
+const summaryField = "summary"
+
 func (d *handlers) metricsPath() *framework.Path {
 	return &framework.Path{
 		Pattern: "metrics",
+		Fields: map[string]*framework.FieldSchema{
+			summaryField: {
+				Type:        framework.TypeBool,
+				Description: "Return no series for each connection, and count the connections by their state. For mounts with very many of them.",
+				Query:       true,
+			},
+		},
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation: &framework.PathOperation{
 				Callback: d.readMetrics,
@@ -29,12 +39,17 @@ func (d *handlers) metricsPath() *framework.Path {
 	}
 }
 
-func (d *handlers) readMetrics(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+func (d *handlers) readMetrics(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	connections, err := d.engine.Statuses(ctx)
 	if err != nil {
 		return d.errorResponse(req, "", err)
 	}
-	text, err := d.metrics.Text(connections)
+	var text string
+	if data.Get(summaryField).(bool) {
+		text, err = d.metrics.SummaryText(connections, d.engine.TotalCounts())
+	} else {
+		text, err = d.metrics.Text(connections)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -48,12 +63,15 @@ func (d *handlers) readMetrics(ctx context.Context, req *logical.Request, _ *fra
 const metricsHelp = `
 Requests to GBG with their durations and results, reads by where their token
 came from, when tokens and secrets end, which client is active, rotations and
-failovers, failures in a row: of all connections of this mount, in the text
+failovers, failures in a row, states: of all connections of this mount, in the text
 format that Prometheus reads. It holds no secret and no token.
 
 The answer is text and not JSON, which "vault read" cannot show:
 
   $ curl -H "X-Vault-Token: $(vault print token)" $VAULT_ADDR/v1/gbg/metrics
+
+With ?summary=true there are no series for each connection. The connections are
+counted by their state.
 
 Counters start at zero when the plugin starts, and count what happens on this
 node. A node that forwards all reads returns those of the active node.

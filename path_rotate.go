@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -70,7 +68,7 @@ func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *frame
 		"rotated":           r.Rotated,
 		"active_client_id":  r.Active.ID,
 		"standby_client_id": r.Standby.ID,
-		"next_step":         nextStep(req, name, portal(r.AtIDP), r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
+		"next_step":         pairStep(req, name, portal(r.AtIDP), r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
 	}
 	putTime(answer, "rotation_time", r.Record.Time)
 	putTime(answer, "regenerate_after", r.Record.RegenerateAfter)
@@ -89,47 +87,6 @@ func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *frame
 func repeatedRotation(req *logical.Request, name string, recent *backend.RecentRotationError) string {
 	return fmt.Sprintf("connection %q was rotated at %s (%s), %ds ago, and client %q is active: this may be the same request again, so nothing was rotated. To make client %q active: %s",
 		name, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Active, recent.Standby, rotateCommand(req, name, recent.Standby))
-}
-
-// rotateCommand returns the command that makes a client active. It names the client, so
-// that it is safe to repeat.
-func rotateCommand(req *logical.Request, connection, clientID string) string {
-	if strings.HasPrefix(clientID, "@") {
-		clientID = `\` + clientID // else vault reads a file of that name
-	}
-	if !plainWord.MatchString(clientID) {
-		clientID = "'" + strings.ReplaceAll(clientID, "'", `'\''`) + "'"
-	}
-	return fmt.Sprintf("vault write %s client_id=%s", pathFor(req, "rotate", connection), clientID)
-}
-
-// plainWord matches texts that need no quotes in a shell.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)
-
-// nextStep returns the next step of the rotation cycle, in a sentence. where is the
-// place to regenerate secrets; fresh means that the standby's secret has not been
-// used yet.
-func nextStep(req *logical.Request, name, where, standby string, regenerateAfter time.Time, fresh bool) string {
-	rotate := rotateCommand(req, name, standby)
-	switch {
-	case standby == "":
-		return fmt.Sprintf("Add a second client, so that secrets can be rotated without downtime: vault write %s paired_client_id=ID paired_client_secret=@FILE",
-			pathFor(req, "config", name))
-	case fresh:
-		return fmt.Sprintf("Client %q stands by with a secret that has not been used yet. When it is time to rotate: %s", standby, rotate)
-	case regenerateAfter.IsZero():
-		return fmt.Sprintf("Regenerate the secret of client %q %s, then: %s client_secret=@FILE", standby, where, rotate)
-	}
-	return fmt.Sprintf("After %s regenerate the secret of client %q %s, then, when it is time to rotate again: %s client_secret=@FILE",
-		timestamp(regenerateAfter), standby, where, rotate)
-}
-
-// portal returns where to regenerate a client's secret.
-func portal(atIDP bool) string {
-	if atIDP {
-		return "at the identity provider"
-	}
-	return "in GBG's Account management portal"
 }
 
 const rotateHelp = `

@@ -3,10 +3,9 @@ package gbg
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/http"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -24,8 +23,8 @@ func (d *handlers) statusListPath() *framework.Path {
 				Summary:  "Read the status of all connections.",
 				Responses: map[int][]framework.Response{
 					http.StatusOK: {{Description: "The names, with a short status of each.", Fields: map[string]*framework.FieldSchema{
-						"keys":     {Type: framework.TypeStringSlice, Description: "Names of the connections."},
-						"key_info": {Type: framework.TypeMap, Description: "By name: active, standby, token_for, secret_age, standby_proven, last_error."},
+						"keys":     {Type: framework.TypeStringSlice, Description: "Names of the connections, those in the worst state first."},
+						"key_info": {Type: framework.TypeMap, Description: "By name: state, active, secret_age, token_ttl, error."},
 					}}},
 				},
 				ForwardPerformanceStandby: true, // as for the status of one
@@ -42,83 +41,51 @@ func (d *handlers) listStatus(ctx context.Context, req *logical.Request, _ *fram
 	if err != nil {
 		return d.errorResponse(req, "", err)
 	}
+	rank := map[backend.ConnectionState]int{}
+	for i, state := range backend.ConnectionStates() {
+		rank[state] = i
+	}
+	slices.SortStableFunc(connections, func(a, b backend.Status) int { return cmp.Compare(rank[a.State], rank[b.State]) })
 	names := make([]string, 0, len(connections))
-	lines := make(map[string]any, len(connections))
-	for _, c := range connections {
-		names = append(names, c.Connection)
-		lines[c.Connection] = listEntry(c)
+	entries := make(map[string]any, len(connections))
+	for i := range connections {
+		s := &connections[i]
+		names = append(names, s.Connection)
+		entries[s.Connection] = listEntry(s)
 	}
-	return logical.ListResponseWithInfo(names, lines), nil
+	return logical.ListResponseWithInfo(names, entries), nil
 }
 
-// listEntry returns the short status of a connection, for a table on a terminal.
-func listEntry(s backend.Status) map[string]any {
-	none := func(text string) string { return cmp.Or(text, "-") }
-	return map[string]any{
-		"active":         none(s.Active.ID),
-		"standby":        none(s.Standby.ID),
-		"token_for":      none(span(s.TokenExpireTime.Sub(s.Time))),
-		"secret_age":     none(age(s.Active.SecretSetTime, s.Time)),
-		"standby_proven": none(provenAgo(s)),
-		"last_error":     none(lastErrorInShort(s)),
+// listEntry returns a line of the list. Every line has all columns, or Vault's table
+// would leave out those that no line has.
+func listEntry(s *backend.Status) map[string]any {
+	entry := map[string]any{
+		"state":      string(s.State),
+		"active":     cmp.Or(s.Active.ID, "-"),
+		"secret_age": int64(0),
+		"token_ttl":  int64(0),
+		"error":      cmp.Or(s.LastErrorResult, s.Standby.Refusal.Result, "-"),
 	}
-}
-
-func provenAgo(s backend.Status) string {
-	switch {
-	case s.Standby.ID == "":
-		return ""
-	case s.Standby.VerifiedTime.IsZero():
-		return "never"
+	if !s.Active.SecretSetTime.IsZero() {
+		entry["secret_age"] = seconds(max(s.Time.Sub(s.Active.SecretSetTime), 0))
 	}
-	return age(s.Standby.VerifiedTime, s.Time) + " ago"
-}
-
-func lastErrorInShort(s backend.Status) string {
-	switch {
-	case !s.Readable():
-		return "unreadable"
-	case s.ConsecutiveErrors == 0:
-		return ""
+	if !s.TokenExpireTime.IsZero() {
+		entry["token_ttl"] = seconds(s.TokenExpireTime.Sub(s.Time))
 	}
-	return fmt.Sprintf("%s (%d)", strings.ReplaceAll(s.LastErrorResult, "_", " "), s.ConsecutiveErrors)
-}
-
-func age(since, now time.Time) string {
-	if since.IsZero() {
-		return ""
-	}
-	return span(max(now.Sub(since), 0))
-}
-
-// span formats a duration in the largest unit of which it has at least two. It returns ""
-// if the duration is negative.
-func span(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d < 0:
-		return ""
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds", d/time.Second)
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	case d < 2*day:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	}
-	return fmt.Sprintf("%dd", d/day)
+	return entry
 }
 
 const statusListHelp = `
-A line for each connection of this mount. The table is there with -detailed:
+A line for each connection of this mount, those in the worst state first. The
+table is there with -detailed:
 
   $ vault list -detailed gbg/status
 
-  active          the client that tokens are requested with
-  last_error      why the last token request failed, and how many have failed in a row
-  secret_age      how old the active client's secret is
-  standby         the other client
-  standby_proven  how long ago the standby last got a token
-  token_for       how long the current token is still valid
+  state       ok, or what is wrong, in one word
+  active      the client that tokens are requested with
+  secret_age  age of the active client's secret, in seconds
+  token_ttl   how long the current token is still valid, in seconds
+  error       how the last token request failed, or the standby was refused
 
 "vault read gbg/status/NAME" shows more. As everywhere in Vault, anyone who may
 list sees all names.

@@ -84,6 +84,9 @@ func (d *handlers) readCreds(ctx context.Context, req *logical.Request, data *fr
 	if err != nil {
 		return d.errorResponse(req, name, err)
 	}
+	if c.Failover != nil {
+		c.Warnings = append(c.Warnings, failoverWarning(req, name, c.Failover))
+	}
 	if c.Lease != nil {
 		return d.leased(c), nil
 	}

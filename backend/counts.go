@@ -45,6 +45,18 @@ func (c *counters) counts() Counts {
 	}
 }
 
+// plus returns the sum of both.
+func (c Counts) plus(o Counts) Counts {
+	return Counts{
+		Memory: c.Memory + o.Memory, Storage: c.Storage + o.Storage, GBG: c.GBG + o.GBG,
+		Failed: c.Failed + o.Failed, Rotations: c.Rotations + o.Rotations, Failovers: c.Failovers + o.Failovers,
+	}
+}
+
+// TotalCounts returns the sum of the counts of all connections since the engine
+// started. It never falls: deleted connections are included.
+func (e *Engine) TotalCounts() Counts { return e.states.totalCounts() }
+
 // countRead counts a successful read.
 func (c *counters) countRead(from origin) { c.reads[from].Add(1) }
 

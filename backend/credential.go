@@ -32,6 +32,8 @@ type Credential struct {
 	TTL time.Duration
 	// Lease is nil if the token is shared.
 	Lease *Lease
+	// Failover is not nil for the first reader after a failover.
+	Failover *FailoverNotice
 	// Warnings are for the operator.
 	Warnings []string
 }
@@ -143,9 +145,7 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	if (untilNext <= 0 || due && firstUse) && !st.backoff.blocked(now) {
 		e.refreshInBackground(name, st)
 	}
-	if text := st.warning.take(); text != "" {
-		c.Warnings = append(c.Warnings, text)
-	}
+	c.Failover = st.notice.take()
 	return c
 }
 

@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -25,7 +26,7 @@ type PairError struct {
 }
 
 // Error implements error.
-func (e *PairError) Error() string { return e.Active.Error() + "; " + e.Standby.Error() }
+func (e *PairError) Error() string { return e.Active.Error() + "; " + e.Standby.problem() }
 
 // Unwrap returns both errors.
 func (e *PairError) Unwrap() []error { return []error{e.Active, e.Standby} }
@@ -86,11 +87,28 @@ type ClientError struct {
 	Step     Step
 	// Cause is the token endpoint's error.
 	Cause *gbgauth.Error
+	// QuotedSecret is set if a client was refused whose secret begins and ends with a
+	// double quote.
+	QuotedSecret bool
 }
 
 // Error implements error.
 func (e *ClientError) Error() string {
-	return fmt.Sprintf("connection %q: %s: %s", e.Connection, e.outcome(), e.Cause)
+	return fmt.Sprintf("connection %q: %s", e.Connection, e.problem())
+}
+
+// problem returns the error without the connection.
+func (e *ClientError) problem() string {
+	text := e.outcome() + ": " + e.Cause.Error()
+	if e.QuotedSecret {
+		text += ", and the secret begins and ends with a double quote: if it was copied from JSON, write it without the quotes"
+	}
+	return text
+}
+
+// problemOf returns the text of an error of a connection without the connection.
+func problemOf(name string, err error) string {
+	return strings.TrimPrefix(err.Error(), fmt.Sprintf("connection %q: ", name))
 }
 
 // outcome returns the failure in a few words: the party, the step and the client.

@@ -4,22 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// pendingWarning is a warning for the next reader only. Nil means none.
-type pendingWarning struct {
-	text  string
-	taken atomic.Bool
+// FailoverNotice tells a reader that the standby has taken over.
+type FailoverNotice struct {
+	// Text names both clients and why the one was refused.
+	Text string
+	// RefusedClientID is the client that was active.
+	RefusedClientID string
+	// AtExchange is set if GBG refused to exchange the client's token. A new secret
+	// does not change that.
+	AtExchange bool
 }
 
-// take returns the text on the first call, and "" afterwards.
-func (w *pendingWarning) take() string {
+// pendingNotice is a notice for the next reader only. Nil means none.
+type pendingNotice struct {
+	notice FailoverNotice
+	taken  atomic.Bool
+}
+
+// take returns the notice on the first call, and nil afterwards.
+func (w *pendingNotice) take() *FailoverNotice {
 	if w == nil || w.taken.Load() || w.taken.Swap(true) {
-		return ""
+		return nil
 	}
-	return w.text
+	return &w.notice
 }
 
 // mayFailOver reports whether there is a standby and failover is enabled.
@@ -60,14 +72,20 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 		return nil, pairError(refused, err)
 	}
 	next := *now.conn
-	todo := "write the refused client's current secret to config"
-	if refused.Step == StepExchange {
-		todo = "ask GBG what that client's tokens lack"
-	}
-	warning := fmt.Sprintf("%s (%s), so client %q has taken over: %s", refused.outcome(), refused.Cause.Code, standby.ID, todo)
-	if err := e.flip(e.ctx, name, now, &next, proof, connection.CauseFailover, &pendingWarning{text: warning}); err != nil {
+	next.Pair = next.Pair.Refused(refused.ClientID, refused.refusal(e.now()))
+	notice := &pendingNotice{notice: FailoverNotice{
+		Text:            fmt.Sprintf("%s (%s), so client %q has taken over", refused.outcome(), refused.Cause.Code, standby.ID),
+		RefusedClientID: refused.ClientID,
+		AtExchange:      refused.Step == StepExchange,
+	}}
+	if err := e.flip(e.ctx, name, now, &next, proof, connection.CauseFailover, notice); err != nil {
 		return nil, err
 	}
 	e.logger.Warn("failed over", "connection", name, "active_client_id", standby.ID, "refused_client_id", refused.ClientID, "error", refused.Cause)
 	return proof, nil
+}
+
+// refusal returns what is stored of the refusal of a client.
+func (e *ClientError) refusal(now time.Time) connection.Refusal {
+	return connection.Refusal{Error: e.problem(), Result: resultOf(e), Time: wallTime(now), AtExchange: e.Step == StepExchange}
 }

@@ -186,8 +186,6 @@ func (e *Engine) leasedCredential(name string, st *state, t *token, minTTL time.
 		Token: LeasedToken{Connection: name, ClientID: t.clientID, AccessToken: t.access, Expires: t.expires},
 	}
 	c.Warnings = append(st.conn.Warnings(now), c.Warnings...)
-	if text := st.warning.take(); text != "" {
-		c.Warnings = append(c.Warnings, text)
-	}
+	c.Failover = st.notice.take()
 	return c, nil
 }

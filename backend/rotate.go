@@ -188,7 +188,7 @@ func (e *Engine) regenerateAfter(before *state, leaving string, proof *token, no
 
 // flip makes the standby of next active, in one storage write. proof is the token
 // that the standby has just got.
-func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, warning *pendingWarning) error {
+func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, notice *pendingNotice) error {
 	leaving := next.Pair.Active().ID
 	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()
 	if err != nil {
@@ -197,7 +197,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *connect
 	next.Pair = pair
 	next.TokenLifetime = proof.lifetime()
 	err = e.commit(ctx, name, connectionUpdate{
-		was: st, conn: next, http: st.http, tokens: []*token{proof}, warning: warning,
+		was: st, conn: next, http: st.http, tokens: []*token{proof}, notice: notice,
 		seal: func(before *state) {
 			now := e.now()
 			next.Rotation = connection.RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: e.regenerateAfter(before, leaving, proof, now)}

@@ -33,15 +33,16 @@ type state struct {
 	// exchangeBackoff is the run of failures to reach GBG since the last exchange of a
 	// caller's own token; nil if there were none.
 	exchangeBackoff *backoff
-	// warning is for the next reader; nil if there is none.
-	warning *pendingWarning
+	// notice is for the next reader; nil if there is none.
+	notice *pendingNotice
 	// counters are shared by all states of the connection.
 	counters *counters
 }
 
 // clientActivity is what is known about a client beyond its stored form.
 type clientActivity struct {
-	// verified is when it last got a token.
+	// verified is when it last got a token with its current secret; zero if it has
+	// not since the connection was loaded.
 	verified time.Time
 	// tokensUntil is when the last of its tokens expires.
 	tokensUntil time.Time
@@ -55,18 +56,36 @@ func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, 
 	if s == nil {
 		return next
 	}
-	next.activity, next.counters = s.activity, s.counters
+	next.activity, next.counters = s.activityWith(conn.Pair), s.counters
 	next.backoff, next.exchangeBackoff = s.backoff.withoutPause(now), s.exchangeBackoff.withoutPause(now)
 	if s.conn.SameRequest(conn) && s.conn.Settings.Lease == conn.Settings.Lease {
 		next.revision = s.revision
 	}
 	if s.conn.SameToken(conn) {
-		next.warning, next.lifetime = s.warning, s.lifetime
+		next.notice, next.lifetime = s.notice, s.lifetime
 		if !conn.Settings.Lease {
 			next.token = s.token
 		}
 	}
 	return next
+}
+
+// activityWith returns the activity of the clients after the pair has been replaced. A
+// token from before a secret was set does not verify the secret.
+func (s *state) activityWith(pair connection.Pair) map[string]clientActivity {
+	activity := s.activity
+	for _, was := range s.conn.Pair.Clients {
+		for _, client := range pair.Clients {
+			known, ok := activity[client.ID]
+			if !ok || client.ID != was.ID || client.Secret == was.Secret {
+				continue
+			}
+			activity = maps.Clone(activity)
+			known.verified = time.Time{}
+			activity[client.ID] = known
+		}
+	}
+	return activity
 }
 
 // withActivity returns a copy of s after a client has got a token that does not
@@ -146,6 +165,10 @@ type states struct {
 	m         sync.Map // string to *state
 	revisions atomic.Uint64
 	counters  sync.Map // string to *counters
+
+	// ended is the sum of the counts of deleted connections.
+	endedMu sync.Mutex
+	ended   Counts
 }
 
 // nextRevision returns a new revision.
@@ -170,8 +193,25 @@ func (s *states) countersOf(name string) *counters {
 
 // end deletes the counters of a connection, and reports whether there were any.
 func (s *states) end(name string) (ended bool) {
-	_, ended = s.counters.LoadAndDelete(name)
+	s.endedMu.Lock()
+	defer s.endedMu.Unlock()
+	c, ended := s.counters.LoadAndDelete(name)
+	if ended {
+		s.ended = s.ended.plus(c.(*counters).counts())
+	}
 	return ended
+}
+
+// totalCounts returns the sum of the counts of all connections, deleted ones included.
+func (s *states) totalCounts() Counts {
+	s.endedMu.Lock()
+	defer s.endedMu.Unlock()
+	total := s.ended
+	s.counters.Range(func(_, c any) bool {
+		total = total.plus(c.(*counters).counts())
+		return true
+	})
+	return total
 }
 
 func (s *states) each(f func(*state)) {

@@ -33,7 +33,7 @@ func serving() *state {
 	st := &state{conn: testConnection(), revision: 7, counters: &counters{}}
 	st = st.withToken(issued(time.Hour, connection.Settings{}))
 	st.backoff = (*backoff)(nil).next(errors.New("out of order"), testNow, exact().delay)
-	st.warning = &pendingWarning{}
+	st.notice = &pendingNotice{}
 	return st
 }
 

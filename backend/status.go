@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
@@ -16,6 +18,7 @@ type Status struct {
 	// Time is when the status was taken, by the wall clock.
 	Time       time.Time
 	Connection string
+	State      ConnectionState
 	GrantType  string
 	TokenURL   string
 	// IDPTokenURL is empty if there is no identity provider.
@@ -28,11 +31,20 @@ type Status struct {
 	// TokenLifetimeAssumed is the lifetime that is assumed because the token came
 	// without expires_in; zero otherwise.
 	TokenLifetimeAssumed time.Duration
-	// LastError is the error of the last token request; empty if it succeeded.
+	// TokenExpiring is set if the token is in use, and more than half of the time
+	// between TokenRefreshTime and TokenExpireTime has passed without a new one.
+	TokenExpiring bool
+	// Lease is set if every reader gets a token of its own.
+	Lease bool
+	// LastFailure is the error of the last token request; nil if it succeeded.
+	LastFailure error
+	// LastError is its text, without the connection.
 	LastError string
 	// LastErrorResult is the result of that request: see EndpointRequest.Result.
-	LastErrorResult   string
-	LastErrorTime     time.Time
+	LastErrorResult string
+	LastErrorTime   time.Time
+	// FailingSince is when the first request of the consecutive failures failed.
+	FailingSince      time.Time
 	ConsecutiveErrors int
 	// NextTryTime is the earliest time of the next request.
 	NextTryTime time.Time
@@ -46,25 +58,41 @@ type Status struct {
 	Warnings []string
 }
 
-// Readable reports whether the connection's storage entry could be decoded. If not,
-// only Time, Connection and LastError are set.
-func (s Status) Readable() bool { return s.GrantType != "" }
+// Readable reports whether the connection's storage entry could be read. If not, only
+// Time, Connection, State and LastError are set.
+func (s *Status) Readable() bool { return s.GrantType != "" }
 
 // ClientStatus describes a client without its secret.
 type ClientStatus struct {
 	ID                          string
 	SecretSetTime, VerifiedTime time.Time
-	// SecretServed is connection.Client's.
+	// SecretServed and Refusal are connection.Client's.
 	SecretServed bool
+	Refusal      connection.Refusal
 }
 
-// Status returns the status of a connection, without a request to GBG. If there is no
-// such connection, the error is ErrNotConfigured.
+// Status returns the status of a connection, without a request to GBG. It is not
+// Readable if this release cannot decode the storage entry. The errors are
+// ErrNotConfigured, ctx's and the storage's.
 func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	st, err := e.state(ctx, name)
-	if err != nil {
+	var entry *connection.EntryError
+	switch {
+	case errors.As(err, &entry):
+		return e.unreadableStatus(name, err), nil
+	case err != nil:
 		return Status{}, err
 	}
+	return e.statusOf(name, st), nil
+}
+
+// unreadableStatus returns the status of a connection that cannot be loaded.
+func (e *Engine) unreadableStatus(name string, err error) Status {
+	return Status{Time: wallTime(e.now()), Connection: name, State: StateUnreadable, LastError: problemOf(name, err)}
+}
+
+// statusOf returns the status of a connection in a state.
+func (e *Engine) statusOf(name string, st *state) Status {
 	now := e.now()
 	settings := st.conn.Settings.WithDefaults()
 	s := Status{
@@ -72,6 +100,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		Connection:   name,
 		GrantType:    settings.GrantType,
 		TokenURL:     settings.TokenURL,
+		Lease:        settings.Lease,
 		IDPTokenURL:  settings.IDPTokenURL,
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
@@ -82,18 +111,35 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	if standby, ok := st.conn.Pair.Standby(); ok {
 		s.Standby = st.clientStatus(standby)
 	}
-	if t := st.token; t != nil && t.left(now) > 0 {
+	if t := st.token; t.left(now) > 0 {
 		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refreshTime()
+		s.TokenExpiring = t.used.Load() && t.left(now) < t.overlap/2
 		if t.lifetimeAssumed {
 			s.TokenLifetimeAssumed = t.lifetime()
 		}
 	}
 	if tr := cmp.Or(st.backoff, st.exchangeBackoff); tr != nil {
-		s.LastError, s.LastErrorTime, s.ConsecutiveErrors, s.NextTryTime = tr.err.Error(), tr.last, tr.count, tr.until
-		s.LastErrorResult = resultOf(tr.err)
+		s.LastFailure, s.FailingSince, s.LastErrorTime, s.ConsecutiveErrors, s.NextTryTime = tr.err, tr.since, tr.last, tr.count, tr.until
+		s.LastError, s.LastErrorResult = problemOf(name, tr.err), resultOf(tr.err)
 	}
-	return s, nil
+	s.State = s.state()
+	return s
 }
+
+// StandbyID returns the standby's id of a connection that is in memory; empty if there
+// is none.
+func (e *Engine) StandbyID(name string) string {
+	st := e.states.get(name)
+	if st == nil {
+		return ""
+	}
+	standby, _ := st.conn.Pair.Standby()
+	return standby.ID
+}
+
+// maxStatusLoads is the number of connections that Statuses loads at once. After a
+// restart each needs two reads of storage, which mostly wait.
+const maxStatusLoads = 32
 
 // Statuses returns the statuses of all connections, sorted by name, without a request
 // to GBG. Some may not be Readable. The errors are ctx's and the storage's.
@@ -104,27 +150,38 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 	}
 	slices.Sort(names)
 	e.endCountersOfDeleted(ctx, names)
-	all := make([]Status, 0, len(names))
-	for _, name := range names {
-		s, err := e.Status(ctx, name)
-		switch {
-		case errors.Is(err, ErrNotConfigured): // deleted meanwhile
+	all := make([]Status, len(names))
+	var loads errgroup.Group
+	loads.SetLimit(maxStatusLoads)
+	for i, name := range names {
+		if st := e.states.get(name); st != nil {
+			all[i] = e.statusOf(name, st)
 			continue
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil:
-			s = Status{Time: wallTime(e.now()), Connection: name, LastError: err.Error()}
 		}
-		all = append(all, s)
+		loads.Go(func() error {
+			s, err := e.Status(ctx, name)
+			switch {
+			case errors.Is(err, ErrNotConfigured):
+				return nil // deleted meanwhile: without a name
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				s = e.unreadableStatus(name, err)
+			}
+			all[i] = s
+			return nil
+		})
 	}
-	return all, nil
+	if err := loads.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(s Status) bool { return s.Connection == "" }), nil
 }
 
 func (s *state) clientStatus(c connection.Client) ClientStatus {
-	verified := c.VerifiedTime
-	// A token from before the secret was set does not verify the secret.
-	if latest := s.activity[c.ID].verified; latest.After(verified) && !latest.Before(c.SecretSetTime) {
-		verified = latest
+	status := ClientStatus{ID: c.ID, SecretSetTime: c.SecretSetTime, VerifiedTime: c.VerifiedTime, SecretServed: c.SecretServed, Refusal: c.Refusal}
+	if verified := s.activity[c.ID].verified; !verified.IsZero() {
+		status.VerifiedTime = verified
 	}
-	return ClientStatus{ID: c.ID, SecretSetTime: c.SecretSetTime, VerifiedTime: verified, SecretServed: c.SecretServed}
+	return status
 }

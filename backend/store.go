@@ -126,6 +126,10 @@ func (e *Engine) loadLocked(ctx context.Context, name string, was *state) (*stat
 	if t, until := e.loadToken(ctx, name, conn); t != nil && !conn.Settings.Lease {
 		st.activity[t.clientID] = clientActivity{tokensUntil: until}
 		st = st.withToken(t)
+		if known := st.activity[t.clientID]; known.verified.Before(conn.Pair.Active().SecretSetTime) {
+			known.verified = time.Time{} // with the secret before
+			st.activity[t.clientID] = known
+		}
 	} else if conn.Settings.HasPair() {
 		st.activity[conn.Pair.Active().ID] = e.possibleActivity(conn)
 	}
@@ -219,8 +223,8 @@ type connectionUpdate struct {
 	// seal, if not nil, completes conn. It is called with the state to be replaced,
 	// once no further token can become current in it.
 	seal func(before *state)
-	// warning is for the next reader; nil if there is none.
-	warning *pendingWarning
+	// notice is for the next reader; nil if there is none.
+	notice *pendingNotice
 }
 
 // commit stores a connection in one write and makes it the current one. If another
@@ -254,8 +258,8 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 		e.reportToken(name, u.conn, was, t)
 		next = next.withToken(t)
 	}
-	if u.warning != nil {
-		next.warning = u.warning
+	if u.notice != nil {
+		next.notice = u.notice
 	}
 	if was != nil && was.http != next.http {
 		was.closeIdle()

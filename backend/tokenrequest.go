@@ -170,7 +170,24 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 
 // clientError returns cause as a *ClientError of the request.
 func (r endpointRequest) clientError(cause *gbgauth.Error) *ClientError {
-	return &ClientError{Connection: r.connection, ClientID: r.clientID, Step: r.step, Cause: cause}
+	return &ClientError{
+		Connection: r.connection, ClientID: r.clientID, Step: r.step, Cause: cause,
+		QuotedSecret: cause.Kind == gbgauth.RefusedClient && isQuoted(r.secret()),
+	}
+}
+
+// secret returns the client secret that the request sends.
+func (r endpointRequest) secret() connection.Secret {
+	if r.step == StepExchange || r.step == StepOwnExchange {
+		return r.conn.Settings.ExchangeClientSecret
+	}
+	return r.client.Secret
+}
+
+// isQuoted reports whether a secret begins and ends with a double quote.
+func isQuoted(s connection.Secret) bool {
+	text := s.Reveal()
+	return len(text) > 1 && strings.HasPrefix(text, `"`) && strings.HasSuffix(text, `"`)
 }
 
 // hostOf returns the host and port of a validated URL. Equivalent URLs have the same

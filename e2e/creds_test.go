@@ -150,13 +150,15 @@ func TestStatus(t *testing.T) {
 	d := m.read("status").Data
 	assert.Equal(t, []string{
 		"active_client_id", "active_secret_set_time", "active_verified_time", "connection", "grant_type",
-		"last_rotation_cause", "last_rotation_time", "next_step", "regenerate_after",
-		"standby_client_id", "standby_secret_set_time", "standby_verified_time",
+		"last_rotation_cause", "last_rotation_time", "lease", "next_step", "regenerate_after",
+		"standby_client_id", "standby_secret_set_time", "standby_verified_time", "state",
 		"token_expire_time", "token_refresh_time", "token_url",
 	}, sortedKeys(d))
 	assert.Equal(t, "client-b", d["active_client_id"])
 	assert.Equal(t, "client-a", d["standby_client_id"])
 	assert.Equal(t, "rotate", d["last_rotation_cause"])
+	assert.Equal(t, false, d["lease"])
+	delete(d, "lease")
 	for key, value := range d {
 		if strings.HasSuffix(key, "_time") || key == "regenerate_after" {
 			_, err := time.Parse(time.RFC3339, value.(string))

@@ -31,9 +31,14 @@ func TestDowngradeLeavesNewerEntriesAlone(t *testing.T) {
 		status, text := u.refused(path, write)
 		assertNewer(t, path, status, text)
 	}
-	for _, path := range []string{"creds", "config", "status", "creds/custom", "config/custom", "status/custom"} {
+	for _, path := range []string{"creds", "config", "creds/custom", "config/custom"} {
 		status, text := u.refusedRead(path)
 		assertNewer(t, path, status, text)
+	}
+	for _, path := range []string{"status", "status/custom"} {
+		got := u.read(path).Data
+		assert.Equal(t, "unreadable", got["state"], path)
+		assert.Contains(t, got["last_error"], newerEntry, path)
 	}
 	for _, name := range []string{"single", "m2m"} {
 		assert.Equal(t, before["token of "+name], withoutTTL(u.read("creds/"+name)), name)
@@ -59,5 +64,7 @@ func TestDowngradeLeavesNewerEntriesAlone(t *testing.T) {
 func assertNewer(t *testing.T, path string, status int, text string) {
 	t.Helper()
 	assert.Equal(t, http.StatusInternalServerError, status, path)
-	assert.Contains(t, text, "its storage entry has version 2, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one", path)
+	assert.Contains(t, text, newerEntry, path)
 }
+
+const newerEntry = "its storage entry has version 2, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one"

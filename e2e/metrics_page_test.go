@@ -52,7 +52,7 @@ func assertMetricsPage(t *testing.T, text string) {
 		noteValues(values, family)
 	}
 	assert.Equal(t, given, told)
-	for _, label := range []string{"source", "cause", "step", "result"} {
+	for _, label := range []string{"source", "cause", "state", "step", "result"} {
 		line := regexp.MustCompile("(?m)^\\| `" + label + "` \\| (.*) \\|$").FindStringSubmatch(string(page))
 		require.NotNil(t, line, label)
 		for value := range values[label] {

@@ -14,7 +14,7 @@ import (
 // must by now, and that docs/metrics.md has a section on each.
 func (w *monitored) assertAlerts(p *prometheusServer) {
 	w.t.Helper()
-	p.sees(`ALERTS{alertname="GBGFailover", alertstate="firing", connection="leased", client_id="go-api-leased-a"}`)
+	p.sees(`ALERTS{alertname="GBGStandbyRefused", alertstate="firing", connection="leased", client_id="go-api-leased-a"}`)
 	p.sees(`ALERTS{alertname="GBGReadsFailing", alertstate="firing", connection="down"}`)
 	p.sees(`ALERTS{alertname="GBGRefreshFailing", alertstate="pending", connection="down"}`)
 	assert.Empty(w.t, p.query(`ALERTS{connection=~"default|cold|m2m|sso"}`))

@@ -233,6 +233,9 @@ func (w *monitored) requireSeen(p *prometheusServer) {
 			`gbg_client_active{connection="default", client_id="client-b"}`:                          1,
 			`gbg_client_active{connection="default", client_id="client-a"}`:                          0,
 			`gbg_consecutive_failures{connection="default"}`:                                         0,
+			`gbg_connection_state{connection="default", state="ok"}`:                                 1,
+			`gbg_connection_state{connection="leased", state="standby_refused"}`:                     1,
+			`count(gbg_standby_refused_timestamp_seconds)`:                                           1,
 			`gbg_unreadable_connections`:                                                             0,
 			`sum(gbg_build_info{version="v0.0.1"})`:                                                  1,
 			`count(gbg_last_rotation_timestamp_seconds)`:                                             2,
@@ -254,7 +257,7 @@ func (w *monitored) requireSeen(p *prometheusServer) {
 func (w *monitored) assertCardinality(p *prometheusServer) {
 	w.t.Helper()
 	const own = `{__name__=~"gbg_.+", __name__!~"gbg_request_.+", connection="default"}`
-	assert.Equal(w.t, 15+2, int(p.value(`count(`+own+`)`)), "one that was rotated and has a max_secret_age")
+	assert.Equal(w.t, 16+2, int(p.value(`count(`+own+`)`)), "one that was rotated and has a max_secret_age")
 	assert.Equal(w.t, 14, int(p.value(`max(count by (connection, step, result) ({__name__=~"gbg_request_.+"}))`)))
 	process := p.value(`count({__name__=~"(go|process)_.+", job="gbg"})`)
 	assert.InDelta(w.t, 45, process, 10)

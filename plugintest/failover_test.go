@@ -30,7 +30,7 @@ var clientRefusals = map[string]gbgsim.Fault{
 }
 
 func takenOver(code string) []string {
-	return []string{fmt.Sprintf(`GBG refused client "client-a" (%s), so client "client-b" has taken over: write the refused client's current secret to config`, code)}
+	return []string{fmt.Sprintf(`GBG refused client "client-a" (%s), so client "client-b" has taken over. Renew client "client-a": vault write gbg/rotate client_id=client-a client_secret=@FILE`, code)}
 }
 
 // coldWith gives a world with a pair that was not verified: nothing is known,
@@ -217,7 +217,7 @@ func TestFailoverTurnedOff(t *testing.T) {
 				for range 3 {
 					text := w.badGateway(w.tryCreds())
 					assert.Contains(t, text, `GBG refused client "client-a": `+code)
-					assert.NotContains(t, text, clientB)
+					assert.Contains(t, text, `Make client "client-b" active: vault write gbg/rotate client_id=client-b`)
 					w.pass(5 * time.Second)
 				}
 				assert.Zero(t, w.askedBy(clientB))

@@ -19,7 +19,7 @@ func TestIdentityConfigOfCallersOwnTokens(t *testing.T) {
 			"lease": false, "revoke_url": "",
 		}, w.read("config/sso"))
 		assert.Equal(t, fields{
-			"connection": "sso", "grant_type": "id_auth", "token_url": "https://api.gbgplc.com/authenticate/v1/connect/token",
+			"state": "ok", "lease": false, "connection": "sso", "grant_type": "id_auth", "token_url": "https://api.gbgplc.com/authenticate/v1/connect/token",
 			"next_step": "Exchange an identity provider's token: vault write gbg/creds/sso id_token=@FILE",
 		}, w.read("status/sso"))
 		assert.Equal(t, []string{"sso"}, w.ok(w.try(logical.ListOperation, "config/", nil)).Data["keys"])

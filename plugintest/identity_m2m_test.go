@@ -136,16 +136,18 @@ func TestM2MRotation(t *testing.T) {
 
 func TestM2MFailsOver(t *testing.T) {
 	for name, c := range map[string]struct {
-		fault gbgsim.Fault
-		want  string
+		fault      gbgsim.Fault
+		want, step string
 	}{
 		"at the identity provider": {
 			refusalAt(gbgsim.EndpointIDP, idpA, "invalid_client", "Who?"),
-			`the identity provider refused client "idp-client-a" (invalid_client), so client "idp-client-b" has taken over: write the refused client's current secret to config`,
+			`the identity provider refused client "idp-client-a" (invalid_client), so client "idp-client-b" has taken over. Renew client "idp-client-a": vault write gbg/rotate client_id=idp-client-a client_secret=@FILE`,
+			`Renew it now: if nobody has its current secret, regenerate it at the identity provider, then: vault write gbg/rotate client_id=idp-client-a client_secret=@FILE`,
 		},
 		"at GBG": {
 			gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 400, Error: "unauthorized_client", Requests: 2},
 			`GBG refused to exchange the identity provider's token of client "idp-client-a" (unauthorized_client), so client "idp-client-b" has taken over: ask GBG what that client's tokens lack`,
+			`Ask GBG what its tokens lack, then: vault write gbg/rotate client_id=idp-client-a`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,6 +159,7 @@ func TestM2MFailsOver(t *testing.T) {
 				assert.Equal(t, idpB, w.owner(resp.Data["access_token"]))
 				assert.Equal(t, []string{c.want}, resp.Warnings)
 				status := w.read("status")
+				assert.Equal(t, `Client "idp-client-a" is the standby and has been refused since `+status["standby_error_time"].(string)+": see standby_error. "+c.step, status["next_step"])
 				assert.Equal(t, []any{idpB, "failover"}, []any{status["active_client_id"], status["last_rotation_cause"]})
 			})
 		})
@@ -174,7 +177,8 @@ func TestM2MTrouble(t *testing.T) {
 		"the identity provider refuses both": {
 			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIDP, idpA, "invalid_client", "A?"), refusalAt(gbgsim.EndpointIDP, idpB, "invalid_client", "B?")},
 			502,
-			`the identity provider refused client "idp-client-a": invalid_client: A? ` + idp + `; connection "default": the identity provider refused client "idp-client-b": invalid_client: B? ` + idp + `.{failing}` + newSecret,
+			`the identity provider refused client "idp-client-a": invalid_client: A? ` + idp + `; the identity provider refused client "idp-client-b": invalid_client: B? ` + idp +
+				`.{failing} If nobody has the current secret of client "idp-client-b", regenerate it. Then: vault write gbg/rotate client_id=idp-client-b client_secret=@FILE.`,
 		},
 		"the identity provider refuses the scope": {
 			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIDP, "", "invalid_scope", "")},

@@ -244,7 +244,7 @@ func TestExchangeWhileGBGIsGone(t *testing.T) {
 				status := w.read("status")
 				assert.Equal(t, int64(1), status["consecutive_errors"])
 				assert.Contains(t, status["last_error"], want)
-				assert.Equal(t, "Token requests fail: see last_error.", status["next_step"])
+				assert.Equal(t, fmt.Sprintf("Token requests fail: see last_error. There is nothing to do in Vault: the next try is at %s", status["next_try_time"]), status["next_step"])
 
 				w.pass(1)
 				w.sim.ClearFaults()

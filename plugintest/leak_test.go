@@ -111,7 +111,7 @@ func TestLeakNothingPrintsASecret(t *testing.T) {
 		metrics := w.ok(w.send(t.Context(), logical.ReadOperation, "metrics", nil)).Data[logical.HTTPRawBody].(string)
 		assert.Contains(t, metrics, clientA)
 		w.heard.hear(metrics)
-		names, _ := w.glances()
+		names, _ := w.statusList()
 		assert.NotEmpty(t, names)
 		assert.NotEmpty(t, w.sent(), "and every event is searched")
 

@@ -27,9 +27,15 @@ type samples map[string]float64
 
 // metrics reads the metrics as Prometheus does.
 func (m *mount) metrics() samples {
+	m.world.t.Helper()
+	return m.metricsWith(nil)
+}
+
+// metricsWith reads them with a query.
+func (m *mount) metricsWith(query fields) samples {
 	t := m.world.t
 	t.Helper()
-	resp := m.ok(m.send(t.Context(), logical.ReadOperation, "metrics", nil))
+	resp := m.ok(m.send(t.Context(), logical.ReadOperation, "metrics", query))
 	assert.Equal(t, http.StatusOK, resp.Data[logical.HTTPStatusCode])
 	assert.Equal(t, "text/plain; version=0.0.4; charset=utf-8", resp.Data[logical.HTTPContentType])
 	parser := expfmt.NewTextParser(model.UTF8Validation)
@@ -103,6 +109,7 @@ func TestMetricsOfAPair(t *testing.T) {
 			`gbg_rotations_total{cause="rotate"}`:   0,
 			`gbg_rotations_total{cause="failover"}`: 0,
 			`gbg_consecutive_failures`:              0,
+			`gbg_connection_state{state="ok"}`:      1,
 
 			`gbg_token_expire_timestamp_seconds`:  unix(start.Add(time.Hour)),
 			`gbg_token_refresh_timestamp_seconds`: unix(start.Add(55 * time.Minute)),
@@ -152,7 +159,7 @@ func TestMetricsOfWhatIsNotThere(t *testing.T) {
 		for _, absent := range []string{"gbg_token", "gbg_secret_due", "gbg_last_rotation", "gbg_client_verified", "gbg_request"} {
 			assert.Empty(t, now.like(absent), absent)
 		}
-		assert.Equal(t, samples{"gbg_consecutive_failures": 0}, now.of("sso"), "it has no clients and nobody reads it")
+		assert.Equal(t, samples{"gbg_consecutive_failures": 0, `gbg_connection_state{state="ok"}`: 1}, now.of("sso"), "it has no clients and nobody reads it")
 	})
 }
 
@@ -322,7 +329,7 @@ func TestMetricsBesideAnUnreadableConnection(t *testing.T) {
 		w.mount = w.newMount()
 		now := w.metrics()
 		assert.Equal(t, 1, int(now["gbg_unreadable_connections{}"]))
-		assert.Empty(t, now.of("team-a"))
+		assert.Equal(t, samples{`gbg_connection_state{state="unreadable"}`: 1}, now.of("team-a"))
 		assert.NotEmpty(t, now.of("default"))
 
 		w.storage.failGet(errDisk)

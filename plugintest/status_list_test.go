@@ -1,6 +1,7 @@
 package plugintest
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -13,8 +14,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
-// glances lists gbg/status.
-func (m *mount) glances() (names []string, lines fields) {
+// statusList lists gbg/status.
+func (m *mount) statusList() (names []string, lines fields) {
 	m.world.t.Helper()
 	resp := m.ok(m.try(logical.ListOperation, "status/", nil))
 	if resp.Data["keys"] == nil { // Vault makes it a 404
@@ -26,7 +27,7 @@ func (m *mount) glances() (names []string, lines fields) {
 func TestStatusListOfNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
-		names, lines := w.glances()
+		names, lines := w.statusList()
 		assert.Empty(t, names)
 		assert.Empty(t, lines)
 	})
@@ -44,14 +45,14 @@ func TestStatusList(t *testing.T) {
 		require.NoError(t, w.storage.Put(t.Context(), &logical.StorageEntry{Key: "connection/later", Value: []byte(`{"version":99}`)}))
 		w.pass(10 * time.Minute)
 		asked := w.asked()
-		names, lines := w.glances()
-		assert.Equal(t, []string{"default", "later", "m2m", "sso", "team-b"}, names)
+		names, lines := w.statusList()
+		assert.Equal(t, []string{"later", "m2m", "default", "sso", "team-b"}, names, "the worst first")
 		assert.Equal(t, fields{
-			"default": fields{"active": clientA, "standby": "-", "token_for": "-", "secret_age": "10m", "standby_proven": "-", "last_error": "-"},
-			"later":   fields{"active": "-", "standby": "-", "token_for": "-", "secret_age": "-", "standby_proven": "-", "last_error": "unreadable"},
-			"m2m":     fields{"active": idpA, "standby": idpB, "token_for": "-", "secret_age": "10m", "standby_proven": "never", "last_error": "-"},
-			"sso":     fields{"active": "-", "standby": "-", "token_for": "-", "secret_age": "-", "standby_proven": "-", "last_error": "-"},
-			"team-b":  fields{"active": clientA, "standby": clientB, "token_for": "50m", "secret_age": "10m", "standby_proven": "10m ago", "last_error": "-"},
+			"default": fields{"state": "ok", "active": clientA, "secret_age": int64(600), "token_ttl": int64(0), "error": "-"},
+			"later":   fields{"state": "unreadable", "active": "-", "secret_age": int64(0), "token_ttl": int64(0), "error": "-"},
+			"m2m":     fields{"state": "standby_unproven", "active": idpA, "secret_age": int64(600), "token_ttl": int64(0), "error": "-"},
+			"sso":     fields{"state": "ok", "active": "-", "secret_age": int64(0), "token_ttl": int64(0), "error": "-"},
+			"team-b":  fields{"state": "ok", "active": clientA, "secret_age": int64(600), "token_ttl": int64(3000), "error": "-"},
 		}, lines)
 		assert.Equal(t, asked, w.asked())
 	})
@@ -62,34 +63,60 @@ func TestStatusListOfTrouble(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config", with(w.pair(), fields{"verify_connection": false}))
 		w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusServiceUnavailable})
-		for range 2 {
-			a, _ := w.tryRetried(logical.ReadOperation, "creds", nil)
-			w.coded(http.StatusServiceUnavailable, a)
-			w.pass(time.Minute)
-		}
-		_, lines := w.glances()
-		assert.Equal(t, "server error (2)", lines["default"].(fields)["last_error"])
+		a, _ := w.tryRetried(logical.ReadOperation, "creds", nil)
+		w.coded(http.StatusServiceUnavailable, a)
+		w.pass(time.Minute)
+		_, lines := w.statusList()
+		assert.Subset(t, lines["default"], fields{"state": "down", "error": "server_error"})
 		w.sim.ClearFaults()
 		w.regenerate(clientA)
 		w.regenerate(clientB)
 		w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil))
-		_, lines = w.glances()
-		assert.Equal(t, "client refused (3)", lines["default"].(fields)["last_error"])
+		_, lines = w.statusList()
+		assert.Subset(t, lines["default"], fields{"state": "down", "error": "client_refused"})
 	})
 }
 
-// Lengths of time are in the largest unit that leaves at least two of it.
-func TestStatusListAges(t *testing.T) {
+// With ids of 36 characters the table of "vault list -detailed", which has four spaces
+// between its columns, fits 120 columns, whatever is wrong.
+func TestStatusListFitsATerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for passed, want := range map[time.Duration]string{
-			0: "0s", 119 * time.Second: "119s", 2 * time.Minute: "2m", 119 * time.Minute: "119m", 2 * time.Hour: "2h",
-			47 * time.Hour: "47h", 48 * time.Hour: "2d", 400 * 24 * time.Hour: "400d",
-		} {
-			w := newWorld(t, worldOptions{})
-			w.write("config", w.single())
-			w.pass(passed)
-			_, lines := w.glances()
-			assert.Equal(t, want, lines["default"].(fields)["secret_age"])
+		w := newWorld(t, worldOptions{})
+		const id = "0d9ad1e3-6b3c-4d0f-9b57-0c2f4b7a1e55"
+		w.write("config/team-name", fields{
+			"client_id": id, "client_secret": w.client(id), "paired_client_id": clientB, "paired_client_secret": wrongSecret,
+			"token_url": w.tokenURL(), "verify_connection": false,
+		})
+		w.pass(10 * 365 * 24 * time.Hour)
+		w.fault(statusFault(http.StatusForbidden))
+		w.badGateway(w.try(logical.ReadOperation, "creds/team-name", nil))
+		_, lines := w.statusList()
+		line := lines["team-name"].(fields)
+		assert.Equal(t, "not_a_token_endpoint", line["error"], "the longest word")
+		line["state"] = "standby_unproven" // the longest one
+		width := len("team-name")
+		for column, value := range line {
+			width += len("    ") + max(len(column), len(fmt.Sprint(value)))
 		}
+		assert.LessOrEqual(t, width, 120)
+	})
+}
+
+// After a restart a list reads the storage entries side by side, not one after another.
+func TestStatusListIsReadSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, worldOptions{})
+		single := w.single()
+		const connections = 64
+		for i := range connections {
+			w.write(fmt.Sprintf("config/team-%d", i), single)
+		}
+		w.restart()
+		w.storage.slow(10 * time.Millisecond)
+		began := time.Now()
+		names, _ := w.statusList()
+		assert.Len(t, names, connections)
+		assert.LessOrEqual(t, time.Since(began), 100*time.Millisecond)
+		w.storage.slow(0)
 	})
 }

@@ -33,6 +33,8 @@ func TestStatusOfOneUnverifiedClient(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config", with(w.single(), fields{"verify_connection": false}))
 		assert.Equal(t, fields{
+			"state":                  "ok",
+			"lease":                  false,
 			"connection":             "default",
 			"grant_type":             "client_credentials",
 			"token_url":              w.tokenURL(),
@@ -49,6 +51,8 @@ func TestStatusOfAPairThroughARotation(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config/team-a", w.pair())
 		want := fields{
+			"state":                   "ok",
+			"lease":                   false,
 			"connection":              "team-a",
 			"grant_type":              "client_credentials",
 			"token_url":               w.tokenURL(),
@@ -129,18 +133,20 @@ func TestStatusOfErrors(t *testing.T) {
 		for i, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
 			w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds", nil))
 			got := w.read("status")
-			assert.Equal(t, refusal[:len(refusal)-1], got["last_error"])
+			assert.Equal(t, refusal, `connection "default": `+got["last_error"].(string)+".")
 			assert.Equal(t, timestamp(time.Now()), got["last_error_time"])
 			assert.Equal(t, timestamp(time.Now().Add(pause*time.Second)), got["next_try_time"])
 			assert.Equal(t, int64(i+1), got["consecutive_errors"])
-			assert.Equal(t, `Token requests fail: see last_error. If a client is refused, write its current secret: vault write gbg/config client_secret=@FILE (paired_client_secret for the paired client)`, got["next_step"])
+			assert.Equal(t, `Token requests fail: see last_error. If its secret was regenerated, an administrator must store the new one: vault write gbg/config client_secret=@FILE`, got["next_step"])
+			assert.Equal(t, "down", got["state"])
+			assert.Equal(t, noon, got["failing_since"])
 			assert.NotContains(t, got, "token_expire_time")
 			w.pass(pause * time.Second)
 		}
 		w.write("config", fields{"client_secret": w.regenerate(clientA), "verify_connection": false})
 		w.read("creds")
 		got := w.read("status")
-		for _, key := range []string{"last_error", "last_error_time", "consecutive_errors", "next_try_time"} {
+		for _, key := range []string{"last_error", "last_error_time", "failing_since", "consecutive_errors", "next_try_time"} {
 			assert.NotContains(t, got, key, "it went well")
 		}
 	})
@@ -156,10 +162,12 @@ func TestStatusOfAFailedRefresh(t *testing.T) {
 		w.pass(55*time.Minute - 5*time.Second)
 		w.pass(8 * time.Second) // of retries
 		got := w.read("status")
-		assert.Regexp(t, `^connection "default": no token for client "client-a": `, got["last_error"])
+		assert.Regexp(t, `^no token for client "client-a": `, got["last_error"])
 		assert.Equal(t, "2026-03-01T12:55:03Z", got["last_error_time"]) // after 7.75 s of tries
 		assert.Equal(t, "2026-03-01T12:55:04Z", got["next_try_time"])
 		assert.Equal(t, int64(1), got["consecutive_errors"])
+		assert.Equal(t, "failing", got["state"])
+		assert.Equal(t, "Token requests fail: see last_error. There is nothing to do in Vault: the next try is at 2026-03-01T12:55:04Z", got["next_step"])
 		assert.Equal(t, "2026-03-01T13:00:00Z", got["token_expire_time"])
 	})
 }

@@ -196,9 +196,10 @@ func TestStoredEntryThatCannotBeUnderstood(t *testing.T) {
 				require.NoError(t, w.storage.Put(t.Context(), &logical.StorageEntry{Key: key, Value: []byte(value)}))
 			}
 			restarted := w.newMount()
-			for _, path := range []string{"config", "creds", "status"} {
+			for _, path := range []string{"config", "creds"} {
 				assert.EqualError(t, restarted.try(logical.ReadOperation, path, nil).err, want)
 			}
+			assert.Equal(t, want, `connection "default": `+restarted.read("status")["last_error"].(string))
 			assert.EqualError(t, restarted.try(logical.UpdateOperation, "config", pair).err, want)
 		}
 		restarted := w.newMount()

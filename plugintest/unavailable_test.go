@@ -30,7 +30,7 @@ func failing(since, next time.Time) string {
 }
 
 // newSecret is what it adds if GBG refused a client.
-const newSecret = " If its secret was regenerated, write the new one: vault write gbg/config client_secret=@FILE (paired_client_secret for the paired client)."
+const newSecret = " If its secret was regenerated, an administrator must store the new one: vault write gbg/config client_secret=@FILE."
 
 func TestTroubleGBGUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestTroubleGBGRefusesTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config/team-a", with(w.single(), fields{"client_secret": wrongSecret, "verify_connection": false}))
-		assert.Equal(t, w.refusal("team-a", clientA)+failing(start, start.Add(time.Second))+strings.Replace(newSecret, "config", "config/team-a", 1),
+		assert.Equal(t, w.refusal("team-a", clientA)+failing(start, start.Add(time.Second))+strings.ReplaceAll(newSecret, "config", "config/team-a"),
 			w.coded(http.StatusBadGateway, w.try(logical.ReadOperation, "creds/team-a", nil)))
 		assert.Equal(t, 2, w.asked(), "once more, and then it does not help to ask again")
 	})

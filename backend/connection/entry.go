@@ -32,6 +32,8 @@ type entryClient struct {
 	SecretSetTime time.Time `json:"secret_set_time,omitzero"`
 	VerifiedTime  time.Time `json:"verified_time,omitzero"`
 	SecretServed  bool      `json:"secret_served,omitempty"`
+	// Refusal was added after 0.1.0, which ignores it.
+	Refusal Refusal `json:"refusal,omitzero"`
 }
 
 // Encode returns the stored form, secrets included. Equal connections have equal forms.
@@ -56,25 +58,18 @@ func (c *Connection) Encode() ([]byte, error) {
 			SecretSetTime: client.SecretSetTime,
 			VerifiedTime:  client.VerifiedTime,
 			SecretServed:  client.SecretServed,
+			Refusal:       client.Refusal,
 		})
 	}
 	return json.Marshal(e)
 }
 
-// Decode returns the connection with a stored form. The error names the connection and
-// quotes nothing from the stored form.
+// Decode returns the connection of a stored form. The error is an *EntryError, which
+// quotes nothing of the form.
 func Decode(name string, stored []byte) (*Connection, error) {
-	// The version comes first: a newer entry may have any form. The decoder's error
-	// may quote the entry, so it is not returned.
-	var form struct {
-		Version int `json:"version"`
-	}
-	if json.Unmarshal(stored, &form) == nil && form.Version > entryVersion {
-		return nil, fmt.Errorf("connection %q: its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", name, form.Version, entryVersion)
-	}
 	var e entry
-	if json.Unmarshal(stored, &e) != nil || !e.valid() {
-		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete the connection and write it again", name)
+	if json.Unmarshal(stored, &e) != nil || e.Version > entryVersion || !e.valid() {
+		return nil, entryError(name, stored)
 	}
 	c := &Connection{
 		Settings:      e.Settings,
@@ -90,9 +85,23 @@ func Decode(name string, stored []byte) (*Connection, error) {
 			SecretSetTime: client.SecretSetTime,
 			VerifiedTime:  client.VerifiedTime,
 			SecretServed:  client.SecretServed,
+			Refusal:       client.Refusal,
 		}
 	}
 	return c, nil
+}
+
+// entryError returns why Decode cannot read a stored form. A newer entry may have any
+// form. The decoder's error may quote the entry, so it is not returned.
+func entryError(name string, stored []byte) error {
+	var form struct {
+		Version int `json:"version"`
+	}
+	problem := "its storage entry is damaged: delete the connection and write it again"
+	if json.Unmarshal(stored, &form) == nil && form.Version > entryVersion {
+		problem = fmt.Sprintf("its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", form.Version, entryVersion)
+	}
+	return &EntryError{Connection: name, Problem: problem}
 }
 
 // valid reports whether the entry is complete: it has one client or two different

@@ -88,6 +88,12 @@ func fullConnection() *Connection {
 	c.Settings.RevokeURL = "https://gbg.test/as/revoke_token.oauth2"
 	c.Settings.NoFailover = true
 	c.Settings.MaxSecretAge = 90 * 24 * time.Hour
+	for slot := range c.Pair.Clients {
+		c.Pair.Clients[slot].Refusal = Refusal{
+			Error: "GBG refused the client", Result: "client_refused", AtExchange: true,
+			Time: time.Date(2026, 1, 5, slot, 0, 0, 0, time.UTC),
+		}
+	}
 	return c
 }
 
@@ -98,6 +104,7 @@ func inUTC(c *Connection) Connection {
 	for slot := range u.Pair.Clients {
 		client := &u.Pair.Clients[slot]
 		client.SecretSetTime, client.VerifiedTime = client.SecretSetTime.UTC(), client.VerifiedTime.UTC()
+		client.Refusal.Time = client.Refusal.Time.UTC()
 	}
 	return u
 }

@@ -24,3 +24,13 @@ func (e *InputError) Error() string { return string(e.Field) + " " + e.Problem }
 func Invalid(field Field, format string, args ...any) error {
 	return &InputError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }
+
+// EntryError is the error of a stored connection that this release cannot read.
+type EntryError struct {
+	Connection string
+	// Problem says what is wrong with the entry, and what to do.
+	Problem string
+}
+
+// Error implements error.
+func (e *EntryError) Error() string { return fmt.Sprintf("connection %q: %s", e.Connection, e.Problem) }

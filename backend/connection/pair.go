@@ -26,6 +26,22 @@ type Client struct {
 	// SecretServed is set if the client was active with this secret and no longer is.
 	// Rotating back to it is safe but renews nothing.
 	SecretServed bool
+	// Refusal is the last time that the standby was refused with this secret; zero if it
+	// was not, or has got a token since.
+	Refusal Refusal
+}
+
+// Refusal is the refusal of a client.
+type Refusal struct {
+	// Error is the error of the token request.
+	Error string `json:"error"`
+	// Result is its result, as in the metrics.
+	Result string `json:"result"`
+	// Time is when the client was refused, by the wall clock.
+	Time time.Time `json:"time"`
+	// AtExchange is set if the client's token was refused by the exchange at GBG, and
+	// not the client by its identity provider.
+	AtExchange bool `json:"at_exchange,omitempty"`
 }
 
 // withSecret returns the client with a secret. It returns c unchanged if it already has
@@ -105,6 +121,7 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	case paired.ID == "" && p.ActiveSlot == Paired:
 		return p, Invalid(PairedClientID, "cannot be removed: it is the active client. Rotate first, then remove it")
 	}
+	next.Clients[next.ActiveSlot].Refusal = Refusal{} // it was a standby's
 	return next, nil
 }
 
@@ -182,11 +199,23 @@ func (p Pair) Flip() (Pair, error) {
 	return p, nil
 }
 
-// Verified returns the pair with the VerifiedTime of a client set to now.
+// Verified returns the pair with the VerifiedTime of a client set to now, and without
+// its Refusal.
 func (p Pair) Verified(clientID string, now time.Time) Pair {
 	for slot := range p.Clients {
 		if clientID != "" && p.Clients[slot].ID == clientID {
 			p.Clients[slot].VerifiedTime = now.Round(0)
+			p.Clients[slot].Refusal = Refusal{}
+		}
+	}
+	return p
+}
+
+// Refused returns the pair with the Refusal of a client.
+func (p Pair) Refused(clientID string, refusal Refusal) Pair {
+	for slot := range p.Clients {
+		if clientID != "" && p.Clients[slot].ID == clientID {
+			p.Clients[slot].Refusal = refusal
 		}
 	}
 	return p

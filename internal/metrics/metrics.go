@@ -19,20 +19,40 @@ const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 // Metrics are the metrics of one mount. It implements backend.Observer.
 type Metrics struct {
+	// process holds the metrics that are no connection's.
+	process *prometheus.Registry
+	// requests are by connection, totals are not.
+	requests, totals *requestDurations
+}
+
+// requestDurations is the histogram of requests, in a registry of its own.
+type requestDurations struct {
+	*prometheus.HistogramVec
+
 	registry *prometheus.Registry
-	requests *prometheus.HistogramVec
+}
+
+// newRequestDurations returns a histogram with labels beside step and result.
+func newRequestDurations(labels ...string) *requestDurations {
+	d := &requestDurations{
+		HistogramVec: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gbg_request_duration_seconds",
+			Help: "Duration of requests to GBG and to identity providers, by step and result.",
+			// From a fast token endpoint to the maximum request_timeout.
+			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, append(labels, "step", "result")),
+		registry: prometheus.NewRegistry(),
+	}
+	d.registry.MustRegister(d)
+	return d
 }
 
 // New returns the metrics of a plugin with a version, which may be empty if unknown.
 func New(version string) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "gbg_request_duration_seconds",
-			Help: "Duration of requests to GBG and to identity providers, by step and result.",
-			// From a fast token endpoint to the maximum request_timeout.
-			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		}, []string{"connection", "step", "result"}),
+		process:  prometheus.NewRegistry(),
+		requests: newRequestDurations("connection"),
+		totals:   newRequestDurations(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "gbg_build_info",
@@ -40,13 +60,14 @@ func New(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.requests, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.process.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // OnRequest implements backend.Observer.
 func (m *Metrics) OnRequest(r backend.EndpointRequest) {
 	m.requests.WithLabelValues(r.Connection, r.Step.String(), r.Result).Observe(r.Duration.Seconds())
+	m.totals.WithLabelValues(r.Step.String(), r.Result).Observe(r.Duration.Seconds())
 }
 
 // Forget implements backend.Observer. It deletes the series of a connection.
@@ -56,11 +77,21 @@ func (m *Metrics) Forget(connection string) {
 
 // Text returns all metrics, including those of the given connections.
 func (m *Metrics) Text(connections []backend.Status) (string, error) {
+	return m.text(m.requests, snapshot(connections))
+}
+
+// SummaryText returns the metrics of the mount without series for each connection.
+// total is the sum of the counts of all connections.
+func (m *Metrics) SummaryText(connections []backend.Status, total backend.Counts) (string, error) {
+	return m.text(m.totals, summary{connections, total})
+}
+
+func (m *Metrics) text(requests *requestDurations, connections prometheus.Collector) (string, error) {
 	snapshots := prometheus.NewPedanticRegistry()
-	if err := snapshots.Register(snapshot(connections)); err != nil {
+	if err := snapshots.Register(connections); err != nil {
 		return "", err
 	}
-	families, err := prometheus.Gatherers{m.registry, snapshots}.Gather()
+	families, err := prometheus.Gatherers{m.process, requests.registry, snapshots}.Gather()
 	if err != nil {
 		return "", err
 	}

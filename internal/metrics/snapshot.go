@@ -12,12 +12,18 @@ import (
 // snapshot is a prometheus.Collector of the state of the connections at a scrape.
 type snapshot []backend.Status
 
+const (
+	readsHelp       = "Successful reads of a token, by its source: memory, Vault's storage, or a request to GBG that the read waited for."
+	failedReadsHelp = "Reads that failed because no token could be obtained."
+	flipsHelp       = "Changes of the active client, by cause."
+)
+
 var (
-	reads = describe("gbg_reads_total", "Successful reads of a token, by its source: memory, Vault's storage, or a request to GBG that the read waited for.", "source")
+	reads = describe("gbg_reads_total", readsHelp, "source")
 	// It does not include reads that fail for another reason than a missing token,
 	// such as an invalid min_ttl or a canceled request.
-	failedReads = describe("gbg_failed_reads_total", "Reads that failed because no token could be obtained.")
-	flips       = describe("gbg_rotations_total", "Changes of the active client, by cause.", "cause")
+	failedReads = describe("gbg_failed_reads_total", failedReadsHelp)
+	flips       = describe("gbg_rotations_total", flipsHelp, "cause")
 	failures    = describe("gbg_consecutive_failures", "Consecutive failed token requests. 0 if the last one succeeded.")
 
 	tokenExpires = describe("gbg_token_expire_timestamp_seconds", "Expiry of the current token. Absent if there is none.")
@@ -27,6 +33,8 @@ var (
 	setTime  = describe("gbg_client_secret_set_timestamp_seconds", "When the client's secret was stored.", "client_id")
 	verified = describe("gbg_client_verified_timestamp_seconds", "When the client last got a token with its current secret. Absent if it never did.", "client_id")
 	due      = describe("gbg_secret_due_timestamp_seconds", "When the active client's secret reaches max_secret_age. Absent if max_secret_age is not set.")
+	state    = describe("gbg_connection_state", "1 for the state of the connection.", "state")
+	refused  = describe("gbg_standby_refused_timestamp_seconds", "When the standby was refused. Absent if it was not, or has got a token or a new secret since.", "client_id")
 	rotated  = describe("gbg_last_rotation_timestamp_seconds", "When the active client last changed, by cause. Absent if it never did.", "cause")
 
 	unreadable = prometheus.NewDesc("gbg_unreadable_connections", "Connections whose storage entry this plugin cannot read.", nil, nil)
@@ -38,7 +46,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (s snapshot) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{reads, failedReads, flips, failures, tokenExpires, tokenRefresh, active, setTime, verified, due, rotated, unreadable} {
+	for _, d := range []*prometheus.Desc{reads, failedReads, flips, failures, tokenExpires, tokenRefresh, active, setTime, verified, due, rotated, state, refused, unreadable} {
 		descs <- d
 	}
 }
@@ -46,12 +54,15 @@ func (s snapshot) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (s snapshot) Collect(metrics chan<- prometheus.Metric) {
 	unreadableCount := 0
-	for _, c := range s {
+	for i := range s {
+		c := &s[i]
+		series := series{metrics, c.Connection}
+		series.gauge(state, 1, string(c.State))
 		if !c.Readable() {
 			unreadableCount++
 			continue
 		}
-		series{metrics, c.Connection}.collect(c)
+		series.collect(c)
 	}
 	metrics <- prometheus.MustNewConstMetric(unreadable, prometheus.GaugeValue, float64(unreadableCount))
 }
@@ -62,7 +73,7 @@ type series struct {
 	connection string
 }
 
-func (s series) collect(c backend.Status) {
+func (s series) collect(c *backend.Status) {
 	s.gauge(failures, float64(c.ConsecutiveErrors))
 	if c.Active.ID == "" {
 		return // callers supply the id_token: there are no token reads and no clients
@@ -80,6 +91,7 @@ func (s series) collect(c backend.Status) {
 	s.client(c.Active, 1)
 	if c.Standby.ID != "" {
 		s.client(c.Standby, 0)
+		s.time(refused, c.Standby.Refusal.Time, c.Standby.ID)
 	}
 }
 
@@ -100,9 +112,12 @@ func (s series) gauge(desc *prometheus.Desc, value float64, labels ...string) {
 // time sends a timestamp unless it is zero.
 func (s series) time(desc *prometheus.Desc, at time.Time, labels ...string) {
 	if !at.IsZero() {
-		s.gauge(desc, float64(at.UnixMilli())/1000, labels...)
+		s.gauge(desc, unixSeconds(at), labels...)
 	}
 }
+
+// unixSeconds returns a time as a metric's value.
+func unixSeconds(at time.Time) float64 { return float64(at.UnixMilli()) / 1000 }
 
 func (s series) send(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
 	s.metrics <- prometheus.MustNewConstMetric(desc, kind, value, append([]string{s.connection}, labels...)...)
