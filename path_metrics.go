@@ -73,6 +73,6 @@ The answer is text and not JSON, which "vault read" cannot show:
 With ?summary=true there are no series for each connection. The connections are
 counted by their state.
 
-Counters start at zero when the plugin starts, and count what happens on the
-active node.
+Counters start at zero when the plugin starts, and count what happens on this
+node. A node that forwards all reads returns those of the active node.
 `

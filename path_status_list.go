@@ -27,6 +27,7 @@ func (d *handlers) statusListPath() *framework.Path {
 						"key_info": {Type: framework.TypeMap, Description: "By name: state, active, secret_age, token_ttl, error."},
 					}}},
 				},
+				ForwardPerformanceStandby: true, // as for the status of one
 			},
 		},
 		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "list", OperationSuffix: "statuses"},
