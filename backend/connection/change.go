@@ -6,7 +6,8 @@ import (
 )
 
 // Change is a configuration write: values by field, each of its field's Type. A field
-// that is missing keeps its value, and an empty text means the default.
+// that is missing keeps its value. An empty text means the default, or removes the paired
+// client; an empty id or secret is not valid otherwise.
 type Change map[Field]any
 
 // Apply returns the connection that a write makes of c, which is nil if there is none
@@ -52,13 +53,17 @@ func (c Change) pair() (p PairChange, err error) {
 	for slot := range p.IDs {
 		idField, secretField := fieldsOf(Slot(slot))
 		if id, ok := c[idField].(string); ok {
-			if id, err = NormalizedID(idField, id); err != nil {
+			normalize := requiredID
+			if Slot(slot) == Paired {
+				normalize = NormalizedID // an empty one removes the client
+			}
+			if id, err = normalize(idField, id); err != nil {
 				return p, err
 			}
 			p.IDs[slot] = &id
 		}
 		if secret, ok := c[secretField].(Secret); ok {
-			if secret, err = NormalizedSecret(secretField, secret); err != nil {
+			if secret, err = requiredSecret(secretField, secret); err != nil {
 				return p, err
 			}
 			p.Secrets[slot] = &secret
@@ -74,7 +79,7 @@ func (p PairChange) rejectClients() error {
 		if p.IDs[slot] != nil && *p.IDs[slot] != "" {
 			return Invalid(id, "has no use without idp_token_url: callers bring the tokens to exchange")
 		}
-		if p.Secrets[slot] != nil && !p.Secrets[slot].IsEmpty() {
+		if p.Secrets[slot] != nil {
 			return Invalid(secret, "has no use without idp_token_url: callers bring the tokens to exchange")
 		}
 	}
