@@ -2,7 +2,6 @@ package gbg
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 	"vault-plugin-secrets-gbg/backend/connection"
@@ -60,9 +59,9 @@ func pointer[T any](v T, ok bool) *T {
 	return &v
 }
 
-// gbgBackend looks at the fields of a request before the framework does, which would
-// make texts of numbers, rounded, and of true ("1"), and quotes other values, secrets
-// included, in its error.
+// gbgBackend checks the fields of a request before the framework does, which would
+// make texts of numbers, rounded, and of true ("1"), take an empty text for false or
+// zero, ignore unknown fields, and quote values, secrets included, in its errors.
 type gbgBackend struct {
 	*framework.Backend
 
@@ -72,7 +71,10 @@ type gbgBackend struct {
 
 // HandleRequest implements logical.Backend.
 func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
-	if problem := b.fieldProblem(req); problem != "" {
+	if endsInSlash(req) {
+		return nil, logical.ErrUnsupportedPath // 404
+	}
+	if problem := b.inputProblem(req); problem != "" {
 		return logical.ErrorResponse(problem), nil
 	}
 	if req.Operation == logical.ReadOperation && (req.Path == "creds" || strings.HasPrefix(req.Path, "creds/")) {
@@ -86,32 +88,4 @@ func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*l
 // HandleRequest to say, once Vault knows which right it takes.
 func (b gbgBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
-}
-
-// fieldProblem returns what is wrong with a request's name or with a value that is
-// given for a text field, beginning with the field. It returns "" if nothing is, and
-// quotes no value.
-func (b gbgBackend) fieldProblem(req *logical.Request) string {
-	validName := validName(req.Path)
-	if req.Operation == logical.HelpOperation || len(req.Data) == 0 && validName {
-		return "" // nearly every read, so there is no path to look for
-	}
-	path := b.Route(req.Path)
-	switch {
-	case path == nil:
-		return ""
-	case !validName && path.Fields[nameField] != nil:
-		return nameField + ` must not contain ".."`
-	}
-	var fields []string
-	for field, value := range req.Data {
-		schema, known := path.Fields[field]
-		if _, isText := value.(string); known && schema.Type == framework.TypeString && value != nil && !isText {
-			fields = append(fields, field)
-		}
-	}
-	if len(fields) == 0 {
-		return ""
-	}
-	return slices.Min(fields) + " must be a string"
 }

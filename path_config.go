@@ -111,21 +111,10 @@ func (d *handlers) writeConfig(ctx context.Context, req *logical.Request, data *
 	if err != nil {
 		return d.errorResponse(req, name, err)
 	}
-	if len(warnings) == 0 && allKnown(req.Data, data.Schema) {
+	if len(warnings) == 0 {
 		return nil, nil
 	}
-	// The framework adds its warning about a misspelt field to an answer only.
 	return &logical.Response{Warnings: warnings}, nil
-}
-
-// allKnown says that every field that was given is one of the path's.
-func allKnown(given map[string]any, fields map[string]*framework.FieldSchema) bool {
-	for field := range given {
-		if _, ok := fields[field]; !ok {
-			return false
-		}
-	}
-	return true
 }
 
 func (d *handlers) readConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -219,8 +208,13 @@ func configAnswer() map[string]*framework.FieldSchema {
 	return answer
 }
 
+// deleteConfig wants a name, also for the connection "default": a script with an unset
+// variable in place of the name must not delete that.
 func (d *handlers) deleteConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
+	if _, named := data.Schema[nameField]; !named {
+		return logical.ErrorResponse("name is missing; to delete the connection %q, write it out: vault delete %sconfig/%s", name, req.MountPoint, name), nil
+	}
 	if err := d.engine.Delete(ctx, name); err != nil {
 		return d.errorResponse(req, name, err)
 	}

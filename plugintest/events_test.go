@@ -97,7 +97,7 @@ func TestEvents(t *testing.T) {
 
 		assert.Equal(t, []sentEvent{{"gbg/config-delete", fields{
 			"path": "config", "data_path": "config", "operation": "config-delete", "modified": "true", "connection": "default",
-		}}}, w.eventsOf(func() { w.ok(w.try(logical.DeleteOperation, "config", nil)) }))
+		}}}, w.eventsOf(func() { w.ok(w.try(logical.DeleteOperation, "config/default", nil)) }))
 	})
 }
 

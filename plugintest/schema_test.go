@@ -174,7 +174,7 @@ func TestSchemaNodesThatForward(t *testing.T) {
 				for _, change := range []answer{
 					node.try(logical.UpdateOperation, "config", pair),
 					node.try(logical.UpdateOperation, "config/team-a", pair),
-					node.try(logical.DeleteOperation, "config", nil),
+					node.try(logical.DeleteOperation, "config/default", nil),
 					node.try(logical.UpdateOperation, "rotate", nil),
 				} {
 					assert.Equal(t, answer{err: logical.ErrReadOnly}, change)
