@@ -2,8 +2,8 @@ package gbg
 
 import (
 	"context"
-	"strings"
 	"time"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -65,7 +65,7 @@ func pointer[T any](v T, ok bool) *T {
 type gbgBackend struct {
 	*framework.Backend
 
-	// reads answers reads of creds.
+	// reads handles the requests that readsCreds reports.
 	reads *framework.Backend
 }
 
@@ -77,7 +77,7 @@ func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*l
 	if problem := b.inputProblem(req); problem != "" {
 		return logical.ErrorResponse(problem), nil
 	}
-	if req.Operation == logical.ReadOperation && (req.Path == "creds" || strings.HasPrefix(req.Path, "creds/")) {
+	if readsCreds(req) {
 		return b.reads.HandleRequest(ctx, req)
 	}
 	return b.Backend.HandleRequest(ctx, req)

@@ -3,6 +3,7 @@ package gbg
 import (
 	"strings"
 	"time"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/vault/sdk/framework"

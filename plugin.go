@@ -99,21 +99,6 @@ func (d *handlers) framework(version string) *framework.Backend {
 	}
 }
 
-// reads answers reads of creds without the rest. For a path with Operations
-// the framework asks Vault for its replication state on every request, a round
-// trip that costs a fifth of a read; it has no use here, where no read is
-// forwarded. A path with Callbacks alone is spared it.
-func (d *handlers) reads() *framework.Backend {
-	paths := d.credsPaths()
-	for _, path := range paths {
-		path.Callbacks = map[logical.Operation]framework.OperationFunc{ //nolint:staticcheck // deprecated, and the only way around
-			logical.ReadOperation: path.Operations[logical.ReadOperation].Handler(),
-		}
-		path.Operations = nil
-	}
-	return &framework.Backend{Paths: paths}
-}
-
 // handlers are the paths of one mount.
 type handlers struct {
 	engine  *backend.Engine

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"time"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 

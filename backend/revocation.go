@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 
 	"github.com/hashicorp/vault/sdk/logical"

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"time"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 

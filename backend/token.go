@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 

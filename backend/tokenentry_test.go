@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/go-hclog"

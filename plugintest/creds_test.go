@@ -262,7 +262,7 @@ func TestCredsOldTokenIsServedWhileGBGIsGone(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config", w.single())
 		old := w.read("creds")
-		w.gbg.Close()
+		w.closeGBG()
 		w.pass(55*time.Minute - 5*time.Second)
 		w.pass(8 * time.Second) // of retries
 		assert.Equal(t, with(old, fields{"ttl": int64(3)}), w.read("creds"))

@@ -35,7 +35,7 @@ const newSecret = " If its secret was regenerated, write the new one: vault writ
 func TestTroubleGBGUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := unverified(t, nil)
-		w.gbg.Close()
+		w.closeGBG()
 		a, rests := w.tryRetried(logical.ReadOperation, "creds", nil)
 		address := strings.TrimPrefix(w.gbg.URL, "http://")
 		assert.Equal(t, fmt.Sprintf(`connection "default": no token for client "client-a": dial tcp %s: connect: connection refused (%s).`, address, w.tokenURL())+
