@@ -36,6 +36,9 @@ func (b gbgBackend) inputProblem(req *logical.Request) string {
 		return "" // not supported, or the end of a lease, which carries its answer
 	}
 	for _, field := range slices.Sorted(maps.Keys(req.Data)) {
+		if req.Operation == logical.ReadOperation && (field == "list" || field == "scan") {
+			continue // the server's own: it was false, else this were no read
+		}
 		if problem := fieldProblem(path.Fields, field, req.Data[field]); problem != "" {
 			return problem
 		}
@@ -82,24 +85,32 @@ var plainFieldName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,32}$`)
 // not have.
 func unknownField(fields map[string]*framework.FieldSchema, field string) string {
 	known := slices.DeleteFunc(slices.Sorted(maps.Keys(fields)), func(name string) bool { return name == nameField })
-	show := plainFieldName.MatchString(field)
-	switch {
-	case len(known) == 0 && show:
-		return fmt.Sprintf("unknown field %q: this path has no fields", field)
-	case len(known) == 0:
-		return "unknown field: this path has no fields"
-	case show:
-		return fmt.Sprintf("unknown field %q: did you mean %q?", field, nearestField(known, field))
+	problem, suggestion := "unknown field, with a name that cannot be shown", ""
+	if plainFieldName.MatchString(field) {
+		problem, suggestion = fmt.Sprintf("unknown field %q", field), similarField(known, field)
 	}
-	return "unknown field, with a name that cannot be shown; the fields are: " + strings.Join(known, ", ")
+	switch {
+	case len(known) == 0:
+		return problem + ": this path has no fields"
+	case suggestion == "":
+		return problem + ": the fields are " + strings.Join(known, ", ")
+	}
+	return fmt.Sprintf("%s: did you mean %q?", problem, suggestion)
 }
 
-// nearestField returns the one of the fields that a name resembles most.
-func nearestField(fields []string, name string) string {
+// similarField returns the one of the fields that a name resembles most; "" if it
+// resembles none.
+func similarField(fields []string, name string) string {
 	name = strings.NewReplacer("-", "_", ".", "_").Replace(strings.ToLower(name))
-	// Of fields as near, the one that is more like it as a whole.
-	distance := func(field string) int { return 100*wordDistance(name, field) + editDistance(name, field) }
-	return slices.MinFunc(fields, func(a, b string) int { return distance(a) - distance(b) })
+	nearest, least := "", max(len(name)/2, 1)
+	for _, field := range fields {
+		// Of fields as near, the one that is more like it as a whole.
+		d := wordDistance(name, field)
+		if d < least || d == least && (nearest == "" || editDistance(name, field) < editDistance(name, nearest)) {
+			nearest, least = field, d
+		}
+	}
+	return nearest
 }
 
 // wordDistance returns the least edit distance between a name and a field of which words
