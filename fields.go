@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// value is a field's value. A field that was not given, or is JSON's null, has
-// none: the framework alone would take null for the zero value, and so turn
+// value returns a field's value. ok is false if the field was not given or is null in
+// JSON: the framework would treat null as the zero value, and so turn
 // verify_connection off or remove the paired client.
 func value[T any](data *framework.FieldData, field connection.Field) (v T, ok bool) {
 	if data.Raw[string(field)] == nil {
@@ -25,7 +25,7 @@ func value[T any](data *framework.FieldData, field connection.Field) (v T, ok bo
 	return v, ok
 }
 
-// text is a field's value, or nil if it has none.
+// text returns a field's value, or nil if it has none.
 func text(data *framework.FieldData, field connection.Field) *string {
 	return pointer(value[string](data, field))
 }
@@ -40,8 +40,8 @@ func secret(data *framework.FieldData, field connection.Field) *connection.Secre
 }
 
 func duration(data *framework.FieldData, field connection.Field) *time.Duration {
-	whole, ok := value[int](data, field)
-	return pointer(time.Duration(whole)*time.Second, ok)
+	s, ok := value[int](data, field)
+	return pointer(time.Duration(s)*time.Second, ok)
 }
 
 // fieldValue returns what a pointer points to; ok is false if it is nil.
@@ -59,9 +59,9 @@ func pointer[T any](v T, ok bool) *T {
 	return &v
 }
 
-// gbgBackend checks the fields of a request before the framework does, which would
-// make texts of numbers, rounded, and of true ("1"), take an empty text for false or
-// zero, ignore unknown fields, and quote values, secrets included, in its errors.
+// gbgBackend checks the fields of a request before the framework does. The framework
+// would convert numbers (rounded) and true ("1") to text, take an empty text for false or
+// zero, ignore unknown fields, and quote values, including secrets, in its errors.
 type gbgBackend struct {
 	*framework.Backend
 
@@ -83,9 +83,9 @@ func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*l
 	return b.Backend.HandleRequest(ctx, req)
 }
 
-// HandleExistenceCheck implements logical.Backend. Whether a connection exists is a
-// question of its name alone. What is wrong with the rest of the request is for
-// HandleRequest to say, once Vault knows which right it takes.
+// HandleExistenceCheck implements logical.Backend. Whether a connection exists
+// depends on its name alone. HandleRequest reports errors in the rest of the request,
+// after Vault has checked the capabilities.
 func (b gbgBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
 }

@@ -24,7 +24,7 @@ func endsInSlash(req *logical.Request) bool {
 func (b gbgBackend) inputProblem(req *logical.Request) string {
 	validName := validName(req.Path)
 	if req.Operation == logical.HelpOperation || len(req.Data) == 0 && validName {
-		return "" // nearly every read, so there is no path to look for
+		return "" // true for nearly every read, which saves looking up the path
 	}
 	path := b.Route(req.Path)
 	switch {
