@@ -54,7 +54,8 @@ func (w *troubledWorld) goToServerWithoutPlugin() {
 		client, err := w.bare.Client("")
 		require.NoError(t, err)
 		m := &mount{t: t, path: "gbg", client: client}
-		m.write("config", newGBG(t, time.Hour).pair())
+		w.bareGBG = newGBG(t, time.Hour)
+		m.write("config", w.bareGBG.pair())
 	}
 	require.NoError(t, w.bare.Stop())
 	file := filepath.Join(w.bare.PluginDir(), vaultserver.PluginName)
@@ -72,6 +73,55 @@ func (w *troubledWorld) goToServerWithoutPlugin() {
 func (w *troubledWorld) goToServerWithPluginAgain() {
 	w.goToServerWithoutPlugin()
 	require.NoError(w.t, os.Rename(filepath.Join(w.dir, "bin", "plugins", vaultserver.PluginName), filepath.Join(w.bare.PluginDir(), vaultserver.PluginName)))
+}
+
+// linkOutside puts a link to a file elsewhere into the plugin directory.
+func (w *troubledWorld) linkOutside() {
+	w.goToEmptyServer()
+	file := filepath.Join(w.t.TempDir(), vaultserver.PluginName)
+	require.NoError(w.t, os.WriteFile(file, nil, 0o755))
+	require.NoError(w.t, os.Symlink(file, filepath.Join(w.plugins, "vault-plugin-secrets-gbg_link")))
+}
+
+// leaseAway leaves leases at gbg/ whose tokens cannot be revoked.
+func (w *troubledWorld) leaseAway() {
+	w.goToEmptyServer()
+	client, err := w.empty.Client("")
+	require.NoError(w.t, err)
+	m := &mount{t: w.t, path: "gbg", client: client}
+	g := newGBG(w.t, time.Hour)
+	m.write("config", with(with(g.pair(), "lease", true), "revoke_url", nowhere))
+	for range 3 {
+		m.read("creds")
+	}
+}
+
+// rotateAfterSnapshot makes a snapshot, and then a rotation onto a new secret.
+func (w *troubledWorld) rotateAfterSnapshot() {
+	w.goTo(w.bare)
+	out, err := w.run("vault operator raft snapshot save before-rotation.snap")
+	require.NoError(w.t, err, out)
+	client, err := w.bare.Client("")
+	require.NoError(w.t, err)
+	fresh := w.bareGBG.regenerate(w.t, "client-b")
+	require.NoError(w.t, os.WriteFile(filepath.Join(w.dir, "client-b.secret"), []byte(fresh+"\n"), 0o600))
+	m := &mount{t: w.t, path: "gbg", client: client}
+	m.write("rotate", map[string]any{"client_id": "client-b", "client_secret": fresh})
+}
+
+// A mount that is moved keeps all it has, and is found at its new path only.
+func TestMovedMount(t *testing.T) {
+	t.Parallel()
+	g := newGBG(t, time.Hour)
+	m := configured(t, g)
+	before := withoutTTL(m.read("creds"))
+	moved := &mount{t: t, path: m.path + "-moved", client: m.client}
+	t.Cleanup(func() { _ = m.client.Sys().Unmount(moved.path) })
+	require.NoError(t, m.client.Sys().RemountWithContext(t.Context(), m.path, moved.path))
+	assert.Equal(t, before, withoutTTL(moved.read("creds")))
+	moved.write("config", map[string]any{"refresh_before": "90s"})
+	_, err := read(t.Context(), m.client, m.path+"/creds")
+	require.ErrorContains(t, err, "no handler for route")
 }
 
 // A mount that was skipped when its node became active stays read-only after a reload:

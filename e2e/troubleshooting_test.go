@@ -30,6 +30,9 @@ func TestTroubleshootingPage(t *testing.T) {
 		"Plugin version mismatch":              w.goToEmptyServer,
 		"Plugin directory not configured":      w.goToServerWithoutDirectory,
 		"Plugin file not found":                w.goToEmptyServer,
+		"Plugin file outside the directory":    w.linkOutside,
+		"Secrets engine cannot be disabled":    w.leaseAway,
+		"Secret from before a rotation":        w.rotateAfterSnapshot,
 		"Plugin cannot be executed":            w.forbidStarting,
 		"Plugin binary replaced":               w.replaceBinary,
 		"Plugin missing when Vault started":    w.goToServerWithoutPlugin,
@@ -103,6 +106,7 @@ type troubledWorld struct {
 	empty   *vaultserver.Server // without, started when needed
 	bare    *vaultserver.Server // with it, but without its file
 	bareLog *logBuffer
+	bareGBG *gbg
 	env     []string            // for commands
 	current *vaultserver.Server // that they talk to
 }
