@@ -144,7 +144,7 @@ func configFields() map[string]*framework.FieldSchema {
 	fields := map[string]*framework.FieldSchema{
 		verifyField: {
 			Type:         framework.TypeBool,
-			Description:  "Get a token with every client that this write sets or changes, before storing anything. Not stored itself.",
+			Description:  "Get a token with every client that this write sets or changes, before storing anything. The default is true. Not stored itself.",
 			Default:      true,
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Verify connection"},
 		},

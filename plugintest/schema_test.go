@@ -111,8 +111,11 @@ func TestSchemaHelp(t *testing.T) {
 				resp := w.ok(w.send(t.Context(), logical.HelpOperation, request, nil))
 				route := frameworkOf(t, w).Route(request)
 				assert.Contains(t, resp.Data["help"], route.HelpSynopsis)
-				for name := range route.Fields {
+				for name, field := range route.Fields {
 					assert.Contains(t, resp.Data["help"], name)
+					if field.Default != nil {
+						assert.Contains(t, field.Description, "default", name)
+					}
 				}
 				assert.NotNil(t, resp.Data["openapi"])
 			}
