@@ -2,7 +2,6 @@ package gbg
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"vault-plugin-secrets-gbg/backend/connection"
@@ -61,8 +60,8 @@ func pointer[T any](v T, ok bool) *T {
 }
 
 // gbgBackend checks the fields of a request before the framework does. The framework
-// would convert numbers (rounded) and true ("1") to text, and quotes other values,
-// including secrets, in its error.
+// would convert numbers (rounded) and true ("1") to text, take an empty text for false or
+// zero, ignore unknown fields, and quote values, including secrets, in its errors.
 type gbgBackend struct {
 	*framework.Backend
 
@@ -72,7 +71,10 @@ type gbgBackend struct {
 
 // HandleRequest implements logical.Backend.
 func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
-	if problem := b.fieldProblem(req); problem != "" {
+	if endsInSlash(req) {
+		return nil, logical.ErrUnsupportedPath // 404
+	}
+	if problem := b.inputProblem(req); problem != "" {
 		return logical.ErrorResponse(problem), nil
 	}
 	if readsCreds(req) {
@@ -86,32 +88,4 @@ func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*l
 // after Vault has checked the capabilities.
 func (b gbgBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
-}
-
-// fieldProblem returns what is wrong with a request's name or with a value of a text
-// field, starting with the name of the field. It returns "" if nothing is, and never
-// quotes a value.
-func (b gbgBackend) fieldProblem(req *logical.Request) string {
-	validName := validName(req.Path)
-	if req.Operation == logical.HelpOperation || len(req.Data) == 0 && validName {
-		return "" // true for nearly every read, which saves looking up the path
-	}
-	path := b.Route(req.Path)
-	switch {
-	case path == nil:
-		return ""
-	case !validName && path.Fields[nameField] != nil:
-		return nameField + ` must not contain ".."`
-	}
-	var fields []string
-	for field, value := range req.Data {
-		schema, known := path.Fields[field]
-		if _, isText := value.(string); known && schema.Type == framework.TypeString && value != nil && !isText {
-			fields = append(fields, field)
-		}
-	}
-	if len(fields) == 0 {
-		return ""
-	}
-	return slices.Min(fields) + " must be a string"
 }

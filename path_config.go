@@ -111,21 +111,10 @@ func (d *handlers) writeConfig(ctx context.Context, req *logical.Request, data *
 	if err != nil {
 		return d.errorResponse(req, name, err)
 	}
-	if len(warnings) == 0 && allKnown(req.Data, data.Schema) {
+	if len(warnings) == 0 {
 		return nil, nil
 	}
-	// The framework adds its warning about unknown fields only to a non-nil answer.
 	return &logical.Response{Warnings: warnings}, nil
-}
-
-// allKnown reports whether every given field is one of the path's.
-func allKnown(given map[string]any, fields map[string]*framework.FieldSchema) bool {
-	for field := range given {
-		if _, ok := fields[field]; !ok {
-			return false
-		}
-	}
-	return true
 }
 
 func (d *handlers) readConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
@@ -155,7 +144,7 @@ func configFields() map[string]*framework.FieldSchema {
 	fields := map[string]*framework.FieldSchema{
 		verifyField: {
 			Type:         framework.TypeBool,
-			Description:  "Get a token with every client that this write sets or changes, before storing anything. Not stored itself.",
+			Description:  "Get a token with every client that this write sets or changes, before storing anything. The default is true. Not stored itself.",
 			Default:      true,
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Verify connection"},
 		},
@@ -218,8 +207,13 @@ func configAnswer() map[string]*framework.FieldSchema {
 	return answer
 }
 
+// deleteConfig wants a name, also for the connection "default": a script with an unset
+// variable in place of the name must not delete that.
 func (d *handlers) deleteConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
+	if _, named := data.Schema[nameField]; !named {
+		return logical.ErrorResponse("name is missing; to delete the connection %q, write it out: vault delete %sconfig/%s", name, req.MountPoint, name), nil
+	}
 	if err := d.engine.Delete(ctx, name); err != nil {
 		return d.errorResponse(req, name, err)
 	}

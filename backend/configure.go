@@ -69,6 +69,7 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 			return nil, err
 		}
 	}
+	warnings = next.ReplacedClients(old)
 	for _, t := range tokens {
 		next.Pair = next.Pair.Verified(t.clientID, t.fetched)
 		next.TokenLifetime = t.lifetime()

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,8 @@ import (
 
 // A cluster is upgraded through any of its nodes: the leader alone runs the plugin,
 // and whoever leads next runs the new release. One that has not got the file cannot
-// serve, until it has and the plugin is reloaded.
+// serve until it has and the plugin is reloaded, and cannot store anything until it has
+// set up its mounts again.
 func TestClusterUpgrade(t *testing.T) {
 	t.Parallel()
 	g := newGBG(t, time.Hour)
@@ -46,6 +48,13 @@ func TestClusterUpgrade(t *testing.T) {
 	require.NoError(t, os.Rename(elsewhere, file))
 	c.through(c.follower(leader)).reload()
 	assert.Equal(t, before, c.agreed("creds"))
+	status, text := c.through(leader).refused("config", map[string]any{"refresh_before": "90s"})
+	assert.Equal(t, http.StatusInternalServerError, status)
+	assert.Contains(t, text, "cannot write to storage during setup")
+	c.stepDown(leader)
+	leader = c.settle()
+	c.through(leader).write("config", map[string]any{"refresh_before": "90s"})
+	before = c.agreed("creds")
 
 	c.through(c.follower(leader)).change(release{version: older})
 	assert.Equal(t, before, c.agreed("creds"))

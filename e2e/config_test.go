@@ -226,11 +226,3 @@ func TestConfigRefusesNamesWithTwoDotsInARow(t *testing.T) {
 	_, err := m.client.Logical().DeleteWithContext(t.Context(), m.path+"/config/a..b")
 	refused(err)
 }
-
-func TestConfigWarnsOfFieldsItDoesNotKnow(t *testing.T) {
-	g := newGBG(t, time.Hour)
-	m := configured(t, g)
-	s := m.write("config", map[string]any{"refresh_befor": "90s"})
-	require.NotNil(t, s)
-	assert.Equal(t, []string{"Endpoint ignored these unrecognized parameters: [refresh_befor]"}, s.Warnings)
-}

@@ -54,7 +54,7 @@ func TestDowngradeLeavesNewerEntriesAlone(t *testing.T) {
 
 	// For good without the newer release: deleted and written anew.
 	u.change(u.older)
-	u.delete("config")
+	u.delete("config/default")
 	pair := u.g.pair()
 	pair["client_secret"], pair["paired_client_secret"] = u.g.regenerate(t, u.g.a.ID), u.g.regenerate(t, u.g.b.ID)
 	u.write("config", pair)

@@ -110,7 +110,7 @@ func newRunbook(t *testing.T) *runbook {
 // work.
 func (w *runbook) begin() {
 	w.t.Helper()
-	w.m.delete("config")
+	w.m.delete("config/default")
 	w.m.write("config", map[string]any{
 		"client_id": idA, "client_secret": w.g.regenerate(w.t, idA),
 		"paired_client_id": idB, "paired_client_secret": w.g.regenerate(w.t, idB),

@@ -25,11 +25,19 @@ func TestTroubleshootingPage(t *testing.T) {
 	t.Parallel()
 	w := newTroubledWorld(t)
 	prepare := map[string]func(){
-		"Plugin not found in the catalog": w.goToEmptyServer,
-		"Checksum mismatch":               w.goToEmptyServer,
-		"Plugin version mismatch":         w.goToEmptyServer,
-		"Plugin binary replaced":          w.replaceBinary,
-		"Vault is sealed":                 w.seal,
+		"Plugin not found in the catalog":      w.goToEmptyServer,
+		"Checksum mismatch":                    w.goToEmptyServer,
+		"Plugin version mismatch":              w.goToEmptyServer,
+		"Plugin directory not configured":      w.goToServerWithoutDirectory,
+		"Plugin file not found":                w.goToEmptyServer,
+		"Plugin file outside the directory":    w.linkOutside,
+		"Secrets engine cannot be disabled":    w.leaseAway,
+		"Secret from before a rotation":        w.rotateAfterSnapshot,
+		"Plugin cannot be executed":            w.forbidStarting,
+		"Plugin binary replaced":               w.replaceBinary,
+		"Plugin missing when Vault started":    w.goToServerWithoutPlugin,
+		"Cannot write to storage during setup": w.goToServerWithPluginAgain,
+		"Vault is sealed":                      w.seal,
 	}
 	sections := map[string][]block{}
 	var order []string
@@ -96,6 +104,9 @@ type troubledWorld struct {
 	plugins string
 	server  *vaultserver.Server // with the engine
 	empty   *vaultserver.Server // without, started when needed
+	bare    *vaultserver.Server // with it, but without its file
+	bareLog *logBuffer
+	bareGBG *gbg
 	env     []string            // for commands
 	current *vaultserver.Server // that they talk to
 }
@@ -144,7 +155,7 @@ func newTroubledWorld(t *testing.T) *troubledWorld {
 	_, err = client.Logical().UnwrapWithContext(t.Context(), wrapped)
 	require.NoError(t, err)
 	w.env = []string{
-		"HOME=" + w.dir, "PATH=" + filepath.Dir(suite.vault) + ":" + os.Getenv("PATH"), "PLUGIN_DIRECTORY=" + w.plugins,
+		"HOME=" + w.dir, "PATH=" + filepath.Dir(suite.vault) + ":" + os.Getenv("PATH"),
 		"WRAPPED=" + wrapped, "TEAM_TOKEN=" + m.as("gbg-team-a").client.Token(),
 	}
 	return w
@@ -166,16 +177,6 @@ func (w *troubledWorld) goToEmptyServer() {
 	w.goTo(w.empty)
 }
 
-// replaceBinary puts another plugin binary, which runs as well, where the
-// registered one was.
-func (w *troubledWorld) replaceBinary() {
-	path := filepath.Join(w.plugins, vaultserver.PluginName)
-	binary, err := os.ReadFile(path)
-	require.NoError(w.t, err)
-	require.NoError(w.t, os.Remove(path))
-	require.NoError(w.t, os.WriteFile(path, append(binary, 0), 0o755))
-}
-
 func (w *troubledWorld) seal() {
 	client, err := w.server.Client("")
 	require.NoError(w.t, err)
@@ -186,7 +187,7 @@ func (w *troubledWorld) seal() {
 func (w *troubledWorld) run(script string) (string, error) {
 	cmd := exec.CommandContext(w.t.Context(), "bash", "-uo", "pipefail", "-c", script)
 	cmd.Dir = w.dir
-	cmd.Env = append([]string{"VAULT_ADDR=" + w.current.Address(), "VAULT_TOKEN=" + w.current.Token()}, w.env...)
+	cmd.Env = append([]string{"VAULT_ADDR=" + w.current.Address(), "VAULT_TOKEN=" + w.current.Token(), "PLUGIN_DIRECTORY=" + w.current.PluginDir()}, w.env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

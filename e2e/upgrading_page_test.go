@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -24,7 +25,8 @@ func TestUpgradingPageAsWritten(t *testing.T) {
 	someone, server := newReader(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator}), plugins)
 	someone.env = append(someone.env, "PLUGIN_DIRECTORY="+plugins)
 	require.NoError(t, buildPlugin(t.Context(), filepath.Join(someone.dir, "bin", "plugins"), "v0.2.0", newerEntries(t)...))
-	older := release{version: "v0.1.0", file: vaultserver.PluginName}
+	older := release{version: "v0.1.0", file: vaultserver.PluginName + "_0.1.0"}
+	require.NoError(t, os.Rename(filepath.Join(plugins, vaultserver.PluginName), filepath.Join(plugins, older.file)))
 	older.register(t, server)
 	require.NoError(t, server.Enable(t.Context(), "gbg"))
 	client, err := server.Client("")

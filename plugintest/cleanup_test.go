@@ -141,7 +141,7 @@ func TestEveryOperationAfterCleanup(t *testing.T) {
 				}
 				shutDown(logical.UpdateOperation, "config", pair)
 				shutDown(logical.UpdateOperation, "config/new", pair)
-				shutDown(logical.DeleteOperation, "config", nil)
+				shutDown(logical.DeleteOperation, "config/default", nil)
 				shutDown(logical.DeleteOperation, "config/team-a", nil)
 				shutDown(logical.ReadOperation, "creds", nil)
 				shutDown(logical.UpdateOperation, "creds", fields{"id_token": "FAKE"})

@@ -236,7 +236,7 @@ func TestConnectionDeletedUnderAReader(t *testing.T) {
 		defer release()
 		reading, _ := w.readLater(t.Context())
 		await(t, w.gate.arrived, "the token request")
-		w.ok(w.try(logical.DeleteOperation, "config", nil))
+		w.ok(w.try(logical.DeleteOperation, "config/default", nil))
 		release()
 		assert.Contains(t, w.refused(await(t, reading, "the reader")), "is not configured")
 		assert.Empty(t, w.storage.content(t))
@@ -251,7 +251,7 @@ func TestConnectionReplacedUnderAReader(t *testing.T) {
 		defer release()
 		reading, _ := w.readLater(t.Context())
 		await(t, w.gate.arrived, "the token request")
-		w.ok(w.try(logical.DeleteOperation, "config", nil))
+		w.ok(w.try(logical.DeleteOperation, "config/default", nil))
 		w.write("config", fields{"client_id": "client-c", "client_secret": w.client("client-c"), "token_url": w.tokenURL()})
 		release()
 		assert.Equal(t, "client-c", w.ok(await(t, reading, "the reader")).Data["client_id"])
@@ -332,7 +332,7 @@ func TestChangeGivenUpInTheQueue(t *testing.T) {
 		for _, queued := range []answer{
 			w.send(ctx, logical.UpdateOperation, "rotate", nil),
 			w.send(ctx, logical.UpdateOperation, "config", fields{"refresh_before": 60}),
-			w.send(ctx, logical.DeleteOperation, "config", nil),
+			w.send(ctx, logical.DeleteOperation, "config/default", nil),
 		} {
 			assert.ErrorIs(t, queued.err, context.Canceled)
 		}
@@ -453,7 +453,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			all.Go(work(t.Context(), logical.ListOperation, "config/", nil, fine))
 			all.Go(work(t.Context(), logical.ReadOperation, "status", nil, fine))
 		}
-		all.Go(work(t.Context(), logical.DeleteOperation, "config", nil, fine))
+		all.Go(work(t.Context(), logical.DeleteOperation, "config/default", nil, fine))
 		all.Go(func() {
 			for range 40 {
 				w.pass(time.Second)

@@ -57,12 +57,12 @@ func TestConfigRefusesBadInput(t *testing.T) {
 		{"no client_secret", fields{"client_secret": nil}, "client_secret is missing"},
 		{"no paired_client_id", fields{"paired_client_id": nil}, "paired_client_id is missing: a secret was given for it"},
 		{"no paired_client_secret", fields{"paired_client_secret": nil}, "paired_client_secret is missing"},
-		{"empty client_id", fields{"client_id": ""}, "client_id is missing"},
-		{"client_id of space", fields{"client_id": " \n"}, "client_id is missing"},
-		{"empty client_secret", fields{"client_secret": ""}, "client_secret is missing"},
-		{"client_secret of space", fields{"client_secret": "\n"}, "client_secret is missing"},
+		{"empty client_id", fields{"client_id": ""}, "client_id is empty: give a value or leave the field out"},
+		{"client_id of space", fields{"client_id": " \n"}, "client_id is empty: give a value or leave the field out"},
+		{"empty client_secret", fields{"client_secret": ""}, "client_secret is empty: give a value or leave the field out"},
+		{"client_secret of space", fields{"client_secret": "\n"}, "client_secret is empty: give a value or leave the field out"},
 		{"empty paired_client_id", fields{"paired_client_id": ""}, "paired_client_id is missing: a secret was given for it"},
-		{"empty paired_client_secret", fields{"paired_client_secret": ""}, "paired_client_secret is missing"},
+		{"empty paired_client_secret", fields{"paired_client_secret": ""}, "paired_client_secret is empty: give a value or leave the field out"},
 		{"equal ids", fields{"paired_client_id": clientA}, "paired_client_id is the same as client_id; a pair is two different clients"},
 		{"equal but for space", fields{"paired_client_id": clientA + "\n"}, "paired_client_id is the same as client_id; a pair is two different clients"},
 
@@ -151,11 +151,11 @@ func TestConfigRefusedInputChangesNothing(t *testing.T) {
 			change fields
 			want   string
 		}{
-			{fields{"client_id": ""}, "client_id is missing"},
+			{fields{"client_id": ""}, "client_id is empty: give a value or leave the field out"},
 			{fields{"client_id": "client-c"}, "client_secret is missing"},
-			{fields{"client_secret": " "}, "client_secret is missing"},
+			{fields{"client_secret": " "}, "client_secret is empty: give a value or leave the field out"},
 			{fields{"paired_client_id": "client-c"}, "paired_client_secret is missing"},
-			{fields{"paired_client_secret": ""}, "paired_client_secret is missing"},
+			{fields{"paired_client_secret": ""}, "paired_client_secret is empty: give a value or leave the field out"},
 			{fields{"client_id": clientB}, "paired_client_id is the same as client_id; a pair is two different clients"},
 			{fields{"paired_client_id": clientA}, "paired_client_id is the same as client_id; a pair is two different clients"},
 			{fields{"paired_client_id": "", "paired_client_secret": wrongSecret}, "paired_client_secret has no client: paired_client_id is empty"},

@@ -282,7 +282,7 @@ func TestConfigListAndDelete(t *testing.T) {
 		assert.Equal(t, clientA, w.read("creds/team_b.1")["client_id"], "the others stay")
 
 		assert.Equal(t, answer{}, w.try(logical.DeleteOperation, "config/team-a", nil), "deleting nothing is no error")
-		assert.Equal(t, answer{}, w.try(logical.DeleteOperation, "config", nil))
+		assert.Equal(t, answer{}, w.try(logical.DeleteOperation, "config/default", nil))
 		assert.Equal(t, []string{"team_b.1"}, w.list())
 		assert.Equal(t, []string{"connection/team_b.1", "token/team_b.1"}, w.storage.keys(t))
 	})
@@ -334,17 +334,6 @@ func TestConfigConnectionsAreApart(t *testing.T) {
 		assert.Equal(t, []any{"team-a", clientA}, []any{a["connection"], a["client_id"]})
 		assert.Equal(t, []any{"team-b", clientB}, []any{b["connection"], b["client_id"]})
 		assert.NotEqual(t, a["access_token"], b["access_token"])
-	})
-}
-
-func TestConfigMisspeltFieldIsWarnedOf(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, worldOptions{})
-		pair := w.pair()
-		warning := []string{"Endpoint ignored these unrecognized parameters: [refesh_before]"}
-		assert.Equal(t, warning, w.write("config", with(pair, fields{"refesh_before": 60})))
-		assert.Equal(t, warning, w.write("config", fields{"refesh_before": 60}), "also if nothing changes")
-		assert.EqualValues(t, 300, w.read("config")["refresh_before"])
 	})
 }
 

@@ -159,7 +159,7 @@ var crashOperations = []crashOperation{
 		setUp: func(w *world) func(*mount) error {
 			w.write("config", w.pair())
 			w.read("creds")
-			return request(logical.DeleteOperation, "config", nil)
+			return request(logical.DeleteOperation, "config/default", nil)
 		},
 		done: func(w *world) { assert.Empty(w.t, w.storage.content(w.t)) },
 	},

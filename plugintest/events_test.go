@@ -98,7 +98,7 @@ func TestEvents(t *testing.T) {
 
 		assert.Equal(t, []sentEvent{{"gbg/config-delete", fields{
 			"path": "config", "data_path": "config", "operation": "config-delete", "modified": "true", "connection": "default",
-		}}}, w.eventsOf(func() { w.ok(w.try(logical.DeleteOperation, "config", nil)) }))
+		}}}, w.eventsOf(func() { w.ok(w.try(logical.DeleteOperation, "config/default", nil)) }))
 	})
 }
 
@@ -287,7 +287,7 @@ func TestEventsWithoutABus(t *testing.T) {
 		said := w.lines(func() {
 			for range 300 { // more than may wait
 				m.write("config", with(pair, fields{"verify_connection": false}))
-				m.ok(m.try(logical.DeleteOperation, "config", nil))
+				m.ok(m.try(logical.DeleteOperation, "config/default", nil))
 				synctest.Wait()
 			}
 		}, "DEBUG", "WARN", "ERROR")

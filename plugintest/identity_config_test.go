@@ -62,7 +62,7 @@ func TestIdentityConfigRefusesFieldsOfTheOtherGrant(t *testing.T) {
 			{exchangeOnly, "paired_client_secret", "x", noPair},
 			{exchangeOnly, "idp_scope", "x", " needs idp_token_url: it is the scope to request there"},
 			{exchangeOnly, "idp_token_url", "https://idp.test/token", ""},
-			{m2m, "client_id", "", ""},
+			{m2m, "client_id", "", " is empty: give a value or leave the field out"},
 			{m2m, "idp_token_url", "http://idp.test/token", " must begin with https:// (http:// is for a loopback address only)"},
 			{m2m, "idp_token_url", "https://a:b@idp.test/token", " must not hold a user name or password"},
 			{m2m, "idp_scope", "a\"b", " has a character that is not valid in a scope"},
@@ -82,9 +82,9 @@ func TestIdentityConfigRefusesFieldsOfTheOtherGrant(t *testing.T) {
 			w.refused(w.try(logical.UpdateOperation, "config", with(m2m, fields{"exchange_client_secret": []any{wrongSecret}}))))
 		assert.Empty(t, w.storage.content(t))
 
-		// What is given but empty says nothing.
-		w.write("config/go", with(single, fields{"idp_token_url": "", "idp_scope": "", "exchange_client_id": "", "exchange_client_secret": ""}))
-		w.write("config/sso", with(exchangeOnly, fields{"client_id": "", "client_secret": "", "paired_client_id": "", "paired_client_secret": ""}))
+		// What is given but empty is the default.
+		w.write("config/go", with(single, fields{"idp_token_url": "", "idp_scope": ""}))
+		w.write("config/sso", with(exchangeOnly, fields{"paired_client_id": ""}))
 	})
 }
 
@@ -148,7 +148,7 @@ func TestIdentityConfigWantsSecretsForANewAddress(t *testing.T) {
 
 		w.write("config", with(secrets, fields{"idp_token_url": elsewhere}))
 		w.write("config", with(secrets, fields{"token_url": elsewhere, "exchange_client_secret": wrongSecret}))
-		w.write("config/sso", fields{"token_url": elsewhere, "exchange_client_secret": ""})
+		w.write("config/sso", fields{"token_url": elsewhere, "exchange_client_secret": "secret"})
 	})
 }
 

@@ -137,8 +137,8 @@ func TestByteOrderMarkAloneIsEmpty(t *testing.T) {
 		for _, c := range []struct {
 			path, field, want string
 		}{
-			{"config", "client_id", "client_id is missing"},
-			{"config", "client_secret", "client_secret is missing"},
+			{"config", "client_id", "client_id is empty: give a value or leave the field out"},
+			{"config", "client_secret", "client_secret is empty: give a value or leave the field out"},
 			{"rotate", "client_id", "client_id is empty; leave it out to rotate to the standby"},
 			{"rotate", "client_secret", "client_secret is empty; leave it out to rotate with the secret that is stored"},
 			{"creds/sso", "id_token", "id_token is empty"},

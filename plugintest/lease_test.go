@@ -134,7 +134,7 @@ func TestLeaseWithNothingToRevokeWith(t *testing.T) {
 		said   string
 	}{
 		"the connection is gone": {
-			func(w *world, _ fields) { w.ok(w.try(logical.DeleteOperation, "config", nil)) },
+			func(w *world, _ fields) { w.ok(w.try(logical.DeleteOperation, "config/default", nil)) },
 			"[WARN]  lease ended without revoking its token: the connection has been deleted",
 		},
 		"the client is gone": {

@@ -294,7 +294,7 @@ func TestMetricsEndWithTheConnection(t *testing.T) {
 		w.pass(2 * time.Hour)
 		w.read("creds")
 		assert.NotEmpty(t, w.metrics().of("default").like("gbg_request"))
-		w.ok(w.try(logical.DeleteOperation, "config", nil))
+		w.ok(w.try(logical.DeleteOperation, "config/default", nil))
 		assert.Empty(t, w.metrics().of("default"))
 		w.write("config", single)
 		assert.Zero(t, w.metrics().of("default")[`gbg_reads_total{source="gbg"}`])

@@ -33,7 +33,7 @@ func TestReadOnlyStorageAcrossGRPC(t *testing.T) {
 			return logical.UpdateOperation, "rotate", fields{"client_id": clientB}
 		},
 		"a delete": func(*world) (logical.Operation, string, fields) {
-			return logical.DeleteOperation, "config", nil
+			return logical.DeleteOperation, "config/default", nil
 		},
 		"a read that fails over": func(w *world) (logical.Operation, string, fields) {
 			w.regenerate(clientA)

@@ -412,7 +412,7 @@ func TestConnectionDeletedUnderARefresh(t *testing.T) {
 		defer release()
 		w.pass(55*time.Minute - time.Second)
 		require.Equal(t, 1, w.underWay())
-		w.ok(w.try(logical.DeleteOperation, "config", nil))
+		w.ok(w.try(logical.DeleteOperation, "config/default", nil))
 		assert.Contains(t, w.refused(w.try(logical.ReadOperation, "creds", nil)), "is not configured")
 		release()
 		synctest.Wait()

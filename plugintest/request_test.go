@@ -57,6 +57,7 @@ func (m *mount) handle(ctx context.Context, req *logical.Request) answer {
 		switch {
 		case errors.As(err, &wrong):
 			return answer{err: err}
+		case errors.Is(err, logical.ErrUnsupportedPath): // for the request to say
 		case err != nil:
 			return answer{err: errInternal}
 		case checked && !exists:

@@ -111,8 +111,11 @@ func TestSchemaHelp(t *testing.T) {
 				resp := w.ok(w.send(t.Context(), logical.HelpOperation, request, nil))
 				route := frameworkOf(t, w).Route(request)
 				assert.Contains(t, resp.Data["help"], route.HelpSynopsis)
-				for name := range route.Fields {
+				for name, field := range route.Fields {
 					assert.Contains(t, resp.Data["help"], name)
+					if field.Default != nil {
+						assert.Contains(t, field.Description, "default", name)
+					}
 				}
 				assert.NotNil(t, resp.Data["openapi"])
 			}
@@ -172,7 +175,7 @@ func TestSchemaSecondaryThatForwards(t *testing.T) {
 		for _, change := range []answer{
 			node.try(logical.UpdateOperation, "config", pair),
 			node.try(logical.UpdateOperation, "config/team-a", pair),
-			node.try(logical.DeleteOperation, "config", nil),
+			node.try(logical.DeleteOperation, "config/default", nil),
 			node.try(logical.UpdateOperation, "rotate", nil),
 		} {
 			assert.Equal(t, answer{err: logical.ErrReadOnly}, change)

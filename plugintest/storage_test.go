@@ -171,7 +171,7 @@ func TestInvalidateTakesUpWhatAnotherNodeWrote(t *testing.T) {
 		assert.Equal(t, clientB, standby.read("config")["active_client_id"])
 		assert.Equal(t, clientB, standby.read("creds")["client_id"])
 
-		w.ok(w.try(logical.DeleteOperation, "config", nil))
+		w.ok(w.try(logical.DeleteOperation, "config/default", nil))
 		standby.backend.InvalidateKey(t.Context(), "connection/default")
 		assert.Contains(t, w.refused(standby.try(logical.ReadOperation, "creds", nil)), "not configured")
 	})
@@ -203,7 +203,7 @@ func TestStoredEntryThatCannotBeUnderstood(t *testing.T) {
 			assert.EqualError(t, restarted.try(logical.UpdateOperation, "config", pair).err, want)
 		}
 		restarted := w.newMount()
-		restarted.ok(restarted.try(logical.DeleteOperation, "config", nil))
+		restarted.ok(restarted.try(logical.DeleteOperation, "config/default", nil))
 		restarted.write("config", pair)
 		assert.Equal(t, clientA, restarted.read("creds")["client_id"])
 	})
@@ -215,7 +215,7 @@ func TestStorageRefusesADelete(t *testing.T) {
 		w.write("config", w.pair())
 		content, creds := w.storage.content(t), w.read("creds")
 		w.storage.FailDelete(true)
-		assert.Error(t, w.try(logical.DeleteOperation, "config", nil).err)
+		assert.Error(t, w.try(logical.DeleteOperation, "config/default", nil).err)
 		w.storage.FailDelete(false)
 		assert.Equal(t, content, w.storage.content(t))
 		assert.Equal(t, creds, w.read("creds"), "the token of before is served on")

@@ -213,7 +213,7 @@ func TestTroubleLogTellsWhatHappened(t *testing.T) {
 		w.write("config", w.pair())
 		w.rotate(nil)
 		w.refused(w.try(logical.UpdateOperation, "rotate", fields{"client_secret": wrongSecret}))
-		w.ok(w.try(logical.DeleteOperation, "config", nil))
+		w.ok(w.try(logical.DeleteOperation, "config/default", nil))
 		said := w.heard.log.String()
 		for _, line := range []string{
 			"[DEBUG] token fetched: client_id=client-a connection=default",

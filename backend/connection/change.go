@@ -6,7 +6,8 @@ import (
 )
 
 // Change is a configuration write: values by field, each of its field's Type. A
-// missing field keeps its value; an empty text means the default.
+// missing field keeps its value. An empty text means the default, or removes the paired
+// client; any other id or secret must not be empty.
 type Change map[Field]any
 
 // Apply returns the connection after a write to c, which is nil for a new connection.
@@ -52,13 +53,17 @@ func (c Change) pair() (p PairChange, err error) {
 	for slot := range p.IDs {
 		idField, secretField := fieldsOf(Slot(slot))
 		if id, ok := c[idField].(string); ok {
-			if id, err = NormalizedID(idField, id); err != nil {
+			normalize := requiredID
+			if Slot(slot) == Paired {
+				normalize = NormalizedID // an empty one removes the client
+			}
+			if id, err = normalize(idField, id); err != nil {
 				return p, err
 			}
 			p.IDs[slot] = &id
 		}
 		if secret, ok := c[secretField].(Secret); ok {
-			if secret, err = NormalizedSecret(secretField, secret); err != nil {
+			if secret, err = requiredSecret(secretField, secret); err != nil {
 				return p, err
 			}
 			p.Secrets[slot] = &secret
@@ -75,7 +80,7 @@ func (p PairChange) rejectClients() error {
 		if p.IDs[slot] != nil && *p.IDs[slot] != "" {
 			return Invalid(id, "has no use without idp_token_url: callers bring the tokens to exchange")
 		}
-		if p.Secrets[slot] != nil && !p.Secrets[slot].IsEmpty() {
+		if p.Secrets[slot] != nil {
 			return Invalid(secret, "has no use without idp_token_url: callers bring the tokens to exchange")
 		}
 	}

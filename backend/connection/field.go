@@ -151,11 +151,11 @@ func scopeSetting(at func(*Settings) *string) setting[string] {
 }
 
 func idSetting(at func(*Settings) *string) setting[string] {
-	return setting[string]{of: Text, at: at, normalize: NormalizedID}
+	return setting[string]{of: Text, at: at, normalize: requiredID}
 }
 
 func secretSetting(at func(*Settings) *Secret) setting[Secret] {
-	return setting[Secret]{of: Confidential, at: at, normalize: NormalizedSecret}
+	return setting[Secret]{of: Confidential, at: at, normalize: requiredSecret}
 }
 
 // option is a valid value of a setting and its meaning.

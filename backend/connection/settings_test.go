@@ -427,7 +427,7 @@ func TestSettingsClientTexts(t *testing.T) {
 		{field: connection.ClientID, name: "NUL", given: "id-c\x00", problem: "has control characters"},
 		{field: connection.ClientID, name: "DEL", given: "id\x7fc", problem: "has control characters"},
 		{field: connection.ClientID, name: "C1", given: "id\u009bc", problem: "has control characters"},
-		{field: connection.ClientID, name: "blank", given: " \n", problem: "is missing"},
+		{field: connection.ClientID, name: "blank", given: " \n", problem: "is empty: give a value or leave the field out"},
 
 		{field: connection.PairedClientID, name: "trimmed", given: "\n id-c ", want: "id-c"},
 		{field: connection.PairedClientID, name: "as long as may be", given: long(512), want: long(512)},
@@ -444,13 +444,13 @@ func TestSettingsClientTexts(t *testing.T) {
 		{field: connection.ClientSecret, name: "newline inside", given: "fake\nc1", problem: "has control characters"},
 		{field: connection.ClientSecret, name: "tab inside", given: "fake\tc1", problem: "has control characters"},
 		{field: connection.ClientSecret, name: "NUL", given: "fake-c1\x00", problem: "has control characters"},
-		{field: connection.ClientSecret, name: "blank", given: " \n", problem: "is missing"},
+		{field: connection.ClientSecret, name: "blank", given: " \n", problem: "is empty: give a value or leave the field out"},
 
 		{field: connection.PairedClientSecret, name: "trimmed", given: "\tfake-c1\r\n", want: "fake-c1", asSecret: true},
 		{field: connection.PairedClientSecret, name: "as long as may be", given: long(8192), want: long(8192), asSecret: true},
 		{field: connection.PairedClientSecret, name: "too long", given: long(8193), problem: "is longer than 8192 bytes"},
 		{field: connection.PairedClientSecret, name: "newline inside", given: "fake\nc1", problem: "has control characters"},
-		{field: connection.PairedClientSecret, name: "blank", given: " \n", problem: "is missing"},
+		{field: connection.PairedClientSecret, name: "blank", given: " \n", problem: "is empty: give a value or leave the field out"},
 	} {
 		t.Run(string(tc.field)+", "+tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -166,6 +166,28 @@ func NormalizedSecret(field Field, secret Secret) (Secret, error) {
 	return gbgauth.NewSecret(text), nil
 }
 
+// isEmpty is the problem of an empty id or secret, which usually comes from an unset
+// variable.
+const isEmpty = "is empty: give a value or leave the field out"
+
+// requiredID is NormalizedID for an id that must not be empty.
+func requiredID(field Field, id string) (string, error) {
+	id, err := NormalizedID(field, id)
+	if err == nil && id == "" {
+		err = Invalid(field, isEmpty)
+	}
+	return id, err
+}
+
+// requiredSecret is NormalizedSecret for a secret that must not be empty.
+func requiredSecret(field Field, secret Secret) (Secret, error) {
+	secret, err := NormalizedSecret(field, secret)
+	if err == nil && secret.IsEmpty() {
+		err = Invalid(field, isEmpty)
+	}
+	return secret, err
+}
+
 // normalizedCAPEM returns certificates without leading white space. The newline at
 // the end of a file stays, so that the stored value is the one that was written.
 func normalizedCAPEM(field Field, pem string) (string, error) {

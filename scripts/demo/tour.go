@@ -213,12 +213,14 @@ Then try:
 vault read gbg/creds
 curl -H "Authorization: Bearer $(vault read -field=access_token gbg/creds)" $GBG/api/check
 curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret
-vault write gbg/rotate client_id=%[6]s client_secret=SECRET
+(umask 077; cat > new.secret)                       # paste it, then Enter and Ctrl-D
+vault write gbg/rotate client_id=%[6]s client_secret=@new.secret
 vault read gbg/status
 vault list -detailed gbg/status
 vault read gbg/creds/identity                       # GBG Identity Solution, with an identity provider
 curl -d '{"subject":"alice"}' $GBG/idp/login        # a person signs on: copy the id_token
-vault write gbg/creds/identity id_token=ID_TOKEN
+(umask 077; cat > id.token)                         # paste it, then Enter and Ctrl-D
+vault write gbg/creds/identity id_token=@id.token
 vault path-help gbg
 curl $GBG/                                          # other functions of the simulator
 
