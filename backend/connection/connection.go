@@ -24,6 +24,8 @@ type Connection struct {
 	// TokenLifetime is the lifetime of the last token that was seen when the
 	// connection was stored; zero if none was.
 	TokenLifetime time.Duration
+	// Schedule is its zero value if there is no schedule.
+	Schedule ScheduleRecord
 }
 
 // RotationRecord is what is remembered of a rotation.
@@ -43,6 +45,8 @@ const (
 	CauseRotate RotationCause = "rotate"
 	// CauseFailover is GBG's refusal of the client that was active.
 	CauseFailover RotationCause = "failover"
+	// CauseSchedule is the connection's schedule.
+	CauseSchedule RotationCause = "schedule"
 )
 
 // SameRequest reports whether both connections request the active client's token in the
