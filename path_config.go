@@ -97,6 +97,9 @@ func (d *handlers) configExists(ctx context.Context, _ *logical.Request, data *f
 
 func (d *handlers) writeConfig(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
+	if _, given := req.Data[rotationPolicyField]; given {
+		return logical.ErrorResponse(rotationPolicyField + " is not supported: rotation policies belong to Vault Enterprise's rotation manager, which this engine does not use"), nil
+	}
 	verify := true
 	if given := flag(data, verifyField); given != nil {
 		verify = *given
@@ -146,6 +149,9 @@ func (d *handlers) readConfig(ctx context.Context, req *logical.Request, data *f
 	putText(answer, "active_client_id", c.Pair.Active().ID)
 	return &logical.Response{Data: answer}, nil
 }
+
+// rotationPolicyField is the one field of Vault's automated rotation that is refused.
+const rotationPolicyField = "rotation_policy"
 
 // verifyField is the one field of config that is not stored.
 const verifyField = "verify_connection"

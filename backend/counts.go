@@ -14,17 +14,19 @@ type Counts struct {
 	// Memory, Storage and GBG are the reads that were answered, by where the token
 	// came from; Failed those that were not, for want of a token.
 	Memory, Storage, GBG, Failed uint64
-	// Rotations and Failovers are the changes of the active client.
-	Rotations, Failovers uint64
+	// Rotations, Scheduled and Failovers are the changes of the active client.
+	Rotations, Scheduled, Failovers uint64
 }
 
 // counters are what Counts are read from, and what the log has said already. They
 // outlive the states of their connection.
 type counters struct {
 	// lacking and assumed say that the last token lacked scopes, or had no lifetime.
-	lacking, assumed             atomic.Bool
-	reads                        [fromGBG + 1]atomic.Uint64
-	failed, rotations, failovers atomic.Uint64
+	// rotation is what was said of a rotation that is due.
+	lacking, assumed                        atomic.Bool
+	rotation                                atomic.Pointer[reportedRotation]
+	reads                                   [fromGBG + 1]atomic.Uint64
+	failed, rotations, scheduled, failovers atomic.Uint64
 	// waiting is how many readers wait for a shared token now.
 	waiting atomic.Int32
 }
@@ -41,7 +43,7 @@ const (
 func (c *counters) counts() Counts {
 	return Counts{
 		Memory: c.reads[fromMemory].Load(), Storage: c.reads[fromStorage].Load(), GBG: c.reads[fromGBG].Load(),
-		Failed: c.failed.Load(), Rotations: c.rotations.Load(), Failovers: c.failovers.Load(),
+		Failed: c.failed.Load(), Rotations: c.rotations.Load(), Scheduled: c.scheduled.Load(), Failovers: c.failovers.Load(),
 	}
 }
 
@@ -92,9 +94,12 @@ func (e *Engine) endCountersIfDeleted(ctx context.Context, name string) {
 
 // countFlip counts a change of the active client.
 func (c *counters) countFlip(cause connection.RotationCause) {
-	if cause == connection.CauseFailover {
+	switch cause {
+	case connection.CauseFailover:
 		c.failovers.Add(1)
-	} else {
+	case connection.CauseSchedule:
+		c.scheduled.Add(1)
+	case connection.CauseRotate:
 		c.rotations.Add(1)
 	}
 }

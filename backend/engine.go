@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -64,6 +65,9 @@ type Engine struct {
 	entryLocks []*locksutil.LockEntry
 	// timers wake what has to be refreshed.
 	timers timers
+	// rotations wake the connections with a schedule, once schedules is set.
+	rotations timers
+	schedules atomic.Bool
 	// revocations is what is known of the revocations that failed.
 	revocations revocations
 	// fetches lets concurrent readers share one token request, or one probe.
@@ -118,6 +122,7 @@ func (e *Engine) Close() {
 	e.stop()
 	e.closing.Unlock()
 	e.timers.close()
+	e.rotations.close()
 	e.work.Wait()
 	e.http.closeIdle()
 	e.states.each((*state).closeIdle)

@@ -46,6 +46,10 @@ const (
 	EventDeleted    EventKind = "config-delete"
 	EventRotated    EventKind = "rotate"
 	EventFailedOver EventKind = "failover"
+	// EventRotationDue says that a rotation is due and the standby has no new secret,
+	// EventRotationMissed that its window has closed before it could be made.
+	EventRotationDue    EventKind = "rotation-due"
+	EventRotationMissed EventKind = "rotation-missed"
 	// EventFailing says that token requests have begun to fail.
 	EventFailing EventKind = "token-failing"
 	// EventRecovered says that one has succeeded again.

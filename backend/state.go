@@ -35,6 +35,10 @@ type state struct {
 	exchangeBackoff *backoff
 	// warning is for the next reader; nil if there is none.
 	warning *pendingWarning
+	// rotation is what the schedule said when it was last looked at, and tries are the
+	// failed ones to make the rotation that is due.
+	rotation connection.RotationPlan
+	tries    scheduledTries
 	// counters are the connection's.
 	counters *counters
 }

@@ -41,6 +41,10 @@ type Status struct {
 	// secret and when it reaches it; zero if that is off.
 	MaxSecretAge  time.Duration
 	SecretDueTime time.Time
+	// NextRotationTime is the next time of the schedule, RotationDue since when a
+	// rotation has been due that was not made, and RotationObstacle why not.
+	NextRotationTime, RotationDue time.Time
+	RotationObstacle              connection.RotationObstacle
 	// Counts are since the engine began.
 	Counts Counts
 	// Warnings are for a person.
@@ -67,6 +71,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		return Status{}, err
 	}
 	now := e.now()
+	plan := st.conn.RotationPlan(now)
 	settings := st.conn.Settings.WithDefaults()
 	s := Status{
 		Time:         wallTime(now),
@@ -78,8 +83,9 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		LastRotation: st.conn.Rotation,
 		Counts:       st.counters.counts(),
 		MaxSecretAge: settings.MaxSecretAge, SecretDueTime: st.conn.SecretDue(),
-		Warnings: st.conn.Warnings(now),
+		Warnings: st.warnings(now),
 	}
+	s.NextRotationTime, s.RotationDue, s.RotationObstacle = plan.Next, plan.Since, plan.Obstacle
 	if standby, ok := st.conn.Pair.Standby(); ok {
 		s.Standby = st.clientStatus(standby)
 	}

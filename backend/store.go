@@ -84,6 +84,7 @@ func (e *Engine) forget(name string) {
 func (e *Engine) dropLocked(name string) {
 	if st := e.states.get(name); st != nil {
 		st.closeIdle()
+		e.wakeRotation(name)
 	}
 	e.states.drop(name)
 	e.timers.drop(name)
@@ -119,8 +120,10 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	} else if conn.Settings.HasPair() {
 		st.activity[conn.Pair.Active().ID] = e.possibleActivity(conn)
 	}
+	e.planRotation(st)
 	e.states.put(name, st)
 	e.scheduleNextRefresh(name, st)
+	e.scheduleRotation(name, st)
 	return st, nil
 }
 
@@ -228,6 +231,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 		return err
 	}
 	if err := e.putLocked(ctx, name, was, encoded); err != nil {
+		e.wakeRotation(name) // it may be stored
 		return err
 	}
 	next := was.replacedBy(u.conn, u.http, e.now())
@@ -247,7 +251,10 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if was != nil && was.http != next.http {
 		was.closeIdle()
 	}
-	e.setCurrentLocked(ctx, name, was, next) // shown or not, the connection is stored
+	e.planRotation(next)
+	if e.setCurrentLocked(ctx, name, was, next) { // shown or not, the connection is stored
+		e.scheduleRotation(name, next)
+	}
 	return nil
 }
 
@@ -309,6 +316,7 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 		}
 	}
 	e.dropLocked(name)
+	e.rotations.drop(name)
 	e.endCountersLocked(name)
 	if was != nil || lookErr != nil {
 		e.logger.Info("connection deleted", "connection", name)
