@@ -52,7 +52,7 @@ func rotateAnswer() map[string]*framework.FieldSchema {
 		"active_client_id":  {Type: framework.TypeString, Required: true, Description: "The client that tokens are issued to from now on."},
 		"standby_client_id": {Type: framework.TypeString, Required: true, Description: "The other client."},
 		"rotation_time":     {Type: framework.TypeString, Description: "When the active client last changed (RFC 3339, UTC)."},
-		"regenerate_after":  {Type: framework.TypeString, Description: "From when on the standby's secret can be regenerated with nothing depending on it (RFC 3339, UTC)."},
+		"regenerate_after":  {Type: framework.TypeString, Description: "When the standby's secret can be regenerated because nothing depends on it any longer (RFC 3339, UTC)."},
 		"next_step":         {Type: framework.TypeString, Required: true, Description: "What to do next, in a sentence."},
 	}
 }
@@ -84,15 +84,15 @@ func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *frame
 	return resp, nil
 }
 
-// repeatedRotation tells a person why a bare rotation was refused, and how to rotate
-// all the same.
+// repeatedRotation returns the text that explains why a bare rotation was refused,
+// and how to rotate all the same.
 func repeatedRotation(req *logical.Request, name string, recent *backend.RecentRotationError) string {
 	return fmt.Sprintf("connection %q was rotated at %s (%s), %ds ago, and client %q is active: this may be the same request again, so nothing was rotated. To make client %q active: %s",
 		name, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Active, recent.Standby, rotateCommand(req, name, recent.Standby))
 }
 
-// rotateCommand is how a person makes a client active. It names the client, so that
-// it can be repeated.
+// rotateCommand returns the command that makes a client active. It names the client, so
+// that it is safe to repeat.
 func rotateCommand(req *logical.Request, connection, clientID string) string {
 	if strings.HasPrefix(clientID, "@") {
 		clientID = `\` + clientID // else vault reads a file of that name
@@ -103,12 +103,12 @@ func rotateCommand(req *logical.Request, connection, clientID string) string {
 	return fmt.Sprintf("vault write %s client_id=%s", pathFor(req, "rotate", connection), clientID)
 }
 
-// plainWord is a text that a shell takes as it is.
+// plainWord matches texts that need no quotes in a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)
 
-// nextStep is the sentence that tells a person how the pair's round goes on.
-// where is the place to regenerate secrets; fresh says that the standby's has not
-// served yet.
+// nextStep returns the next step of the rotation cycle, in a sentence. where is the
+// place to regenerate secrets; fresh means that the standby's secret has not been
+// used yet.
 func nextStep(req *logical.Request, name, where, standby string, regenerateAfter time.Time, fresh bool) string {
 	rotate := rotateCommand(req, name, standby)
 	switch {
@@ -124,7 +124,7 @@ func nextStep(req *logical.Request, name, where, standby string, regenerateAfter
 		timestamp(regenerateAfter), standby, where, rotate)
 }
 
-// portal is where a person regenerates a client's secret.
+// portal returns where to regenerate a client's secret.
 func portal(atIDP bool) string {
 	if atIDP {
 		return "at the identity provider"
@@ -140,7 +140,7 @@ by. Rotating makes the standby active:
   2. The standby proves itself: a token is fetched from GBG with it.
   3. One storage write makes it active, its new secret included.
 
-If any of it fails nothing has changed, and the error says so. Readers of creds
+If any step fails nothing has changed, and the error states that. Readers of creds
 never notice: tokens issued before stay valid until they expire.
 
 To renew both secrets for good, do this every so often, STANDBY being the
@@ -154,6 +154,6 @@ nothing happens. Without client_id and client_secret, a rotation within a minute
 of the last one, or of a failover, is refused, for it may be the same request
 sent again.
 
-"regenerate_after" in the answer is when the last token of the client that left
-has expired. From then on its secret can be regenerated.
+"regenerate_after" in the answer is when the previously active client's last token
+expires. After that its secret can be regenerated.
 `

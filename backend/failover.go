@@ -8,13 +8,13 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// pendingWarning is a sentence for the next reader, once. Nil stands for none.
+// pendingWarning is a warning for the next reader only. Nil means none.
 type pendingWarning struct {
 	text  string
 	taken atomic.Bool
 }
 
-// take returns the text to the first caller, and "" to all others.
+// take returns the text on the first call, and "" afterwards.
 func (w *pendingWarning) take() string {
 	if w == nil || w.taken.Load() || w.taken.Swap(true) {
 		return ""
@@ -22,17 +22,16 @@ func (w *pendingWarning) take() string {
 	return w.text
 }
 
-// mayFailOver reports whether there is a standby that may take over by itself.
+// mayFailOver reports whether there is a standby and failover is enabled.
 func (s *state) mayFailOver() bool {
 	_, ok := s.conn.Pair.Standby()
 	return ok && !s.conn.Settings.NoFailover
 }
 
-// failOver makes the standby active because GBG refuses the active client, if
-// the standby can prove itself: with the token that it gets. If it cannot, or
-// must not, the state stays as it is and the error is refused, with what GBG said
-// of the standby. If the connection's token request has changed the error is
-// errSuperseded.
+// failOver makes the standby active after GBG refused the active client, if the
+// standby can get a token, which it returns. Otherwise the state stays as it is and
+// the error is refused, together with the standby's if it has one. The error is
+// errSuperseded if the connection's token request has changed.
 func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *ClientError) (proof *token, err error) {
 	if now := e.states.get(name); now == nil || !now.mayFailOver() {
 		return nil, refused
@@ -42,7 +41,7 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 		return nil, refused
 	}
 	defer unlock()
-	// The settings may have changed while this waited for GBG and for the lock.
+	// The settings may have changed during the wait for GBG and for the lock.
 	now := e.states.get(name)
 	switch {
 	case now == nil || now.revision != st.revision:

@@ -10,25 +10,24 @@ import (
 )
 
 // repeatWindow is how long after a change of the active client a bare rotation is
-// taken for the same request again: a client that got no answer repeats its request
-// within seconds.
+// considered a repetition of the same request: a caller that got no answer repeats
+// its request within seconds.
 const repeatWindow = time.Minute
 
-// RotateRequest is what a rotation may be given.
+// RotateRequest holds the parameters of a rotation.
 type RotateRequest struct {
-	// ClientID is the client that must be active afterwards; nil means the standby,
-	// whichever it is.
+	// ClientID is the client to make active; nil means the current standby.
 	ClientID *string
-	// Secret is the standby's new secret; nil keeps the one it has.
+	// Secret is the standby's new secret; nil means the stored one.
 	Secret *connection.Secret
 }
 
-// bare reports whether nothing was given, so that the same request made twice would
-// rotate back.
+// bare reports whether r has no parameters, so that repeating the request would rotate
+// back.
 func (r RotateRequest) bare() bool { return r.ClientID == nil && r.Secret == nil }
 
-// normalized returns r with what was given trimmed and checked. Given but empty is
-// an error: it is more likely an unset variable or an empty file than a wish.
+// normalized returns r with its parameters trimmed and checked. An empty parameter is
+// an error: it is probably an unset variable or an empty file.
 func (r RotateRequest) normalized() (RotateRequest, error) {
 	if r.ClientID != nil {
 		id, err := connection.NormalizedID(connection.ClientID, *r.ClientID)
@@ -55,30 +54,30 @@ func (r RotateRequest) normalized() (RotateRequest, error) {
 
 // Rotation is the outcome of a rotation.
 type Rotation struct {
-	// Rotated is false if the client asked for was active already.
+	// Rotated is false if the requested client was already active.
 	Rotated         bool
 	Active, Standby connection.Client
-	// Record is the last rotation: this one, if Rotated.
+	// Record is the last rotation, which is this one if Rotated.
 	Record connection.RotationRecord
-	// AtIDP says that the clients are an identity provider's, not GBG's.
+	// AtIDP is true if the clients are the identity provider's, not GBG's.
 	AtIDP bool
-	// Warnings are for a person.
+	// Warnings are for the operator.
 	Warnings []string
-	// SecretKept says that the client that became active still has the secret it
-	// had the last time it was active.
+	// SecretKept is true if the new active client has the same secret as the last time
+	// it was active.
 	SecretKept bool
-	// SecretDisregarded says that a secret was given and, because nothing was
-	// rotated, not stored.
+	// SecretDisregarded is true if a secret was given but not stored, because nothing
+	// was rotated.
 	SecretDisregarded bool
 }
 
-// RecentRotationError refuses a bare rotation that comes so soon after the last change
-// of the active client that it may be the same request again.
+// RecentRotationError is returned for a bare rotation so soon after the last change
+// of the active client that it may be a repetition of the same request.
 type RecentRotationError struct {
-	// Record is that change, whatever its cause, and Age how long ago it was.
+	// Record is that change, a rotation or a failover, and Age its age.
 	Record connection.RotationRecord
 	Age    time.Duration
-	// Active and Standby are the ids of the clients as they are now.
+	// Active and Standby are the ids of the current clients.
 	Active, Standby string
 }
 
@@ -88,8 +87,8 @@ func (e *RecentRotationError) Error() string {
 }
 
 // checkRepeated returns a *RecentRotationError if the active client has just changed.
-// It goes by the wall clock, as another node would, and ignores a record that lies
-// further ahead than it could if clocks were right.
+// It uses the wall clock, because another node may have recorded the change, and
+// ignores a record too far in the future for clocks that are right.
 func checkRepeated(c *connection.Connection, now time.Time) error {
 	age := now.Round(0).Sub(c.Rotation.Time.Round(0))
 	if c.Rotation.Time.IsZero() || age.Abs() >= repeatWindow {
@@ -99,10 +98,10 @@ func checkRepeated(c *connection.Connection, now time.Time) error {
 	return &RecentRotationError{Record: c.Rotation, Age: max(age, 0), Active: c.Pair.Active().ID, Standby: standby.ID}
 }
 
-// Rotate makes the standby active: it proves itself with a token, one storage
-// write flips the pair, and that token is what readers get from then on. If any
-// of it fails nothing has changed. The errors are ErrNotConfigured, ErrNoClients,
-// ErrNoPair, *InputError, *RecentRotationError, *ClientError, ctx's and the storage's.
+// Rotate makes the standby active. It gets a token for the standby, flips the pair in
+// one storage write, and serves the new token from then on. If any step fails nothing
+// has changed. The errors are ErrNotConfigured, ErrNoClients, ErrNoPair, *InputError,
+// *RecentRotationError, *ClientError, ctx's and the storage's.
 func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	r, err := r.normalized()
 	if err != nil {
@@ -121,8 +120,8 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	}
 }
 
-// rotate does a rotation of the connection as it is now. The error is errSuperseded
-// if another node has changed the connection meanwhile.
+// rotate rotates the connection's current state. The error is errSuperseded if
+// another node has changed the connection in the meantime.
 func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	st, err := e.state(ctx, name)
 	if err != nil {
@@ -175,8 +174,8 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	}, nil
 }
 
-// flip makes the standby of next active, which has just got proof, in one
-// storage write.
+// flip makes the standby of next active, in one storage write. proof is the token
+// that the standby has just got.
 func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, warning *pendingWarning) error {
 	leaving := next.Pair.Active().ID
 	standby, _ := next.Pair.Standby()

@@ -8,12 +8,12 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// entryVersion is the form of the entries that this release writes. A release
-// that changes the form raises it and reads the older ones too.
+// entryVersion is the version of the entries that this release writes. A release that
+// changes the form increments it and still reads older versions.
 const entryVersion = 1
 
-// entry is a connection as it is stored. Secrets are in the clear here and only
-// here: Vault encrypts what it stores.
+// entry is the stored form of a connection. It is the only place where secrets are in
+// plain text: Vault encrypts what it stores.
 type entry struct {
 	Version int `json:"version"`
 	Settings
@@ -67,11 +67,11 @@ func (c *Connection) Encode() ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// Decode returns the connection of a stored form. The error names the connection and
-// quotes nothing of the form.
+// Decode returns the connection with a stored form. The error names the connection and
+// quotes nothing from the stored form.
 func Decode(name string, stored []byte) (*Connection, error) {
-	// The version comes first: a newer entry may have any other form. The
-	// decoder's own text may quote the entry, so it is not shown.
+	// The version comes first: a newer entry may have any form. The decoder's error
+	// may quote the entry, so it is not returned.
 	var form struct {
 		Version int `json:"version"`
 	}
@@ -80,7 +80,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 	}
 	var e entry
 	if json.Unmarshal(stored, &e) != nil || !e.valid() {
-		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete it and write it anew", name)
+		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete the connection and write it again", name)
 	}
 	c := &Connection{
 		Settings:      e.Settings,
@@ -102,9 +102,9 @@ func Decode(name string, stored []byte) (*Connection, error) {
 	return c, nil
 }
 
-// valid reports whether the entry holds what every connection has: one client or two
-// different ones, each with a secret, of which one is active; none if callers
-// bring the tokens to exchange.
+// valid reports whether the entry is complete: it has one client or two different
+// ones, each with a secret, and one of them is active; or none if callers bring the
+// tokens to exchange.
 func (e *entry) valid() bool {
 	n := len(e.Clients)
 	if e.Version < 1 || n > 2 {

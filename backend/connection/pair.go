@@ -9,12 +9,12 @@ import (
 // Secret is a client secret or a token, in a type that prints as "[redacted]".
 type Secret = gbgauth.Secret
 
-// NewSecret wraps a value.
+// NewSecret returns value as a Secret.
 func NewSecret(value string) Secret { return gbgauth.NewSecret(value) }
 
 // Client is one API client of a pair.
 type Client struct {
-	// ID is the client id at GBG.
+	// ID is the client id.
 	ID string
 	// Secret is the client secret.
 	Secret Secret
@@ -23,12 +23,13 @@ type Client struct {
 	// VerifiedTime is when the client last got a token from GBG, by the wall clock;
 	// zero if it never did with this secret.
 	VerifiedTime time.Time
-	// SecretServed is set if the client has been active with this secret before, and
-	// is not any more. Rotating back to it is safe but renews nothing.
+	// SecretServed is set if the client was active with this secret and no longer is.
+	// Rotating back to it is safe but renews nothing.
 	SecretServed bool
 }
 
-// withSecret returns the client with a secret. The same secret changes nothing.
+// withSecret returns the client with a secret. It returns c unchanged if it already has
+// that secret.
 func (c Client) withSecret(secret Secret, now time.Time) Client {
 	if c.Secret == secret {
 		return c
@@ -36,26 +37,27 @@ func (c Client) withSecret(secret Secret, now time.Time) Client {
 	return Client{ID: c.ID, Secret: secret, SecretSetTime: now.Round(0)}
 }
 
-// Slot is a place in a pair. A client keeps its place when another becomes active.
+// Slot is a position in a pair. A client keeps its slot when the other one becomes
+// active.
 type Slot int
 
 const (
-	// First is the place of client_id.
+	// First is the slot of client_id.
 	First Slot = iota
-	// Paired is the place of paired_client_id. It may be empty.
+	// Paired is the slot of paired_client_id. It may be empty.
 	Paired
 )
 
-// other returns the other place.
+// other returns the other slot.
 func (s Slot) other() Slot { return 1 - s }
 
-// Pair is two API clients of which one is active, or one client that is. It is
-// a value: every transition returns a new pair and leaves the old one as it was.
+// Pair is two API clients of which one is active, or a single active client. It is a
+// value: its methods return a new pair and leave the old one unchanged.
 type Pair struct {
-	// Clients are the two places. Clients[Paired].ID is empty if there is no
-	// second client.
+	// Clients are the clients by Slot. Clients[Paired].ID is empty if there is no second
+	// client.
 	Clients [2]Client
-	// ActiveSlot is the place of the active client.
+	// ActiveSlot is the slot of the active client.
 	ActiveSlot Slot
 }
 
@@ -68,19 +70,18 @@ func (p Pair) Standby() (standby Client, ok bool) {
 	return standby, standby.ID != ""
 }
 
-// PairChange is the part of a configuration write that is about the pair. A nil value
-// is not changed.
+// PairChange is the part of a configuration write that concerns the pair. Nil means
+// unchanged.
 type PairChange struct {
-	// IDs and Secrets are by Slot. An empty paired id removes the second client.
+	// IDs and Secrets are indexed by Slot. An empty paired id removes the second client.
 	IDs     [2]*string
 	Secrets [2]*Secret
 }
 
-// Change applies a configuration write. A secret belongs to its id: a new id
-// needs its secret in the same write, unless the pair knows that id already.
-// The active client stays active wherever the write puts it; if its id is
-// replaced, the client that takes its place is active. The errors are
-// *InputError.
+// Change returns the pair after a configuration write. A secret belongs to its id: a
+// new id needs its secret in the same write, unless the pair already has that id. The
+// active client stays active in whichever slot the write puts it; if its id is
+// replaced, the new client in its slot is active. The errors are *InputError.
 func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	next := p
 	for slot := range next.Clients {
@@ -107,7 +108,7 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	return next, nil
 }
 
-// fieldsOf returns the fields of a place's id and secret.
+// fieldsOf returns the id and secret fields of a slot.
 func fieldsOf(slot Slot) (id, secret Field) {
 	if slot == First {
 		return ClientID, ClientSecret
@@ -115,18 +116,17 @@ func fieldsOf(slot Slot) (id, secret Field) {
 	return PairedClientID, PairedClientSecret
 }
 
-// slotOf returns the place whose id is a field's value; ok is false if there is none.
+// slotOf returns the slot of an id field; ok is false for any other field.
 func slotOf(field Field) (slot Slot, ok bool) {
-	switch field {
-	case ClientID:
-		return First, true
-	case PairedClientID:
-		return Paired, true
+	for _, slot := range []Slot{First, Paired} {
+		if id, _ := fieldsOf(slot); id == field {
+			return slot, true
+		}
 	}
 	return First, false
 }
 
-// changedClient returns the client that a write leaves in a place.
+// changedClient returns the client in a slot after a write.
 func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client, error) {
 	idField, secretField := fieldsOf(slot)
 	client := p.Clients[slot]
@@ -160,9 +160,8 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	return client, nil
 }
 
-// WithStandbySecret returns the pair with a new secret of the standby, which must not
-// be empty.
-// Without a standby the error is ErrNoPair.
+// WithStandbySecret returns the pair with a new secret for the standby. The secret must
+// not be empty. If there is no standby, the error is ErrNoPair.
 func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	standby, ok := p.Standby()
 	if !ok {
@@ -172,7 +171,7 @@ func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	return p, nil
 }
 
-// Flip returns the pair with the standby active. Without a standby the error is
+// Flip returns the pair with the standby active. If there is no standby, the error is
 // ErrNoPair.
 func (p Pair) Flip() (Pair, error) {
 	if _, ok := p.Standby(); !ok {
@@ -183,7 +182,7 @@ func (p Pair) Flip() (Pair, error) {
 	return p, nil
 }
 
-// Verified returns the pair after the client with this id has got a token.
+// Verified returns the pair with the VerifiedTime of a client set to now.
 func (p Pair) Verified(clientID string, now time.Time) Pair {
 	for slot := range p.Clients {
 		if clientID != "" && p.Clients[slot].ID == clientID {
