@@ -27,6 +27,11 @@ var (
 	nightly = fields{"rotation_schedule": "0 3 * * *", "rotation_window": "2h"}
 )
 
+// noSchedule is what a read of config shows of a connection without a schedule.
+var noSchedule = fields{
+	"rotation_schedule": "", "rotation_window": int64(0), "rotation_period": int64(0), "disable_automated_rotation": false,
+}
+
 // marchAt is a moment of the month in which every test begins, on the 1st at noon.
 func marchAt(day, hour, minute int) time.Time {
 	return time.Date(2026, time.March, day, hour, minute, 0, 0, time.UTC)

@@ -76,7 +76,9 @@ func (s series) collect(c backend.Status) {
 	s.count(reads, c.Counts.GBG, "gbg")
 	s.count(failedReads, c.Counts.Failed)
 	s.count(flips, c.Counts.Rotations, string(connection.CauseRotate))
-	s.count(flips, c.Counts.Scheduled, string(connection.CauseSchedule))
+	if !c.NextRotationTime.IsZero() || c.Counts.Scheduled > 0 {
+		s.count(flips, c.Counts.Scheduled, string(connection.CauseSchedule))
+	}
 	s.count(flips, c.Counts.Failovers, string(connection.CauseFailover))
 	s.time(tokenExpires, c.TokenExpireTime)
 	s.time(tokenRefresh, c.TokenRefreshTime)
