@@ -607,7 +607,7 @@ func TestScheduleNeverOntoASecretThatHasServed(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, worldOptions{})
-				dice := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // repeatable
+				dice := rand.New(rand.NewPCG(seed, 1))
 				w.write("config", with(w.pair(), fields{"rotation_schedule": "0 * * * *"}))
 				active := func() string { return fmt.Sprint(w.read("status")["active_client_id"]) }
 				standbyWorks := true
