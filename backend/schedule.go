@@ -153,7 +153,7 @@ func (e *Engine) rotateIfDue(ctx context.Context, name string) error {
 		e.noteRotation(name, st, p, scheduledTries{err: st.tries.err})
 		return nil
 	}
-	stored, err := e.readEntry(ctx, name)
+	stored, err := e.readEntryInTime(ctx, name)
 	switch {
 	case err != nil: // this process may have outlived its server
 		e.wakeRotation(name)
@@ -184,6 +184,13 @@ func (e *Engine) rotateIfDue(ctx context.Context, name string) error {
 	newStandby, _ := next.Pair.Standby()
 	e.logger.Info("rotated", "connection", name, "cause", connection.CauseSchedule, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return nil
+}
+
+// readEntryInTime is readEntry within storageTimeout.
+func (e *Engine) readEntryInTime(ctx context.Context, name string) (*logical.StorageEntry, error) {
+	ctx, end := context.WithTimeout(ctx, storageTimeout)
+	defer end()
+	return e.readEntry(ctx, name)
 }
 
 // isStored reports whether an entry, which may be nil, holds the state's connection.
