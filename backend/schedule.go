@@ -122,7 +122,7 @@ func (e *Engine) scheduleRotation(name string, st *state) {
 // storage, and after its state was dropped.
 func (e *Engine) wakeRotation(name string) {
 	if e.schedules.Load() {
-		e.rotations.set(name, firstBackoff, func() { e.rotateOnSchedule(name) })
+		e.rotations.set(name, noStoragePause, func() { e.rotateOnSchedule(name) })
 	}
 }
 
@@ -167,6 +167,10 @@ func (e *Engine) rotateIfDue(ctx context.Context, name string) error {
 	defer end()
 	r := tokenRequest{connection: name, conn: st.conn, client: standby, via: st.http, awaited: func() bool { return false }}
 	proof, err := e.requestToken(limit, r)
+	if errors.Is(err, errNoStorage) {
+		e.wakeRotation(name)
+		return nil
+	}
 	if err != nil {
 		e.rotationFailed(name, st, p, err)
 		return nil
