@@ -88,7 +88,9 @@ func (e *Engine) forget(name string) {
 func (e *Engine) dropLocked(name string) {
 	if st := e.states.get(name); st != nil {
 		st.closeIdle()
-		e.wakeRotation(name)
+		if st.conn.Settings.HasSchedule() {
+			e.wakeRotation(name)
+		}
 	}
 	e.states.drop(name)
 	e.timers.drop(name)
