@@ -105,6 +105,8 @@ func eventMetadata(ev backend.Event) []string {
 		path, data = "config", "config"
 	case backend.EventRotated:
 		path = "rotate"
+	case backend.EventRotationDue, backend.EventRotationMissed:
+		path, modified = "rotate", false
 	case backend.EventFailing, backend.EventRecovered:
 		modified = false
 	case backend.EventFailedOver:

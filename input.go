@@ -77,6 +77,9 @@ var validValues = map[framework.FieldType]string{
 	framework.TypeDurationSecond: `must be a duration such as "90s" or "5m", or a number of seconds, and not negative`,
 }
 
+// rotationPolicyField is the one field of Vault's automated rotation that is refused.
+const rotationPolicyField = "rotation_policy"
+
 // plainFieldName is a name that an error may show. Others may be anything, a secret
 // that was given without its field included.
 var plainFieldName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,32}$`)
@@ -84,6 +87,9 @@ var plainFieldName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,32}$`)
 // unknownField returns what is wrong with a field that a path with these fields does
 // not have.
 func unknownField(fields map[string]*framework.FieldSchema, field string) string {
+	if field == rotationPolicyField {
+		return field + " is not supported: rotation policies belong to Vault Enterprise's rotation manager, which this engine does not use"
+	}
 	known := slices.DeleteFunc(slices.Sorted(maps.Keys(fields)), func(name string) bool { return name == nameField })
 	problem, suggestion := "unknown field, with a name that cannot be shown", ""
 	if plainFieldName.MatchString(field) {

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
+	"vault-plugin-secrets-gbg/backend/connection"
 )
 
 // nextStep returns what to do next about a connection, in a sentence that a person
@@ -23,6 +24,8 @@ func nextStep(req *logical.Request, s *backend.Status) string {
 		return failureStep(req, s)
 	case backend.StateStandbyRefused:
 		return refusedStep(req, name, where, s.Standby)
+	case backend.StateRotationDue:
+		return dueStep(req, name, where, s)
 	case backend.StateStandbyUnproven:
 		return fmt.Sprintf("Client %q stands by with a secret that has not been proved. Rotating to it proves it, and changes nothing if it is refused: %s",
 			s.Standby.ID, rotateCommand(req, name, s.Standby.ID))
@@ -57,6 +60,16 @@ func refusedStep(req *logical.Request, name, where string, standby backend.Clien
 		return fmt.Sprintf("%s Ask GBG what its tokens lack, then: %s", since, rotateCommand(req, name, standby.ID))
 	}
 	return fmt.Sprintf("%s Renew it now: if nobody has its current secret, regenerate it %s, then: %s", since, where, renewCommand(req, name, standby.ID))
+}
+
+// dueStep returns what to do about a scheduled rotation that was not made.
+func dueStep(req *logical.Request, name, where string, s *backend.Status) string {
+	since := "A rotation has been due since " + timestamp(s.RotationDue)
+	if s.RotationObstacle != connection.NoNewSecret {
+		return fmt.Sprintf("%s. The engine tries again by itself; to rotate now: %s", since, rotateCommand(req, name, s.Standby.ID))
+	}
+	return fmt.Sprintf("%s, and the standby has no new secret. Regenerate the secret of client %q %s, then: %s",
+		since, s.Standby.ID, where, renewCommand(req, name, s.Standby.ID))
 }
 
 // failureStep returns what to do about token requests that fail.

@@ -64,6 +64,8 @@ func statusAnswer() map[string]*framework.FieldSchema {
 		"next_try_time":           text(false, "The earliest time of the next token request (RFC 3339, UTC)."),
 		"max_secret_age":          {Type: framework.TypeInt64, Description: "The maximum age of the active client's secret, in seconds. Left out if it is off."},
 		"active_secret_due_time":  text(false, "When the active client's secret reaches that age (RFC 3339, UTC)."),
+		"next_rotation_time":      text(false, "The next time of the rotation schedule (RFC 3339, UTC). Left out if there is none."),
+		"rotation_due":            text(false, "Since when a scheduled rotation has been due that was not made (RFC 3339, UTC). Left out if none is."),
 		"next_step":               text(true, "What to do next, in a sentence."),
 	}
 }
@@ -122,6 +124,8 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 		answer["max_secret_age"] = seconds(s.MaxSecretAge)
 		putTime(answer, "active_secret_due_time", s.SecretDueTime)
 	}
+	putTime(answer, "next_rotation_time", s.NextRotationTime)
+	putTime(answer, "rotation_due", s.RotationDue)
 	return &logical.Response{Data: answer, Warnings: s.Warnings}, nil
 }
 

@@ -71,12 +71,32 @@ func NewFactory(o Options) logical.Factory {
 			engine.Close()
 			observer.events.close()
 		}
+		b.InitializeFunc = func(context.Context, *logical.InitializationRequest) error {
+			if runsSchedules(config.System) {
+				engine.StartSchedules()
+			}
+			return nil
+		}
 		if err := b.Setup(ctx, config); err != nil {
 			b.Clean(ctx)
 			return nil, err
 		}
 		return gbgBackend{Backend: b, reads: d.reads()}, nil
 	}
+}
+
+// runsSchedules reports whether this node makes the rotations on a schedule: the active
+// node of the cluster that the mount's connections belong to. A secondary of performance
+// replication receives them from its primary, unless the mount is local.
+func runsSchedules(system logical.SystemView) bool {
+	state := system.ReplicationState()
+	switch {
+	case state.HasState(consts.ReplicationPerformanceStandby | consts.ReplicationDRSecondary):
+		return false
+	case state.HasState(consts.ReplicationPerformanceSecondary):
+		return system.LocalMount()
+	}
+	return true
 }
 
 // framework returns the framework's backend with the table of paths.

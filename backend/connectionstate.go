@@ -18,6 +18,8 @@ const (
 	StateStandbyRefused ConnectionState = "standby_refused"
 	// StateSecretOld means that the active client's secret has reached its maximum age.
 	StateSecretOld ConnectionState = "secret_old"
+	// StateRotationDue means that a scheduled rotation is due and was not made.
+	StateRotationDue ConnectionState = "rotation_due"
 	// StateStandbyUnproven means that the standby has not got a token with the secret it
 	// has.
 	StateStandbyUnproven ConnectionState = "standby_unproven"
@@ -28,7 +30,7 @@ const (
 // ConnectionStates returns all states, worst first.
 func ConnectionStates() []ConnectionState {
 	return []ConnectionState{
-		StateUnreadable, StateDown, StateFailing, StateStandbyRefused, StateSecretOld, StateStandbyUnproven, StateOK,
+		StateUnreadable, StateDown, StateFailing, StateStandbyRefused, StateSecretOld, StateRotationDue, StateStandbyUnproven, StateOK,
 	}
 }
 
@@ -45,6 +47,8 @@ func (s *Status) state() ConnectionState {
 		return StateStandbyRefused
 	case !s.SecretDueTime.IsZero() && !s.Time.Before(s.SecretDueTime):
 		return StateSecretOld
+	case !s.RotationDue.IsZero():
+		return StateRotationDue
 	case s.Standby.ID != "" && s.Standby.VerifiedTime.IsZero():
 		return StateStandbyUnproven
 	}

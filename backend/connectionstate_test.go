@@ -15,7 +15,7 @@ func TestConnectionStateIsTheWorst(t *testing.T) {
 	t.Parallel()
 	var got []ConnectionState
 	// Everything is wrong, and then mended in the order in which states are told.
-	s := Status{Time: testNow, LastFailure: errors.New("out of order"), SecretDueTime: testNow}
+	s := Status{Time: testNow, LastFailure: errors.New("out of order"), SecretDueTime: testNow, RotationDue: testNow}
 	s.Standby = ClientStatus{ID: "id-b", Refusal: connection.Refusal{Error: "refused", Time: testNow}}
 	for _, mend := range []func(){
 		func() {},
@@ -24,6 +24,7 @@ func TestConnectionStateIsTheWorst(t *testing.T) {
 		func() { s.LastFailure = nil },
 		func() { s.Standby.Refusal = connection.Refusal{} },
 		func() { s.SecretDueTime = testNow.Add(time.Nanosecond) },
+		func() { s.RotationDue = time.Time{} },
 		func() { s.Standby.VerifiedTime = testNow },
 	} {
 		mend()

@@ -14,17 +14,19 @@ type Counts struct {
 	// Memory, Storage and GBG count the successful reads by the origin of the token;
 	// Failed counts the reads that failed because there was no token.
 	Memory, Storage, GBG, Failed uint64
-	// Rotations and Failovers count the changes of the active client.
-	Rotations, Failovers uint64
+	// Rotations, Scheduled and Failovers count the changes of the active client.
+	Rotations, Scheduled, Failovers uint64
 }
 
 // counters are the running counts of a connection, and what has been logged about it.
 // They outlive its states.
 type counters struct {
 	// lacking and assumed are set if the last token lacked scopes or had no lifetime.
-	lacking, assumed             atomic.Bool
-	reads                        [fromGBG + 1]atomic.Uint64
-	failed, rotations, failovers atomic.Uint64
+	lacking, assumed atomic.Bool
+	// rotation is the rotation that was last reported as due; nil if none was.
+	rotation                                atomic.Pointer[reportedRotation]
+	reads                                   [fromGBG + 1]atomic.Uint64
+	failed, rotations, scheduled, failovers atomic.Uint64
 	// waiting is the number of readers that are waiting for a shared token.
 	waiting atomic.Int32
 }
@@ -41,7 +43,7 @@ const (
 func (c *counters) counts() Counts {
 	return Counts{
 		Memory: c.reads[fromMemory].Load(), Storage: c.reads[fromStorage].Load(), GBG: c.reads[fromGBG].Load(),
-		Failed: c.failed.Load(), Rotations: c.rotations.Load(), Failovers: c.failovers.Load(),
+		Failed: c.failed.Load(), Rotations: c.rotations.Load(), Scheduled: c.scheduled.Load(), Failovers: c.failovers.Load(),
 	}
 }
 
@@ -106,9 +108,12 @@ func (e *Engine) endCountersIfDeleted(ctx context.Context, name string) {
 
 // countFlip counts a change of the active client.
 func (c *counters) countFlip(cause connection.RotationCause) {
-	if cause == connection.CauseFailover {
+	switch cause {
+	case connection.CauseFailover:
 		c.failovers.Add(1)
-	} else {
+	case connection.CauseSchedule:
+		c.scheduled.Add(1)
+	case connection.CauseRotate:
 		c.rotations.Add(1)
 	}
 }

@@ -131,7 +131,7 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	t := st.token
 	firstUse := !t.used.Load() && t.used.CompareAndSwap(false, true)
 	c := t.credential(name)
-	c.Warnings = append(st.conn.Warnings(now), c.Warnings...)
+	c.Warnings = append(st.warnings(now), c.Warnings...)
 	left := t.left(now)
 	untilNext := left - t.overlap
 	due := untilNext <= t.lead

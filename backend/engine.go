@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -71,6 +72,9 @@ type Engine struct {
 	entryLocks []*locksutil.LockEntry
 	// timers start the refresh of tokens.
 	timers timers
+	// rotations start the rotations on a schedule. They are set once schedules is.
+	rotations timers
+	schedules atomic.Bool
 	// revocations tracks the failed revocations.
 	revocations revocations
 	// fetches lets concurrent readers share one token request, or one probe.
@@ -130,6 +134,7 @@ func (e *Engine) Close() {
 	e.stop()
 	e.closing.Unlock()
 	e.timers.close()
+	e.rotations.close()
 	e.work.Wait()
 	e.http.closeIdle()
 	e.states.each((*state).closeIdle)

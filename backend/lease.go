@@ -185,7 +185,7 @@ func (e *Engine) leasedCredential(name string, st *state, t *token, minTTL time.
 		TTL:   max(left.Truncate(time.Second), time.Second), // Vault takes 0 for its default
 		Token: LeasedToken{Connection: name, ClientID: t.clientID, AccessToken: t.access, Expires: t.expires},
 	}
-	c.Warnings = append(st.conn.Warnings(now), c.Warnings...)
+	c.Warnings = append(st.warnings(now), c.Warnings...)
 	c.Failover = st.notice.take()
 	return c, nil
 }

@@ -46,6 +46,11 @@ const (
 	EventDeleted    EventKind = "config-delete"
 	EventRotated    EventKind = "rotate"
 	EventFailedOver EventKind = "failover"
+	// EventRotationDue means that a rotation is due and the standby has no new secret.
+	EventRotationDue EventKind = "rotation-due"
+	// EventRotationMissed means that the window of a rotation has closed before it could
+	// be made.
+	EventRotationMissed EventKind = "rotation-missed"
 	// EventFailing means that token requests have started to fail.
 	EventFailing EventKind = "token-failing"
 	// EventRecovered means that a token request has succeeded again.

@@ -146,7 +146,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		e.endPause(name, st)
 		return Rotation{
 			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
-			SecretDisregarded: r.Secret != nil, Warnings: st.conn.Warnings(e.now()),
+			SecretDisregarded: r.Secret != nil, Warnings: st.warnings(e.now()),
 		}, nil
 	default:
 		return Rotation{}, connection.Invalid(connection.ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", *r.ClientID, pair.Active().ID, standby.ID)
@@ -190,6 +190,8 @@ func (e *Engine) regenerateAfter(before *state, leaving string, proof *token, no
 // that the standby has just got.
 func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, notice *pendingNotice) error {
 	leaving := next.Pair.Active().ID
+	standby, _ := next.Pair.Standby()
+	newSecret := !standby.SecretServed
 	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()
 	if err != nil {
 		return err
@@ -201,6 +203,9 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *connect
 		seal: func(before *state) {
 			now := e.now()
 			next.Rotation = connection.RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: e.regenerateAfter(before, leaving, proof, now)}
+			if newSecret && cause != connection.CauseFailover {
+				next.Schedule = before.conn.ScheduleMet(now)
+			}
 		},
 	})
 	if err != nil {

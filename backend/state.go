@@ -35,6 +35,10 @@ type state struct {
 	exchangeBackoff *backoff
 	// notice is for the next reader; nil if there is none.
 	notice *pendingNotice
+	// rotation is what the schedule said at the last look, and tries are the failed
+	// attempts at the rotation that is due.
+	rotation connection.RotationPlan
+	tries    scheduledTries
 	// counters are shared by all states of the connection.
 	counters *counters
 }

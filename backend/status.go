@@ -52,6 +52,10 @@ type Status struct {
 	// when the secret reaches it; zero if there is no maximum.
 	MaxSecretAge  time.Duration
 	SecretDueTime time.Time
+	// NextRotationTime is the next time of the rotation schedule. RotationDue is since
+	// when a rotation has been due that was not made, and RotationObstacle why not.
+	NextRotationTime, RotationDue time.Time
+	RotationObstacle              connection.RotationObstacle
 	// Counts starts at zero when the engine starts.
 	Counts Counts
 	// Warnings are for the operator.
@@ -94,6 +98,7 @@ func (e *Engine) unreadableStatus(name string, err error) Status {
 // statusOf returns the status of a connection in a state.
 func (e *Engine) statusOf(name string, st *state) Status {
 	now := e.now()
+	plan := st.conn.RotationPlan(now)
 	settings := st.conn.Settings.WithDefaults()
 	s := Status{
 		Time:         wallTime(now),
@@ -106,8 +111,9 @@ func (e *Engine) statusOf(name string, st *state) Status {
 		LastRotation: st.conn.Rotation,
 		Counts:       st.counters.counts(),
 		MaxSecretAge: settings.MaxSecretAge, SecretDueTime: st.conn.SecretDue(),
-		Warnings: st.conn.Warnings(now),
+		Warnings: st.warnings(now),
 	}
+	s.NextRotationTime, s.RotationDue, s.RotationObstacle = plan.Next, plan.Since, plan.Obstacle
 	if standby, ok := st.conn.Pair.Standby(); ok {
 		s.Standby = st.clientStatus(standby)
 	}

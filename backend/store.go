@@ -88,6 +88,9 @@ func (e *Engine) forget(name string) {
 func (e *Engine) dropLocked(name string) {
 	if st := e.states.get(name); st != nil {
 		st.closeIdle()
+		if st.conn.Settings.HasSchedule() {
+			e.wakeRotation(name)
+		}
 	}
 	e.states.drop(name)
 	e.timers.drop(name)
@@ -136,8 +139,10 @@ func (e *Engine) loadLocked(ctx context.Context, name string, was *state) (*stat
 	if was != nil {
 		st.token.keepForwards(was.token)
 	}
+	e.planRotation(st)
 	e.states.put(name, st)
 	e.scheduleNextRefresh(name, st)
+	e.scheduleRotation(name, st)
 	return st, nil
 }
 
@@ -245,6 +250,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 		return err
 	}
 	if err := e.putLocked(ctx, name, was, encoded); err != nil {
+		e.wakeRotation(name) // it may be stored
 		return err
 	}
 	next := was.replacedBy(u.conn, u.http, e.now())
@@ -264,7 +270,10 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if was != nil && was.http != next.http {
 		was.closeIdle()
 	}
-	e.setCurrentLocked(ctx, name, was, next) // either way, the connection is stored
+	e.planRotation(next)
+	if e.setCurrentLocked(ctx, name, was, next) { // either way, the connection is stored
+		e.scheduleRotation(name, next)
+	}
 	return nil
 }
 
@@ -328,6 +337,7 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 		}
 	}
 	e.dropLocked(name)
+	e.rotations.drop(name)
 	e.endCountersLocked(name)
 	if was != nil || lookErr != nil {
 		e.logger.Info("connection deleted", "connection", name)

@@ -75,6 +75,10 @@ func TestRotationPageAsWritten(t *testing.T) {
 			w.m.write("config", map[string]any{"paired_client_id": ""})
 			w.person.write("b.secret", w.g.regenerate(t, idB)+"\n")
 		},
+		"Rotations on a schedule": func() {
+			w.begin()
+			w.person.write("new.secret", w.g.regenerate(t, idB)+"\n")
+		},
 		"Replace the secret of a single client": func() {
 			w.begin()
 			w.m.write("config", map[string]any{"paired_client_id": ""})

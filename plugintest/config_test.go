@@ -26,7 +26,7 @@ func TestConfigReadShowsDefaultsAndNoSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config", fields{"client_id": clientA, "client_secret": wrongSecret, "verify_connection": false})
-		assert.Equal(t, fields{
+		assert.Equal(t, with(noSchedule, fields{
 			"client_id":        clientA,
 			"paired_client_id": "",
 			"active_client_id": clientA,
@@ -40,7 +40,7 @@ func TestConfigReadShowsDefaultsAndNoSecret(t *testing.T) {
 			"max_secret_age":   int64(0),
 			"lease":            false,
 			"revoke_url":       "",
-		}, w.read("config"))
+		}), w.read("config"))
 	})
 }
 
@@ -58,7 +58,7 @@ func TestConfigReadShowsWhatWasWritten(t *testing.T) {
 			"lease":           true,
 			"revoke_url":      w.revokeURL(),
 		}))
-		assert.Equal(t, fields{
+		assert.Equal(t, with(noSchedule, fields{
 			"client_id":        clientA,
 			"paired_client_id": clientB,
 			"active_client_id": clientA,
@@ -72,7 +72,7 @@ func TestConfigReadShowsWhatWasWritten(t *testing.T) {
 			"max_secret_age":   int64(30 * 24 * 3600),
 			"lease":            true,
 			"revoke_url":       w.revokeURL(),
-		}, w.read("config"))
+		}), w.read("config"))
 	})
 }
 

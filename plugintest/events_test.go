@@ -260,7 +260,8 @@ func TestEventsAreDocumented(t *testing.T) {
 			documented = append(documented, row[1])
 		}
 		assert.ElementsMatch(t, []backend.EventKind{
-			backend.EventConfigured, backend.EventDeleted, backend.EventRotated, backend.EventFailedOver, backend.EventFailing, backend.EventRecovered,
+			backend.EventConfigured, backend.EventDeleted, backend.EventRotated, backend.EventRotationDue, backend.EventRotationMissed,
+			backend.EventFailedOver, backend.EventFailing, backend.EventRecovered,
 		}, kinds(documented))
 	})
 }

@@ -38,12 +38,12 @@ func TestM2MInTwoSteps(t *testing.T) {
 		}, without(got, "access_token"))
 		assert.Equal(t, asks{2, 2}, w.asks(), "the token of the verification is served")
 
-		assert.Equal(t, fields{
+		assert.Equal(t, with(noSchedule, fields{
 			"grant_type": "id_auth", "token_url": w.identityURL(), "idp_token_url": w.idpURL(), "idp_scope": "gbg/.default", "scope": "api",
 			"exchange_client_id": "ro.client", "client_id": idpA, "paired_client_id": idpB, "active_client_id": idpA,
 			"refresh_before": int64(300), "request_timeout": int64(10), "failover": true, "max_secret_age": int64(0), "ca_pem": "",
 			"lease": false, "revoke_url": "",
-		}, w.read("config/m2m"))
+		}), w.read("config/m2m"))
 		status := w.read("status/m2m")
 		assert.Equal(t, "id_auth", status["grant_type"])
 		assert.Equal(t, w.identityURL(), status["token_url"])

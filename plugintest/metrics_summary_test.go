@@ -50,6 +50,7 @@ func TestMetricsSummary(t *testing.T) {
 			`gbg_failed_reads_total{}`:          1,
 
 			`gbg_rotations_total{cause="rotate"}`:   0,
+			`gbg_rotations_total{cause="schedule"}`: 0,
 			`gbg_rotations_total{cause="failover"}`: 0,
 
 			`gbg_connections{state="unreadable"}`:       1,
@@ -57,6 +58,7 @@ func TestMetricsSummary(t *testing.T) {
 			`gbg_connections{state="failing"}`:          0,
 			`gbg_connections{state="standby_refused"}`:  0,
 			`gbg_connections{state="secret_old"}`:       0,
+			`gbg_connections{state="rotation_due"}`:     0,
 			`gbg_connections{state="standby_unproven"}`: 0,
 			`gbg_connections{state="ok"}`:               3,
 

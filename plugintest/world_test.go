@@ -226,6 +226,7 @@ func (w *world) mountWith(options gbg.Options) *mount {
 	backend, err := gbg.NewFactory(w.factoryOptions(options))(w.t.Context(), w.backendConfig())
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { backend.Cleanup(context.Background()) })
+	require.NoError(w.t, backend.Initialize(w.t.Context(), &logical.InitializationRequest{Storage: w.storage}))
 	return &mount{world: w, backend: backend}
 }
 

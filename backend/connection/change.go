@@ -26,6 +26,9 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 			return nil, err
 		}
 	}
+	if _, given := change[RotationWindow]; !given && next.Settings.RotationSchedule == "" {
+		next.Settings.RotationWindow = 0 // it ends with its schedule
+	}
 	if err := next.Settings.check(); err != nil {
 		return nil, err
 	}
@@ -40,11 +43,15 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	} else if next.Pair, err = next.Pair.Change(pair, now); err != nil {
 		return nil, err
 	}
+	if err := c.checkSchedulePair(next); err != nil {
+		return nil, err
+	}
 	if c != nil {
 		if err := c.requireSecrets(next, change); err != nil {
 			return nil, err
 		}
 	}
+	c.withSchedule(next, now)
 	return next, nil
 }
 

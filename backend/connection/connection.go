@@ -23,6 +23,8 @@ type Connection struct {
 	// TokenLifetime is the lifetime of the last token when the connection was stored;
 	// zero means that it was not known.
 	TokenLifetime time.Duration
+	// Schedule is its zero value if there is no schedule.
+	Schedule ScheduleRecord
 }
 
 // RotationRecord describes a rotation or failover.
@@ -42,6 +44,8 @@ const (
 	CauseRotate RotationCause = "rotate"
 	// CauseFailover is GBG's refusal of the active client.
 	CauseFailover RotationCause = "failover"
+	// CauseSchedule is the connection's schedule.
+	CauseSchedule RotationCause = "schedule"
 )
 
 // SameRequest reports whether both connections send the same request for the active

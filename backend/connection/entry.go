@@ -24,6 +24,10 @@ type entry struct {
 	RotationCause        RotationCause `json:"rotation_cause,omitempty"`
 	RegenerateAfter      time.Time     `json:"regenerate_after,omitzero"`
 	TokenLifetime        time.Duration `json:"token_lifetime,omitempty"`
+	// The settings of a schedule and its times were added after 0.1.0, which ignores
+	// them: it makes no rotations.
+	ScheduleSetTime time.Time `json:"rotation_schedule_set_time,omitzero"`
+	ScheduleMetTime time.Time `json:"rotation_schedule_met_time,omitzero"`
 }
 
 type entryClient struct {
@@ -47,6 +51,8 @@ func (c *Connection) Encode() ([]byte, error) {
 		RotationCause:        c.Rotation.Cause,
 		RegenerateAfter:      c.Rotation.RegenerateAfter,
 		TokenLifetime:        c.TokenLifetime,
+		ScheduleSetTime:      c.Schedule.SetTime,
+		ScheduleMetTime:      c.Schedule.MetTime,
 	}
 	for _, client := range c.Pair.Clients {
 		if client.ID == "" {
@@ -76,6 +82,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 		Pair:          Pair{ActiveSlot: e.ActiveSlot},
 		Rotation:      RotationRecord{Time: e.RotationTime, Cause: e.RotationCause, RegenerateAfter: e.RegenerateAfter},
 		TokenLifetime: e.TokenLifetime,
+		Schedule:      ScheduleRecord{SetTime: e.ScheduleSetTime, MetTime: e.ScheduleMetTime},
 	}
 	c.Settings.ExchangeClientSecret = gbgauth.NewSecret(e.ExchangeClientSecret)
 	for slot, client := range e.Clients {

@@ -94,6 +94,11 @@ func fullConnection() *Connection {
 			Time: time.Date(2026, 1, 5, slot, 0, 0, 0, time.UTC),
 		}
 	}
+	c.Settings.RotationSchedule = "0 3 * * *"
+	c.Settings.RotationPeriod = time.Hour
+	c.Settings.RotationWindow = 2 * time.Hour
+	c.Settings.DisableAutomatedRotation = true
+	c.Schedule = ScheduleRecord{SetTime: time.Date(2026, 1, 5, 0, 0, 0, 5e8, time.UTC), MetTime: time.Date(2026, 1, 6, 3, 0, 0, 0, time.UTC)}
 	return c
 }
 
@@ -101,6 +106,7 @@ func fullConnection() *Connection {
 func inUTC(c *Connection) Connection {
 	u := *c
 	u.Rotation.Time, u.Rotation.RegenerateAfter = u.Rotation.Time.UTC(), u.Rotation.RegenerateAfter.UTC()
+	u.Schedule = ScheduleRecord{SetTime: u.Schedule.SetTime.UTC(), MetTime: u.Schedule.MetTime.UTC()}
 	for slot := range u.Pair.Clients {
 		client := &u.Pair.Clients[slot]
 		client.SecretSetTime, client.VerifiedTime = client.SecretSetTime.UTC(), client.VerifiedTime.UTC()

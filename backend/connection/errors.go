@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -15,10 +16,14 @@ type InputError struct {
 	// Problem completes the sentence that begins with the field's name. It never
 	// quotes a secret.
 	Problem string
+	// Message, if not empty, is the whole text in place of that sentence: it is Vault's.
+	Message string
 }
 
 // Error implements error.
-func (e *InputError) Error() string { return string(e.Field) + " " + e.Problem }
+func (e *InputError) Error() string {
+	return cmp.Or(e.Message, string(e.Field)+" "+e.Problem)
+}
 
 // Invalid returns an *InputError with a formatted problem.
 func Invalid(field Field, format string, args ...any) error {

@@ -48,6 +48,11 @@ const (
 	MaxSecretAge         Field = "max_secret_age"
 	LeaseTokens          Field = "lease"
 	RevokeURL            Field = "revoke_url"
+
+	RotationSchedule         Field = "rotation_schedule"
+	RotationWindow           Field = "rotation_window"
+	RotationPeriod           Field = "rotation_period"
+	DisableAutomatedRotation Field = "disable_automated_rotation"
 )
 
 // Settings are the settings of a connection, without the client pair. Zero values
@@ -79,6 +84,15 @@ type Settings struct {
 	// RevokeURL is where leased tokens are revoked (RFC 7009). Empty means that they
 	// stay valid until they expire.
 	RevokeURL string `json:"revoke_url,omitempty"`
+	// RotationSchedule says in cron form, and RotationPeriod in time from one to the
+	// next, when rotations are due. Both are zero if none are scheduled.
+	RotationSchedule string        `json:"rotation_schedule,omitempty"`
+	RotationPeriod   time.Duration `json:"rotation_period,omitempty"`
+	// RotationWindow is how long after a time of RotationSchedule the rotation may be
+	// made; zero means until the next time.
+	RotationWindow time.Duration `json:"rotation_window,omitempty"`
+	// DisableAutomatedRotation turns the schedule off.
+	DisableAutomatedRotation bool `json:"disable_automated_rotation,omitempty"`
 }
 
 // Fields returns the declarations of all settings.
@@ -186,6 +200,29 @@ var fields = []FieldSchema{
 		Description: "Where leased tokens are revoked when their lease ends (RFC 7009): https, or http to a loopback address. Without it they stay valid until they expire. A write that changes it must give the secrets of both clients again.",
 		value:       urlSetting(func(s *Settings) *string { return &s.RevokeURL }),
 	},
+	{
+		Field: RotationSchedule, Title: "Rotation schedule", Group: "Automated rotation",
+		Description: "When the standby becomes active if its secret is new: minute, hour, day of the month, month and day of the week in cron form, in UTC. Empty is never.",
+		value:       setting[string]{of: Text, at: func(s *Settings) *string { return &s.RotationSchedule }, normalize: normalizedSchedule},
+	},
+	{
+		Field: RotationWindow, Title: "Rotation window", Group: "Automated rotation",
+		Description: "How long after a time of rotation_schedule the rotation may be made, at least an hour. The default, 0, is until the next time.",
+		Default:     0,
+		value:       setting[time.Duration]{of: Duration, at: func(s *Settings) *time.Duration { return &s.RotationWindow }, normalize: normalizedWindow},
+	},
+	{
+		Field: RotationPeriod, Title: "Rotation period", Group: "Automated rotation",
+		Description: "The time from one rotation to the next in place of rotation_schedule, at least 10 seconds, counted from when it was set. The default, 0, is never. It has nothing to do with the rotation_period of a token.",
+		Default:     0,
+		value:       setting[time.Duration]{of: Duration, at: func(s *Settings) *time.Duration { return &s.RotationPeriod }, normalize: normalizedPeriod},
+	},
+	{
+		Field: DisableAutomatedRotation, Title: "Disable automated rotation", Group: "Automated rotation",
+		Description: "Turns the schedule off without removing it. The default is false.",
+		Default:     false,
+		value:       flagSetting(func(s *Settings) *bool { return &s.DisableAutomatedRotation }),
+	},
 }
 
 // WithDefaults returns the settings with the defaults in place of zero values.
@@ -231,7 +268,7 @@ func (s Settings) check() error {
 	if s.Lease && !s.HasPair() {
 		return Invalid(LeaseTokens, "has no use without idp_token_url: an exchanged token is never shared")
 	}
-	return nil
+	return s.checkSchedule()
 }
 
 // checkImmutable returns an error if next changes a setting that cannot be changed.

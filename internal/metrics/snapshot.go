@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,6 +38,9 @@ var (
 	refused  = describe("gbg_standby_refused_timestamp_seconds", "When the standby was refused. Absent if it was not, or has got a token or a new secret since.", "client_id")
 	rotated  = describe("gbg_last_rotation_timestamp_seconds", "When the active client last changed, by cause. Absent if it never did.", "cause")
 
+	nextRotation = describe("gbg_next_rotation_timestamp_seconds", "The next time of the rotation schedule. Absent if there is none.")
+	rotationDue  = describe("gbg_rotation_due_timestamp_seconds", "Since when a scheduled rotation has been due that was not made, by reason: no_new_secret, window_closed, or pending while it is being tried. Absent if none is.", "reason")
+
 	unreadable = prometheus.NewDesc("gbg_unreadable_connections", "Connections whose storage entry this plugin cannot read.", nil, nil)
 )
 
@@ -46,7 +50,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (s snapshot) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{reads, failedReads, flips, failures, tokenExpires, tokenRefresh, active, setTime, verified, due, rotated, state, refused, unreadable} {
+	for _, d := range []*prometheus.Desc{reads, failedReads, flips, failures, tokenExpires, tokenRefresh, active, setTime, verified, due, rotated, nextRotation, rotationDue, state, refused, unreadable} {
 		descs <- d
 	}
 }
@@ -83,10 +87,15 @@ func (s series) collect(c *backend.Status) {
 	s.count(reads, c.Counts.GBG, "gbg")
 	s.count(failedReads, c.Counts.Failed)
 	s.count(flips, c.Counts.Rotations, string(connection.CauseRotate))
+	if !c.NextRotationTime.IsZero() || c.Counts.Scheduled > 0 {
+		s.count(flips, c.Counts.Scheduled, string(connection.CauseSchedule))
+	}
 	s.count(flips, c.Counts.Failovers, string(connection.CauseFailover))
 	s.time(tokenExpires, c.TokenExpireTime)
 	s.time(tokenRefresh, c.TokenRefreshTime)
 	s.time(due, c.SecretDueTime)
+	s.time(nextRotation, c.NextRotationTime)
+	s.time(rotationDue, c.RotationDue, cmp.Or(string(c.RotationObstacle), "pending"))
 	s.time(rotated, c.LastRotation.Time, string(c.LastRotation.Cause))
 	s.client(c.Active, 1)
 	if c.Standby.ID != "" {

@@ -51,6 +51,7 @@ func (s summary) Collect(metrics chan<- prometheus.Metric) {
 	count(totalFailedReads, s.total.Failed)
 	count(totalFlips, s.total.Rotations, string(connection.CauseRotate))
 	count(totalFlips, s.total.Failovers, string(connection.CauseFailover))
+	count(totalFlips, s.total.Scheduled, string(connection.CauseSchedule))
 
 	states, results := map[backend.ConnectionState]int{}, map[string]int{}
 	expiringTokens := 0
