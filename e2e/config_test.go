@@ -135,9 +135,9 @@ func TestConfigRefusals(t *testing.T) {
 		change map[string]any
 		want   string
 	}{
-		"no id":                {map[string]any{"client_id": ""}, "client_id is missing"},
-		"no secret":            {map[string]any{"client_secret": ""}, "client_secret is missing"},
-		"no second secret":     {map[string]any{"paired_client_secret": ""}, "paired_client_secret is missing"},
+		"no id":                {map[string]any{"client_id": ""}, "client_id is empty: give a value or leave the field out"},
+		"no secret":            {map[string]any{"client_secret": ""}, "client_secret is empty: give a value or leave the field out"},
+		"no second secret":     {map[string]any{"paired_client_secret": ""}, "paired_client_secret is empty: give a value or leave the field out"},
 		"no second id":         {map[string]any{"paired_client_id": ""}, "paired_client_id is missing: a secret was given for it"},
 		"equal ids":            {map[string]any{"paired_client_id": "client-a"}, "paired_client_id is the same as client_id"},
 		"unknown grant":        {map[string]any{"grant_type": "password"}, `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
@@ -154,7 +154,7 @@ func TestConfigRefusals(t *testing.T) {
 		"no certificate":       {map[string]any{"ca_pem": "not a certificate"}, "ca_pem holds no PEM certificate"},
 		"timeout of zero":      {map[string]any{"request_timeout": 0}, "request_timeout must be between 1s and 1m0s"},
 		"refresh of zero":      {map[string]any{"refresh_before": 0}, "refresh_before must be between 1s and 24h0m0s"},
-		"a duration that none": {map[string]any{"refresh_before": "soon"}, `error converting input for field "refresh_before"`},
+		"a duration that none": {map[string]any{"refresh_before": "soon"}, "refresh_before must be a duration"},
 		"a numeric id":         {map[string]any{"client_id": 1234567890123456789}, "client_id must be a string"},
 		"a boolean id":         {map[string]any{"paired_client_id": true}, "paired_client_id must be a string"},
 		"a list of scopes":     {map[string]any{"scope": []string{"gbg.token"}}, "scope must be a string"},
