@@ -109,6 +109,8 @@ func eventMetadata(ev backend.Event) []string {
 		path, modified = "rotate", false
 	case backend.EventFailing, backend.EventRecovered:
 		modified = false
+	case backend.EventStandbyRefused, backend.EventStandbyAccepted, backend.EventClaimsDiffer:
+		path, data, modified = "status", "status", true
 	case backend.EventFailedOver:
 	}
 	metadata := []string{
@@ -123,6 +125,7 @@ func eventMetadata(ev backend.Event) []string {
 		{"standby_client_id", ev.StandbyClientID},
 		{"regenerate_after", timestampOrNone(ev.RegenerateAfter)},
 		{"result", ev.Result},
+		{"claims", strings.Join(ev.Claims, " ")},
 		{"next_try_time", timestampOrNone(ev.NextTry)},
 	} {
 		if more.text != "" {

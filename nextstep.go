@@ -27,8 +27,12 @@ func nextStep(req *logical.Request, s *backend.Status) string {
 	case backend.StateRotationDue:
 		return dueStep(req, name, where, s)
 	case backend.StateStandbyUnproven:
-		return fmt.Sprintf("Client %q stands by with a secret that has not been proved. Rotating to it proves it, and changes nothing if it is refused: %s",
-			s.Standby.ID, rotateCommand(req, name, s.Standby.ID))
+		if s.Standby.Refusal.Error != "" {
+			return fmt.Sprintf("Client %q is the standby and gets no token: see standby_error. To check it again: vault write -f %s",
+				s.Standby.ID, pathFor(req, "verify", name))
+		}
+		return fmt.Sprintf("Client %q stands by with a secret that has not been proved. To prove it: vault write -f %s. When it is time to rotate: %s",
+			s.Standby.ID, pathFor(req, "verify", name), rotateCommand(req, name, s.Standby.ID))
 	case backend.StateSecretOld, backend.StateOK:
 	}
 	if s.Active.ID == "" {

@@ -62,6 +62,7 @@ func statusAnswer() map[string]*framework.FieldSchema {
 		"failing_since":           text(false, "When the first of the token requests failed that have failed in a row (RFC 3339, UTC)."),
 		"consecutive_errors":      {Type: framework.TypeInt64, Description: "How many token requests have failed in a row."},
 		"next_try_time":           text(false, "The earliest time of the next token request (RFC 3339, UTC)."),
+		"claims_differ":           {Type: framework.TypeCommaStringSlice, Description: "Names of the claims in which the last tokens of both clients differ, so that the clients may not have the same rights. Left out if none differ, or if tokens are not JWTs."},
 		"max_secret_age":          {Type: framework.TypeInt64, Description: "The maximum age of the active client's secret, in seconds. Left out if it is off."},
 		"active_secret_due_time":  text(false, "When the active client's secret reaches that age (RFC 3339, UTC)."),
 		"next_rotation_time":      text(false, "The next time of the rotation schedule (RFC 3339, UTC). Left out if there is none."),
@@ -120,6 +121,9 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
 	}
 	putTime(answer, "next_try_time", s.NextTryTime)
+	if len(s.ClaimsDiffer) > 0 {
+		answer["claims_differ"] = s.ClaimsDiffer
+	}
 	if s.MaxSecretAge > 0 {
 		answer["max_secret_age"] = seconds(s.MaxSecretAge)
 		putTime(answer, "active_secret_due_time", s.SecretDueTime)

@@ -24,6 +24,11 @@ func (d *handlers) credsPaths() []*framework.Path {
 			Description: "The minimum time that the token must still be valid. A new one is fetched if necessary. For callers that come back on their own schedule instead of after ttl.",
 			Query:       true,
 		}
+		fields[string(backend.NewerThan)] = &framework.FieldSchema{
+			Type:        framework.TypeString,
+			Description: "For a reader that had its token refused by GBG's API (401): the last_vault_rotation of that token. If there is no newer one, one is fetched for all readers, at most once a minute.",
+			Query:       true,
+		}
 		fields[string(backend.IDToken)] = &framework.FieldSchema{
 			Type:         framework.TypeString,
 			Description:  `For grant_type "id_auth": the identity provider's token to exchange for GBG's. The result is for the caller alone.`,
@@ -80,7 +85,7 @@ func (d *handlers) readCreds(ctx context.Context, req *logical.Request, data *fr
 	if given := duration(data, backend.MinTTL); given != nil {
 		minTTL = *given
 	}
-	c, err := d.engine.Token(ctx, name, minTTL)
+	c, err := d.token(ctx, name, text(data, backend.NewerThan), minTTL)
 	if err != nil {
 		return d.errorResponse(req, name, err)
 	}
@@ -93,10 +98,25 @@ func (d *handlers) readCreds(ctx context.Context, req *logical.Request, data *fr
 	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
 }
 
+// token returns a connection's token, a newer one than newerThan if that is not nil.
+func (d *handlers) token(ctx context.Context, name string, newerThan *string, minTTL time.Duration) (backend.Credential, error) {
+	if newerThan == nil {
+		return d.engine.Token(ctx, name, minTTL)
+	}
+	refused, err := backend.ParseRefusedToken(*newerThan)
+	if err != nil {
+		return backend.Credential{}, err
+	}
+	return d.engine.NewerToken(ctx, name, refused, minTTL)
+}
+
 func (d *handlers) exchange(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	if duration(data, backend.MinTTL) != nil {
 		return logical.ErrorResponse("min_ttl is for reads; an exchange always returns a new token"), nil
+	}
+	if text(data, backend.NewerThan) != nil {
+		return logical.ErrorResponse("newer_than is for reads; an exchange always returns a new token"), nil
 	}
 	plain, _ := value[string](data, backend.IDToken)
 	c, err := d.engine.Exchange(ctx, name, connection.NewSecret(plain))
@@ -145,6 +165,11 @@ Callers that come back on their own schedule set min_ttl, the minimum time that
 the token must still be valid:
 
   $ vault read gbg/creds min_ttl=10m
+
+If GBG's API has just refused a token (401), give its last_vault_rotation to get a
+newer one. One is fetched for all readers, at most once a minute:
+
+  $ vault read gbg/creds newer_than=2026-03-01T12:00:00.25Z
 
 There is no lease: a token that has been read cannot be revoked before it
 expires. With lease=true in the configuration every read gets a separate token

@@ -72,8 +72,8 @@ func NewFactory(o Options) logical.Factory {
 			observer.events.close()
 		}
 		b.InitializeFunc = func(context.Context, *logical.InitializationRequest) error {
-			if runsSchedules(config.System) {
-				engine.StartSchedules()
+			if writesConnections(config.System) {
+				engine.StartBackground()
 			}
 			return nil
 		}
@@ -85,10 +85,10 @@ func NewFactory(o Options) logical.Factory {
 	}
 }
 
-// runsSchedules reports whether this node makes the rotations on a schedule: the active
-// node of the cluster that the mount's connections belong to. A secondary of performance
-// replication receives them from its primary, unless the mount is local.
-func runsSchedules(system logical.SystemView) bool {
+// writesConnections reports whether this node may write the mount's connections: the
+// active node of the cluster that they belong to. A secondary of performance replication
+// receives them from its primary, unless the mount is local.
+func writesConnections(system logical.SystemView) bool {
 	state := system.ReplicationState()
 	switch {
 	case state.HasState(consts.ReplicationPerformanceStandby | consts.ReplicationDRSecondary):
@@ -115,6 +115,7 @@ func (d *handlers) framework(version string) *framework.Backend {
 			d.credsPaths(),
 			d.rotatePaths(),
 			d.statusPaths(),
+			d.verifyPaths(),
 			[]*framework.Path{d.statusListPath(), d.metricsPath()},
 		),
 		PeriodicFunc: func(ctx context.Context, _ *logical.Request) error {
@@ -156,6 +157,7 @@ any other, and give a team a policy on its name.
   config    what a connection is: clients, secrets, endpoint, timing
   creds     an access token, shared by all readers, always valid
   rotate    make the standby client the active one, without downtime
+  verify    check that GBG accepts both clients, changing nothing
   status    the state of a connection: no secret, no token
   metrics   all of them, for Prometheus
 

@@ -21,7 +21,7 @@ const (
 	// StateRotationDue means that a scheduled rotation is due and was not made.
 	StateRotationDue ConnectionState = "rotation_due"
 	// StateStandbyUnproven means that the standby has not got a token with the secret it
-	// has.
+	// has, or that the last checks got no answer to it.
 	StateStandbyUnproven ConnectionState = "standby_unproven"
 	// StateOK means none of the others.
 	StateOK ConnectionState = "ok"
@@ -43,13 +43,13 @@ func (s *Status) state() ConnectionState {
 		return StateDown
 	case s.LastFailure != nil:
 		return StateFailing
-	case s.Standby.Refusal != (connection.Refusal{}):
+	case s.StandbyRefused:
 		return StateStandbyRefused
 	case !s.SecretDueTime.IsZero() && !s.Time.Before(s.SecretDueTime):
 		return StateSecretOld
 	case !s.RotationDue.IsZero():
 		return StateRotationDue
-	case s.Standby.ID != "" && s.Standby.VerifiedTime.IsZero():
+	case s.Standby.ID != "" && (s.Standby.VerifiedTime.IsZero() || s.Standby.Refusal != connection.Refusal{}):
 		return StateStandbyUnproven
 	}
 	return StateOK

@@ -15,14 +15,14 @@ func TestConnectionStateIsTheWorst(t *testing.T) {
 	t.Parallel()
 	var got []ConnectionState
 	// Everything is wrong, and then mended in the order in which states are told.
-	s := Status{Time: testNow, LastFailure: errors.New("out of order"), SecretDueTime: testNow, RotationDue: testNow}
+	s := Status{Time: testNow, LastFailure: errors.New("out of order"), SecretDueTime: testNow, RotationDue: testNow, StandbyRefused: true}
 	s.Standby = ClientStatus{ID: "id-b", Refusal: connection.Refusal{Error: "refused", Time: testNow}}
 	for _, mend := range []func(){
 		func() {},
 		func() { s.GrantType = connection.GrantClientCredentials },
 		func() { s.TokenExpireTime = testNow.Add(time.Hour) },
 		func() { s.LastFailure = nil },
-		func() { s.Standby.Refusal = connection.Refusal{} },
+		func() { s.Standby.Refusal, s.StandbyRefused = connection.Refusal{}, false },
 		func() { s.SecretDueTime = testNow.Add(time.Nanosecond) },
 		func() { s.RotationDue = time.Time{} },
 		func() { s.Standby.VerifiedTime = testNow },

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"vault-plugin-secrets-gbg/backend/connection"
 )
@@ -16,6 +17,9 @@ type Counts struct {
 	Memory, Storage, GBG, Failed uint64
 	// Rotations, Scheduled and Failovers count the changes of the active client.
 	Rotations, Scheduled, Failovers uint64
+	// ChecksOK, ChecksRefused and ChecksUnreachable count the checks of the standby by
+	// their result.
+	ChecksOK, ChecksRefused, ChecksUnreachable uint64
 }
 
 // counters are the running counts of a connection, and what has been logged about it.
@@ -27,6 +31,14 @@ type counters struct {
 	rotation                                atomic.Pointer[reportedRotation]
 	reads                                   [fromGBG + 1]atomic.Uint64
 	failed, rotations, scheduled, failovers atomic.Uint64
+
+	checksOK, checksRefused, checksUnreachable atomic.Uint64
+	// renewed is when a token was last fetched because of newer_than; nil means never.
+	renewed atomic.Pointer[time.Time]
+	// checkRunning is set while the standby is checked.
+	checkRunning atomic.Bool
+	// claimsDiffer are the claims last logged as different; nil if none were.
+	claimsDiffer atomic.Pointer[string]
 	// waiting is the number of readers that are waiting for a shared token.
 	waiting atomic.Int32
 }
@@ -44,6 +56,19 @@ func (c *counters) counts() Counts {
 	return Counts{
 		Memory: c.reads[fromMemory].Load(), Storage: c.reads[fromStorage].Load(), GBG: c.reads[fromGBG].Load(),
 		Failed: c.failed.Load(), Rotations: c.rotations.Load(), Scheduled: c.scheduled.Load(), Failovers: c.failovers.Load(),
+		ChecksOK: c.checksOK.Load(), ChecksRefused: c.checksRefused.Load(), ChecksUnreachable: c.checksUnreachable.Load(),
+	}
+}
+
+// countCheck counts a check of the standby.
+func (c *counters) countCheck(result ProofResult) {
+	switch result {
+	case ProofOK:
+		c.checksOK.Add(1)
+	case ProofRefused:
+		c.checksRefused.Add(1)
+	case ProofUnreachable:
+		c.checksUnreachable.Add(1)
 	}
 }
 
@@ -51,7 +76,7 @@ func (c *counters) counts() Counts {
 func (c Counts) plus(o Counts) Counts {
 	return Counts{
 		Memory: c.Memory + o.Memory, Storage: c.Storage + o.Storage, GBG: c.GBG + o.GBG,
-		Failed: c.Failed + o.Failed, Rotations: c.Rotations + o.Rotations, Failovers: c.Failovers + o.Failovers,
+		Failed: c.Failed + o.Failed, Rotations: c.Rotations + o.Rotations, Scheduled: c.Scheduled + o.Scheduled, Failovers: c.Failovers + o.Failovers,
 	}
 }
 

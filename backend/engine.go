@@ -72,9 +72,10 @@ type Engine struct {
 	entryLocks []*locksutil.LockEntry
 	// timers start the refresh of tokens.
 	timers timers
-	// rotations start the rotations on a schedule. They are set once schedules is.
-	rotations timers
-	schedules atomic.Bool
+	// rotations start the rotations on a schedule, and checks the checks of standbys,
+	// once background is set.
+	rotations, checks timers
+	background        atomic.Bool
 	// revocations tracks the failed revocations.
 	revocations revocations
 	// fetches lets concurrent readers share one token request, or one probe.
@@ -135,6 +136,7 @@ func (e *Engine) Close() {
 	e.closing.Unlock()
 	e.timers.close()
 	e.rotations.close()
+	e.checks.close()
 	e.work.Wait()
 	e.http.closeIdle()
 	e.states.each((*state).closeIdle)

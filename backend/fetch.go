@@ -137,6 +137,13 @@ func (t *timers) set(name string, d time.Duration, f func()) {
 	t.timers[name] = time.AfterFunc(d, f)
 }
 
+// has reports whether there is a timer of this name.
+func (t *timers) has(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.timers[name] != nil
+}
+
 // drop stops the timer of a name, if there is one.
 func (t *timers) drop(name string) {
 	t.mu.Lock()

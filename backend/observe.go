@@ -55,6 +55,13 @@ const (
 	EventFailing EventKind = "token-failing"
 	// EventRecovered means that a token request has succeeded again.
 	EventRecovered EventKind = "token-recovered"
+	// EventStandbyRefused means that a check found that the standby is refused.
+	EventStandbyRefused EventKind = "standby-refused"
+	// EventStandbyAccepted means that a check found that it is accepted again.
+	EventStandbyAccepted EventKind = "standby-accepted"
+	// EventClaimsDiffer means that a check found claims in which the tokens of both
+	// clients differ.
+	EventClaimsDiffer EventKind = "claims-differ"
 )
 
 // Event is something that happened to a connection.
@@ -66,12 +73,15 @@ type Event struct {
 	ActiveClientID, StandbyClientID string
 	// RegenerateAfter is set for a rotation or failover; otherwise it is zero.
 	RegenerateAfter time.Time
-	// Result is the result of the failed request for EventFailing: see
-	// EndpointRequest. It is "not_stored" if the standby was accepted but Vault's
+	// Result is the result of the failed request, for EventFailing and
+	// EventStandbyRefused: see EndpointRequest. It is "not_stored" if the standby was
+	// accepted but Vault's
 	// storage refused the failover.
 	Result string
 	// NextTry is the earliest time of the next request, for EventFailing.
 	NextTry time.Time
+	// Claims are the names of claims that differ.
+	Claims []string
 }
 
 // noObserver is the default Observer.

@@ -32,79 +32,13 @@ type scheduledTries struct {
 	next time.Time
 }
 
-// StartSchedules makes the rotations of all connections that have a schedule, from now
-// until the engine closes. It returns at once. It is for the node that may write the
-// connections; on others no schedule runs.
-func (e *Engine) StartSchedules() {
-	done, ok := e.begin()
-	if !ok {
-		return
-	}
-	e.schedules.Store(true)
-	go func() {
-		defer done()
-		for failed := 1; !e.loadSchedules(); failed++ {
-			if !e.sleep(e.delay(failed, firstBackoff, maxBackoff)) {
-				return
-			}
-		}
-	}()
-}
-
-// sleep waits, and reports whether the engine is still running then.
-func (e *Engine) sleep(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-e.ctx.Done():
-		return false
-	}
-}
-
-// loadSchedules sets the timers of all connections with a schedule, those included that
-// nobody has read. It reports whether storage could be read.
-func (e *Engine) loadSchedules() (ok bool) {
-	names, err := e.Names(e.ctx)
-	ok = err == nil
-	for _, name := range names {
-		if e.ctx.Err() != nil {
-			return true
-		}
-		if st := e.states.get(name); st != nil {
-			e.update(name, st.revision, func(st *state) *state {
-				e.scheduleRotation(name, st)
-				return st
-			})
-			continue
-		}
-		stored, err := e.readEntry(e.ctx, name)
-		if err != nil {
-			ok = false
-			continue
-		}
-		if stored == nil {
-			continue
-		}
-		// One that cannot be read, or loaded, is reported to whoever asks for it.
-		if conn, err := connection.Decode(name, stored.Value); err != nil || !conn.Settings.HasSchedule() {
-			continue
-		}
-		if _, err := e.state(e.ctx, name); err != nil && !errors.Is(err, ErrNotConfigured) {
-			ok = false
-		}
-	}
-	return ok
-}
-
 // planRotation puts what the schedule says now into a state that nobody else has yet.
 func (e *Engine) planRotation(st *state) { st.rotation = st.conn.RotationPlan(e.now()) }
 
 // scheduleRotation sets the timer of a state's schedule.
 func (e *Engine) scheduleRotation(name string, st *state) {
 	p := st.rotation
-	if p.Next.IsZero() || !e.schedules.Load() {
+	if p.Next.IsZero() || !e.background.Load() {
 		e.rotations.drop(name)
 		return
 	}
@@ -121,7 +55,7 @@ func (e *Engine) scheduleRotation(name string, st *state) {
 // wakeRotation makes a connection's schedule be looked at again after a failure of
 // storage, and after its state was dropped.
 func (e *Engine) wakeRotation(name string) {
-	if e.schedules.Load() {
+	if e.background.Load() {
 		e.rotations.set(name, noStoragePause, func() { e.rotateOnSchedule(name) })
 	}
 }

@@ -39,6 +39,8 @@ type state struct {
 	// attempts at the rotation that is due.
 	rotation connection.RotationPlan
 	tries    scheduledTries
+	// checks is the outcome of the last checks of the standby.
+	checks standbyChecks
 	// counters are shared by all states of the connection.
 	counters *counters
 }
@@ -50,6 +52,8 @@ type clientActivity struct {
 	verified time.Time
 	// tokensUntil is when the last of its tokens expires.
 	tokensUntil time.Time
+	// claims are those of its last token; empty if that was not a JWT.
+	claims connection.Claims
 }
 
 // replacedBy returns the state for conn, which replaces the connection of s or is new
@@ -60,7 +64,10 @@ func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, 
 	if s == nil {
 		return next
 	}
-	next.activity, next.counters = s.activityWith(conn.Pair), s.counters
+	next.activity, next.counters = s.activityFor(conn), s.counters
+	if s.conn.SameStandby(conn) {
+		next.checks = s.checks
+	}
 	next.backoff, next.exchangeBackoff = s.backoff.withoutPause(now), s.exchangeBackoff.withoutPause(now)
 	if s.conn.SameRequest(conn) && s.conn.Settings.Lease == conn.Settings.Lease {
 		next.revision = s.revision
@@ -74,24 +81,6 @@ func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, 
 	return next
 }
 
-// activityWith returns the activity of the clients after the pair has been replaced. A
-// token from before a secret was set does not verify the secret.
-func (s *state) activityWith(pair connection.Pair) map[string]clientActivity {
-	activity := s.activity
-	for _, was := range s.conn.Pair.Clients {
-		for _, client := range pair.Clients {
-			known, ok := activity[client.ID]
-			if !ok || client.ID != was.ID || client.Secret == was.Secret {
-				continue
-			}
-			activity = maps.Clone(activity)
-			known.verified = time.Time{}
-			activity[client.ID] = known
-		}
-	}
-	return activity
-}
-
 // withActivity returns a copy of s after a client has got a token that does not
 // become the current one.
 func (s *state) withActivity(t *token) *state {
@@ -103,8 +92,19 @@ func (s *state) withActivity(t *token) *state {
 	was := next.activity[t.clientID]
 	was.verified = t.fetched
 	was.tokensUntil = latest(was.tokensUntil, t.expires)
+	was.claims = t.claims
 	next.activity[t.clientID] = was
 	return &next
+}
+
+// withProof returns a copy of s after a client has got a token that is discarded, so that
+// nothing depends on when it expires.
+func (s *state) withProof(t *token) *state {
+	next := s.withActivity(t)
+	a := next.activity[t.clientID]
+	a.tokensUntil = s.activity[t.clientID].tokensUntil
+	next.activity[t.clientID] = a
+	return next
 }
 
 // withToken returns a copy of s after a client has got a token. It becomes the

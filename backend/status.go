@@ -48,6 +48,12 @@ type Status struct {
 	ConsecutiveErrors int
 	// NextTryTime is the earliest time of the next request.
 	NextTryTime time.Time
+	// StandbyRefused reports whether Standby.Refusal is a refusal, and not that the last
+	// checks did not reach GBG.
+	StandbyRefused bool
+	// ClaimsDiffer are the names of the claims in which the last tokens of both clients
+	// differ.
+	ClaimsDiffer []string
 	// MaxSecretAge is the maximum age of the active client's secret, and SecretDueTime
 	// when the secret reaches it; zero if there is no maximum.
 	MaxSecretAge  time.Duration
@@ -117,6 +123,9 @@ func (e *Engine) statusOf(name string, st *state) Status {
 	if standby, ok := st.conn.Pair.Standby(); ok {
 		s.Standby = st.clientStatus(standby)
 	}
+	s.Standby.Refusal = st.standbyError()
+	s.StandbyRefused = st.standbyRefused()
+	s.ClaimsDiffer = st.claimsDiffer()
 	if t := st.token; t.left(now) > 0 {
 		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refreshTime()
 		s.TokenExpiring = t.used.Load() && t.left(now) < t.overlap/2
@@ -185,9 +194,14 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 }
 
 func (s *state) clientStatus(c connection.Client) ClientStatus {
-	status := ClientStatus{ID: c.ID, SecretSetTime: c.SecretSetTime, VerifiedTime: c.VerifiedTime, SecretServed: c.SecretServed, Refusal: c.Refusal}
-	if verified := s.activity[c.ID].verified; !verified.IsZero() {
-		status.VerifiedTime = verified
+	return ClientStatus{ID: c.ID, SecretSetTime: c.SecretSetTime, VerifiedTime: verifiedTime(c, s.activity[c.ID]), SecretServed: c.SecretServed, Refusal: c.Refusal}
+}
+
+// verifiedTime returns when a client last got a token with its secret, by the wall clock.
+// What is in memory comes after what is stored, even if the clock was set back meanwhile.
+func verifiedTime(c connection.Client, a clientActivity) time.Time {
+	if !a.verified.IsZero() {
+		return wallTime(a.verified)
 	}
-	return status
+	return c.VerifiedTime
 }

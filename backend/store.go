@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,6 +137,7 @@ func (e *Engine) loadLocked(ctx context.Context, name string, was *state) (*stat
 	} else if conn.Settings.HasPair() {
 		st.activity[conn.Pair.Active().ID] = e.possibleActivity(conn)
 	}
+	st = st.withStoredClaims()
 	if was != nil {
 		st.token.keepForwards(was.token)
 	}
@@ -143,6 +145,7 @@ func (e *Engine) loadLocked(ctx context.Context, name string, was *state) (*stat
 	e.states.put(name, st)
 	e.scheduleNextRefresh(name, st)
 	e.scheduleRotation(name, st)
+	e.scheduleFirstCheck(name, st.conn, st.lastCheck())
 	return st, nil
 }
 
@@ -225,6 +228,8 @@ type connectionUpdate struct {
 	http *gbgauth.Client
 	// tokens are the tokens that conn's clients have just got.
 	tokens []*token
+	// proofs are further tokens that they have just got, which are discarded.
+	proofs []*token
 	// seal, if not nil, completes conn. It is called with the state to be replaced,
 	// once no further token can become current in it.
 	seal func(before *state)
@@ -245,6 +250,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if u.seal != nil {
 		u.seal(was)
 	}
+	u.recordActivity(was)
 	encoded, err := u.conn.Encode()
 	if err != nil {
 		return err
@@ -264,6 +270,12 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 		e.reportToken(name, u.conn, was, t)
 		next = next.withToken(t)
 	}
+	for _, t := range u.proofs {
+		next = next.withProof(t)
+		if next.conn.Pair.Active().ID != t.clientID {
+			next.checks = standbyChecks{}
+		}
+	}
 	if u.notice != nil {
 		next.notice = u.notice
 	}
@@ -274,7 +286,25 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if e.setCurrentLocked(ctx, name, was, next) { // either way, the connection is stored
 		e.scheduleRotation(name, next)
 	}
+	e.scheduleCheck(name, next.conn, next.lastCheck())
 	return nil
+}
+
+// recordActivity adds what is known in memory of the clients to their stored form, so
+// that it needs no separate write. was may be nil.
+func (u connectionUpdate) recordActivity(was *state) {
+	learnt := was.activityFor(u.conn)
+	for slot := range u.conn.Pair.Clients {
+		client := &u.conn.Pair.Clients[slot]
+		a := learnt[client.ID]
+		client.VerifiedTime = latest(client.VerifiedTime, wallTime(a.verified))
+		client.Claims = a.claims
+		for _, t := range slices.Concat(u.tokens, u.proofs) {
+			if t.clientID == client.ID {
+				client.Claims = t.claims
+			}
+		}
+	}
 }
 
 // putLocked writes a connection's entry in place of that of was, which is nil if
@@ -338,6 +368,7 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	}
 	e.dropLocked(name)
 	e.rotations.drop(name)
+	e.checks.drop(name)
 	e.endCountersLocked(name)
 	if was != nil || lookErr != nil {
 		e.logger.Info("connection deleted", "connection", name)

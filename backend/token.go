@@ -30,6 +30,8 @@ type token struct {
 	lead time.Duration
 	// lifetimeAssumed is set if the token came without a lifetime.
 	lifetimeAssumed bool
+	// claims are those of a client's token; empty if it is not a JWT.
+	claims connection.Claims
 
 	// used is set when the token is read. An unused token is not refreshed.
 	used atomic.Bool
@@ -46,6 +48,10 @@ const maxAnswerTime = 5 * time.Second
 func (e *Engine) newToken(r connection.Request, t *issuedToken, s connection.Settings) *token {
 	granted := cmp.Or(t.Scope, r.Scope())
 	early := overlap(t.Lifetime, s)
+	var claims connection.Claims
+	if r.Clients.ClientID != "" {
+		claims = claimsOf(t.AccessToken, r.Clients.ClientID)
+	}
 	return &token{
 		access:          t.AccessToken,
 		typ:             t.Type,
@@ -58,6 +64,7 @@ func (e *Engine) newToken(r connection.Request, t *issuedToken, s connection.Set
 		overlap:         early,
 		lead:            e.refreshLead(early),
 		lifetimeAssumed: t.LifetimeAssumed,
+		claims:          claims,
 	}
 }
 

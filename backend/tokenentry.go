@@ -160,6 +160,7 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 		overlap:         entry.Overlap,
 		lead:            e.refreshLead(entry.Overlap),
 		lifetimeAssumed: entry.LifetimeAssumed,
+		claims:          claimsOf(gbgauth.NewSecret(entry.AccessToken), entry.ClientID),
 	}
 	if entry.Fetched.After(now.Add(maxClockSkew)) {
 		e.fetchLogger().Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)

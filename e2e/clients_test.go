@@ -24,6 +24,21 @@ import (
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
+// exampleClients returns how to start each of examples/clients.
+func exampleClients(t *testing.T) map[string][]string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "go-client")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../examples/clients/go").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	return map[string][]string{
+		"shell":  {"bash", "../examples/clients/shell/gbg-client.sh"},
+		"go":     {binary},
+		"python": {"python3", "../examples/clients/python/gbg_client.py"},
+		"node":   {"node", "../examples/clients/node/gbg-client.mjs"},
+	}
+}
+
 // Each of examples/clients keeps its token over some lifetimes: GBG's API refuses
 // no call, and Vault is read once a token, as its audit log says. The second read
 // meets a Vault that cannot answer.
@@ -32,17 +47,7 @@ func TestExampleClients(t *testing.T) {
 	const lifetime, tokens = 15 * time.Second, 4
 	server := newDevServer(t)
 	audit := enableAudit(t, server)
-	binary := filepath.Join(t.TempDir(), "go-client")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../examples/clients/go").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-
-	clients := map[string][]string{
-		"shell":  {"bash", "../examples/clients/shell/gbg-client.sh"},
-		"go":     {binary},
-		"python": {"python3", "../examples/clients/python/gbg_client.py"},
-		"node":   {"node", "../examples/clients/node/gbg-client.mjs"},
-	}
-	for name, command := range clients {
+	for name, command := range exampleClients(t) {
 		t.Run(name, func(t *testing.T) {
 			needs(t, command[0])
 			if name == "shell" {
@@ -71,6 +76,44 @@ func TestExampleClients(t *testing.T) {
 			t.Logf("%d calls, %d tokens, %d reads", calls.Accepted, fetched, reads)
 			assert.GreaterOrEqual(t, reads, tokens-1)
 			assert.LessOrEqual(t, reads, fetched+1, "one read a token")
+			assert.NotContains(t, client.output.String(), gbgsim.TokenPrefix, "what it prints holds no token")
+		})
+	}
+}
+
+// A client whose token GBG's API has refused gets a newer one at once. If GBG refuses
+// every token, it asks for no more than one newer one, and goes on with its calls.
+func TestExampleClientsWithARefusedToken(t *testing.T) {
+	t.Parallel()
+	server := newDevServer(t)
+	audit := enableAudit(t, server)
+	for name, command := range exampleClients(t) {
+		t.Run(name, func(t *testing.T) {
+			needs(t, command[0])
+			if name == "shell" {
+				needs(t, "curl", "jq")
+			}
+			t.Parallel()
+			g := newGBG(t, time.Hour)
+			m := newMount(t, server)
+			pair := g.pair()
+			m.write("config", pair)
+			require.NoError(t, m.client.Sys().PutPolicyWithContext(t.Context(), m.path, `path "`+m.path+`/creds" { capabilities = ["read"] }`))
+			client := startClient(t, command,
+				"VAULT_ADDR="+server.Address(), "VAULT_TOKEN="+m.as(m.path).client.Token(), "GBG_CREDS_PATH="+m.path+"/creds", "GBG_API="+g.url+gbgsim.APIPath)
+			accepted := func(n int) {
+				t.Helper()
+				require.Eventually(t, func() bool { return g.Stats().APICalls.Accepted >= n }, time.Minute, 50*time.Millisecond)
+			}
+			accepted(2)
+			id := pair["client_id"].(string)
+			require.NoError(t, g.RevokeTokens(id))
+			accepted(g.Stats().APICalls.Accepted + 2)
+			assert.Equal(t, 1, g.Stats().APICalls.Refused, "the call that found out")
+			require.NoError(t, g.RevokeTokens(id))
+			require.Eventually(t, func() bool { return g.Stats().APICalls.Refused >= 4 }, time.Minute, 50*time.Millisecond)
+			client.stop()
+			assert.Equal(t, 2, audit.reads(t, m.path+"/creds"), "the first one, and one newer one")
 			assert.NotContains(t, client.output.String(), gbgsim.TokenPrefix, "what it prints holds no token")
 		})
 	}

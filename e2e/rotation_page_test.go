@@ -42,7 +42,7 @@ func TestRotationPageAsWritten(t *testing.T) {
 			w.begin()
 			w.person.write("new.secret", w.g.regenerate(t, idA)+"\n")
 		},
-		"Vault has an old secret for the standby": func() {
+		"The standby is refused": func() {
 			w.begin()
 			w.person.write("new.secret", w.g.regenerate(t, idB)+"\n")
 		},

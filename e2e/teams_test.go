@@ -48,7 +48,7 @@ var connections = []string{"team-a", "team-ab", "team-b", "default"}
 // everyPath gives every form of every path of the engine.
 func everyPath() []string {
 	paths := []string{"metrics"}
-	for _, base := range []string{"config", "creds", "rotate", "status"} {
+	for _, base := range []string{"config", "creds", "rotate", "status", "verify"} {
 		paths = append(paths, base, base+"/")
 		for _, name := range connections {
 			paths = append(paths, base+"/"+name)
@@ -76,6 +76,7 @@ var (
 	configures = forEveryConnection("config", "create", "read", "update", "delete")
 	lists      = rights{"config/": {"list"}}
 	rotates    = forEveryConnection("rotate", "update")
+	verifies   = forEveryConnection("verify", "update")
 	watches    = forEveryConnection("status", "read").join(rights{"status/": {"list"}})
 )
 
@@ -86,10 +87,10 @@ var examplePolicies = map[string]rights{
 	"default-reader.hcl": {"creds": {"read"}, "creds/default": {"read"}},
 	"exchanger.hcl":      {"creds/team-a": {"update"}},
 	"team-templated.hcl": {"creds/team-a": {"read"}, "status/team-a": {"read"}},
-	"team-operator.hcl":  {"rotate/team-a": {"update"}, "status/team-a": {"read"}},
-	"operator.hcl":       rotates.join(watches),
-	"auditor.hcl":        watches.join(lists),
-	"administrator.hcl":  configures.join(lists, rotates, watches),
+	"team-operator.hcl":  {"rotate/team-a": {"update"}, "verify/team-a": {"update"}, "status/team-a": {"read"}},
+	"operator.hcl":       rotates.join(verifies, watches),
+	"auditor.hcl":        verifies.join(watches, lists),
+	"administrator.hcl":  configures.join(lists, rotates, verifies, watches),
 	"monitoring.hcl":     {"metrics": {"read"}},
 }
 
@@ -381,6 +382,9 @@ func (w *teams) assertDone(t *testing.T, operation, path string, got answer) {
 		assert.Contains(t, got.text, `gbg_client_active{client_id="team-a.1",connection="team-a"} 1`, what)
 	case "list config", "list status":
 		assert.Equal(t, []any{"default", "team-a", "team-ab", "team-b"}, got.data["keys"], what)
+	case "update verify":
+		assert.Equal(t, name, got.data["connection"], what)
+		assert.Len(t, got.data["clients"], 2, what)
 	case "update rotate":
 		assert.Equal(t, true, got.data["rotated"], what)
 		assert.Equal(t, got.data["active_client_id"], w.read("config/" + name).Data["active_client_id"], what)

@@ -262,6 +262,7 @@ func TestEventsAreDocumented(t *testing.T) {
 		assert.ElementsMatch(t, []backend.EventKind{
 			backend.EventConfigured, backend.EventDeleted, backend.EventRotated, backend.EventRotationDue, backend.EventRotationMissed,
 			backend.EventFailedOver, backend.EventFailing, backend.EventRecovered,
+			backend.EventStandbyRefused, backend.EventStandbyAccepted, backend.EventClaimsDiffer,
 		}, kinds(documented))
 	})
 }

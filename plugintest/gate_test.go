@@ -51,6 +51,14 @@ func (g *gate) hold(clientID string) (release func()) {
 	})
 }
 
+// admit lets requests of a client through again. Those that are held stay so until
+// release is called.
+func (g *gate) admit(clientID string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.closed, clientID)
+}
+
 // await receives from a channel, or fails the test if nothing comes for long.
 func await[T any](t *testing.T, c <-chan T, what string) T {
 	t.Helper()

@@ -41,7 +41,7 @@ func TestM2MInTwoSteps(t *testing.T) {
 		assert.Equal(t, with(noSchedule, fields{
 			"grant_type": "id_auth", "token_url": w.identityURL(), "idp_token_url": w.idpURL(), "idp_scope": "gbg/.default", "scope": "api",
 			"exchange_client_id": "ro.client", "client_id": idpA, "paired_client_id": idpB, "active_client_id": idpA,
-			"refresh_before": int64(300), "request_timeout": int64(10), "failover": true, "max_secret_age": int64(0), "ca_pem": "",
+			"refresh_before": int64(300), "request_timeout": int64(10), "failover": true, "standby_check": int64(24 * 3600), "max_secret_age": int64(0), "ca_pem": "",
 			"lease": false, "revoke_url": "",
 		}), w.read("config/m2m"))
 		status := w.read("status/m2m")

@@ -28,7 +28,7 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 						case strings.HasPrefix(request, "config") && request != "config/", strings.HasPrefix(request, "rotate"):
 							assert.Equal(t, `unknown field "clientid": did you mean "client_id"?`, said, "%s %s %v", op, request, value)
 						case strings.HasPrefix(request, "creds"):
-							assert.Equal(t, `unknown field "clientid": the fields are id_token, min_ttl`, said, "%s %s %v", op, request, value)
+							assert.Equal(t, `unknown field "clientid": the fields are id_token, min_ttl, newer_than`, said, "%s %s %v", op, request, value)
 						case request == "metrics":
 							assert.Equal(t, `unknown field "clientid": the field is summary`, said, "%s %s %v", op, request, value)
 						default:

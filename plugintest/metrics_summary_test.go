@@ -20,10 +20,10 @@ func TestMetricsOfStates(t *testing.T) {
 		w.pass(time.Minute)
 		w.creds()
 		assert.Equal(t, samples{`gbg_connection_state{state="standby_refused"}`: 1}, w.metrics().of("default").like("gbg_connection_state"))
-		assert.Equal(t, samples{`gbg_standby_refused_timestamp_seconds{client_id="client-a"}`: unix(start.Add(time.Minute + refusedPause))}, w.metrics().of("default").like("gbg_standby"))
+		assert.Equal(t, samples{`gbg_standby_refused_timestamp_seconds{client_id="client-a"}`: unix(start.Add(time.Minute + refusedPause))}, w.metrics().of("default").like("gbg_standby_refused"))
 		w.sim.ClearFaults()
 		w.rotateToStandby()
-		assert.Empty(t, w.metrics().like("gbg_standby"))
+		assert.Empty(t, w.metrics().like("gbg_standby_refused"))
 	})
 }
 

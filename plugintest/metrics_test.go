@@ -115,6 +115,11 @@ func TestMetricsOfAPair(t *testing.T) {
 			`gbg_token_refresh_timestamp_seconds`: unix(start.Add(55 * time.Minute)),
 			`gbg_secret_due_timestamp_seconds`:    unix(start.Add(time.Hour)),
 
+			`gbg_standby_checks_total{result="ok"}`:          0,
+			`gbg_standby_checks_total{result="refused"}`:     0,
+			`gbg_standby_checks_total{result="unreachable"}`: 0,
+			`gbg_claims_differ`:                              0,
+
 			`gbg_client_active{client_id="client-a"}`:                       1,
 			`gbg_client_active{client_id="client-b"}`:                       0,
 			`gbg_client_secret_set_timestamp_seconds{client_id="client-a"}`: unix(start),

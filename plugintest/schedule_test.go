@@ -307,7 +307,7 @@ func TestScheduleWhileGBGIsDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, worldOptions{})
-				w.write("config", with(w.pair(), nightly))
+				w.write("config", with(with(w.pair(), nightly), fields{"standby_check": 0}))
 				w.passUntil(marchAt(2, 2, 59))
 				w.fault(fault)
 				asked := w.askedBy(clientB)

@@ -33,6 +33,8 @@ var routes = map[string][]logical.Operation{
 	"status":        {logical.ReadOperation},
 	"status/":       {logical.ListOperation},
 	"status/team-a": {logical.ReadOperation},
+	"verify":        {logical.UpdateOperation},
+	"verify/team-a": {logical.UpdateOperation},
 	"metrics":       {logical.ReadOperation},
 }
 
@@ -105,7 +107,7 @@ func TestSchemaHelp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		root := w.ok(w.send(t.Context(), logical.HelpOperation, "", nil)).Data["help"]
-		for _, path := range []string{"config", "creds", "rotate", "status"} {
+		for _, path := range []string{"config", "creds", "rotate", "status", "verify"} {
 			assert.Contains(t, root, "^"+path+"$")
 			for _, request := range []string{path, path + "/team-a"} {
 				resp := w.ok(w.send(t.Context(), logical.HelpOperation, request, nil))

@@ -78,7 +78,7 @@ func TestStatusOfARefusedStandbyWithANewSecret(t *testing.T) {
 				return
 			}
 			assert.Equal(t, "standby_unproven", got["state"])
-			assert.Equal(t, `Client "client-a" stands by with a secret that has not been proved. Rotating to it proves it, and changes nothing if it is refused: vault write gbg/rotate client_id=client-a`, got["next_step"])
+			assert.Equal(t, `Client "client-a" stands by with a secret that has not been proved. To prove it: vault write -f gbg/verify. When it is time to rotate: vault write gbg/rotate client_id=client-a`, got["next_step"])
 		})
 	}
 }

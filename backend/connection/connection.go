@@ -59,6 +59,25 @@ func (c *Connection) SameToken(o *Connection) bool {
 	return c.Request(c.Pair.Active()).Source() == o.Request(o.Pair.Active()).Source()
 }
 
+// SameStandby reports whether both connections have the same standby, and request its
+// tokens in the same way.
+func (c *Connection) SameStandby(o *Connection) bool {
+	standby, ok := c.Pair.Standby()
+	other, otherOK := o.Pair.Standby()
+	return ok && otherOK && c.Request(standby) == o.Request(other) && c.Settings.CAPEM == o.Settings.CAPEM
+}
+
+// HasClient reports whether a client is one of the connection's and its tokens are
+// requested as by o.
+func (c *Connection) HasClient(o *Connection, client Client) bool {
+	for _, own := range c.Pair.Clients {
+		if own.ID != "" && own.ID == client.ID {
+			return c.Request(own) == o.Request(client) && c.Settings.CAPEM == o.Settings.CAPEM
+		}
+	}
+	return false
+}
+
 // SecretDue returns when the active client's secret reaches its maximum age; zero if
 // there is none.
 func (c *Connection) SecretDue() time.Time {

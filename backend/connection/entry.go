@@ -38,6 +38,8 @@ type entryClient struct {
 	SecretServed  bool      `json:"secret_served,omitempty"`
 	// Refusal was added after 0.1.0, which ignores it.
 	Refusal Refusal `json:"refusal,omitzero"`
+	// Claims are Client.Claims. They were added after 0.1.0, too.
+	Claims json.RawMessage `json:"claims,omitempty"`
 }
 
 // Encode returns the stored form, secrets included. Equal connections have equal forms.
@@ -65,6 +67,7 @@ func (c *Connection) Encode() ([]byte, error) {
 			VerifiedTime:  client.VerifiedTime,
 			SecretServed:  client.SecretServed,
 			Refusal:       client.Refusal,
+			Claims:        json.RawMessage(client.Claims),
 		})
 	}
 	return json.Marshal(e)
@@ -93,6 +96,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 			VerifiedTime:  client.VerifiedTime,
 			SecretServed:  client.SecretServed,
 			Refusal:       client.Refusal,
+			Claims:        Claims(client.Claims),
 		}
 	}
 	return c, nil

@@ -88,7 +88,9 @@ func fullConnection() *Connection {
 	c.Settings.RevokeURL = "https://gbg.test/as/revoke_token.oauth2"
 	c.Settings.NoFailover = true
 	c.Settings.MaxSecretAge = 90 * 24 * time.Hour
+	c.Settings.StandbyCheck = -1
 	for slot := range c.Pair.Clients {
+		c.Pair.Clients[slot].Claims = `{"roles":"ZGlnZXN0"}`
 		c.Pair.Clients[slot].Refusal = Refusal{
 			Error: "GBG refused the client", Result: "client_refused", AtExchange: true,
 			Time: time.Date(2026, 1, 5, slot, 0, 0, 0, time.UTC),

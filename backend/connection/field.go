@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -211,3 +212,22 @@ func (v invertedFlag) set(s *Settings, field Field, given any) error {
 }
 
 func (v invertedFlag) get(s *Settings) any { return !*v.at(s) }
+
+// optionalDuration is a duration with a default other than zero. A given zero turns it
+// off, which is stored as -1.
+type optionalDuration struct{ setting[time.Duration] }
+
+func (v optionalDuration) set(s *Settings, field Field, given any) error {
+	if given == time.Duration(0) {
+		*v.at(s) = -1
+		return nil
+	}
+	err := v.setting.set(s, field, given)
+	var invalid *InputError
+	if errors.As(err, &invalid) {
+		invalid.Problem += ", or 0 (off)"
+	}
+	return err
+}
+
+func (v optionalDuration) get(s *Settings) any { return max(*v.at(s), 0) }

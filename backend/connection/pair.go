@@ -29,7 +29,12 @@ type Client struct {
 	// Refusal is the last time that the standby was refused with this secret; zero if it
 	// was not, or has got a token since.
 	Refusal Refusal
+	// Claims are those of the client's last token; empty if that was not a JWT.
+	Claims Claims
 }
+
+// Claims are digests of a token's claims: a JSON object with sorted keys.
+type Claims string
 
 // Refusal is the refusal of a client.
 type Refusal struct {
@@ -50,7 +55,7 @@ func (c Client) withSecret(secret Secret, now time.Time) Client {
 	if c.Secret == secret {
 		return c
 	}
-	return Client{ID: c.ID, Secret: secret, SecretSetTime: now.Round(0)}
+	return Client{ID: c.ID, Secret: secret, SecretSetTime: now.Round(0), Claims: c.Claims}
 }
 
 // Slot is a position in a pair. A client keeps its slot when the other one becomes

@@ -26,7 +26,12 @@ const (
 	DefaultRefreshBefore = 5 * time.Minute
 	// DefaultRequestTimeout is the time limit for answering a reader.
 	DefaultRequestTimeout = 10 * time.Second
+	// DefaultStandbyCheck is how often a standby is checked.
+	DefaultStandbyCheck = 24 * time.Hour
 )
+
+// minStandbyCheck is the shortest period of standby checks.
+const minStandbyCheck = 10 * time.Second
 
 // The settings of a connection. Each is declared in fields.
 const (
@@ -45,6 +50,7 @@ const (
 	RequestTimeout       Field = "request_timeout"
 	CAPEM                Field = "ca_pem"
 	Failover             Field = "failover"
+	StandbyCheck         Field = "standby_check"
 	MaxSecretAge         Field = "max_secret_age"
 	LeaseTokens          Field = "lease"
 	RevokeURL            Field = "revoke_url"
@@ -76,6 +82,8 @@ type Settings struct {
 	CAPEM string `json:"ca_pem,omitempty"`
 	// NoFailover disables the failover to the standby when GBG refuses the active client.
 	NoFailover bool `json:"no_failover,omitempty"`
+	// StandbyCheck is how often the standby is checked. Negative means never.
+	StandbyCheck time.Duration `json:"standby_check,omitempty"`
 	// MaxSecretAge is the age of the active client's secret at which warnings start.
 	// Zero means never.
 	MaxSecretAge time.Duration `json:"max_secret_age,omitempty"`
@@ -182,6 +190,13 @@ var fields = []FieldSchema{
 		Description: "Whether the standby takes over by itself when GBG refuses the active client. The default is true.",
 		Default:     true,
 		value:       invertedFlag{flagSetting(func(s *Settings) *bool { return &s.NoFailover })},
+	},
+	{
+		Field: StandbyCheck, Title: "Standby check", Group: "Clients",
+		Description: "How often the engine gets a token with the standby, to notice in time that GBG refuses it: at least 10s. 0 means never. The default is 24h.",
+		Default:     int64(DefaultStandbyCheck / time.Second),
+		value: optionalDuration{durationSetting(func(s *Settings) *time.Duration { return &s.StandbyCheck }, minStandbyCheck, 10*365*24*time.Hour).
+			withDefault(DefaultStandbyCheck)},
 	},
 	{
 		Field: MaxSecretAge, Title: "Maximum secret age", Group: "Clients",

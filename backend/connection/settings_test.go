@@ -75,6 +75,7 @@ var defaultSettings = connection.Settings{
 	Scope:          "gbg.token",
 	RefreshBefore:  5 * time.Minute,
 	RequestTimeout: 10 * time.Second,
+	StandbyCheck:   24 * time.Hour,
 }
 
 func TestSettingsDefaults(t *testing.T) {
@@ -131,6 +132,9 @@ func TestSettingsAccepted(t *testing.T) {
 		{"request_timeout, least", requestTimeout(time.Second), wantRequestTimeout(time.Second)},
 		{"request_timeout, most", requestTimeout(time.Minute), wantRequestTimeout(time.Minute)},
 
+		{"standby_check, least", standbyCheck(10 * time.Second), wantStandbyCheck(10 * time.Second)},
+		{"standby_check, off", standbyCheck(0), wantStandbyCheck(-1)},
+
 		{"ca_pem", caPEM(cert), wantCA(cert)},
 		{"ca_pem, two", caPEM(cert + "\n" + cert), wantCA(cert + "\n" + cert)},
 		{"ca_pem, space before it", caPEM("\n " + cert + "\n\n"), wantCA(cert + "\n\n")},
@@ -148,6 +152,7 @@ func TestSettingsAccepted(t *testing.T) {
 				*s = connection.Settings{
 					GrantType: "client_credentials", TokenURL: "https://gbg.test/token", Scope: "other",
 					RefreshBefore: time.Minute, RequestTimeout: 20 * time.Second, CAPEM: cert,
+					StandbyCheck: 24 * time.Hour,
 				}
 			},
 		},
@@ -266,6 +271,9 @@ func TestSettingsRefused(t *testing.T) {
 		{"request_timeout, negative", requestTimeout(-time.Second), noTimeout},
 		{"request_timeout, too short", requestTimeout(time.Second - 1), noTimeout},
 		{"request_timeout, too long", requestTimeout(time.Minute + 1), noTimeout},
+
+		{"standby_check, too short", standbyCheck(10*time.Second - 1), "standby_check must be between 10s and 87600h0m0s, or 0 (off)"},
+		{"standby_check, negative", standbyCheck(-1), "standby_check must be between 10s and 87600h0m0s, or 0 (off)"},
 
 		{"ca_pem, no PEM", caPEM("not a certificate"), "ca_pem holds no PEM certificate"},
 		{"ca_pem, cut off", caPEM(cert[:len(cert)-30]), "ca_pem holds no PEM certificate"},
@@ -530,6 +538,14 @@ func wantScope(v string) func(*connection.Settings) {
 
 func wantRefreshBefore(v time.Duration) func(*connection.Settings) {
 	return func(s *connection.Settings) { s.RefreshBefore = v }
+}
+
+func standbyCheck(v time.Duration) connection.Change {
+	return connection.Change{connection.StandbyCheck: v}
+}
+
+func wantStandbyCheck(v time.Duration) func(*connection.Settings) {
+	return func(s *connection.Settings) { s.StandbyCheck = v }
 }
 
 func wantRequestTimeout(v time.Duration) func(*connection.Settings) {

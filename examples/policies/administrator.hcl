@@ -1,4 +1,4 @@
-# Configures, rotates and deletes every connection. Cannot read tokens: a write of
+# Configures, verifies, rotates and deletes every connection. Cannot read tokens: a write of
 # config is verified at GBG before it is stored, so administrators need no token,
 # and the audit log shows only applications under creds.
 #   vault write gbg/config/team-a client_id=ID client_secret=@secret-file
@@ -22,6 +22,15 @@ path "gbg/rotate" {
 }
 
 path "gbg/rotate/+" {
+  capabilities = ["update"]
+}
+
+# Check that GBG accepts the clients. This changes nothing.
+path "gbg/verify" {
+  capabilities = ["update"]
+}
+
+path "gbg/verify/+" {
   capabilities = ["update"]
 }
 

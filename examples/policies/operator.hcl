@@ -1,6 +1,7 @@
-# Rotates every connection and reads its status. Cannot read or change the
-# configuration, and cannot read tokens.
+# Rotates and verifies every connection and reads its status. Cannot read or change
+# the configuration, and cannot read tokens.
 #   vault read gbg/status/team-a
+#   vault write -f gbg/verify/team-a
 #   vault write gbg/rotate/team-a client_id=STANDBY client_secret=@new.secret
 # "+" matches any name. The paths without a name are the connection "default".
 
@@ -9,6 +10,15 @@ path "gbg/rotate" {
 }
 
 path "gbg/rotate/+" {
+  capabilities = ["update"]
+}
+
+# Check that GBG accepts the clients. This changes nothing.
+path "gbg/verify" {
+  capabilities = ["update"]
+}
+
+path "gbg/verify/+" {
   capabilities = ["update"]
 }
 

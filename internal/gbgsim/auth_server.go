@@ -14,13 +14,14 @@ import (
 )
 
 // authServer is an OAuth authorization server (RFC 6749): it has clients and
-// issues opaque access tokens, all with the same lifetime. GBG is one and the
+// issues access tokens, all with the same lifetime. GBG is one and the
 // identity provider is another. It is safe for concurrent use.
 type authServer struct {
 	tokenPrefix string
 
 	mu       sync.Mutex
 	lifetime time.Duration
+	sign     func(token) string // returns the next access token; nil means an opaque one
 	clients  map[string]*Client // by client id
 	tokens   map[string]token   // by access token
 }
@@ -192,8 +193,11 @@ func (a *authServer) issueTo(subject string) tokenResponse {
 
 // issueLocked sets the expiry of a new token, stores it and returns it.
 func (a *authServer) issueLocked(issued token) tokenResponse {
-	accessToken := a.tokenPrefix + rand.Text()
 	issued.expires = time.Now().Add(a.lifetime)
+	accessToken := a.tokenPrefix + rand.Text()
+	if a.sign != nil && issued.client != nil {
+		accessToken = a.sign(issued)
+	}
 	a.tokens[accessToken] = issued
 
 	return tokenResponse{

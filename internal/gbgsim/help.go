@@ -16,6 +16,7 @@ GET    /portal/clients                   list the API clients
 POST   /portal/clients                   create a client {"name","department","roles":[],"client_id"}
 POST   /portal/clients/{id}/regenerate   replace its secret
 PUT    /portal/clients/{id}/roles        replace its roles {"roles":["` + RoleGoAPIAccess + `"]}
+POST   /portal/clients/{id}/revoke       make its tokens invalid before they expire
 DELETE /portal/clients/{id}              delete it
 
 GBG Identity Solution
@@ -35,7 +36,7 @@ PUT    /idp/trust                        accept the JWTs of another issuer as we
 GBG GO and GBG Identity Solution
 GET    ` + APIPath + `                        call the API with a token (Authorization: Bearer)
 GET    /portal/settings                  read the settings
-PUT    /portal/settings                  change them {"token_lifetime":"300s"}
+PUT    /portal/settings                  change them {"token_lifetime":"300s","token_format":"jwt"}
 
 The simulator
 GET    /portal/stats                     count token requests, API calls and TLS connections

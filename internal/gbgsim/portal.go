@@ -25,7 +25,8 @@ type roleList struct {
 }
 
 type settings struct {
-	TokenLifetime string `json:"token_lifetime"` // in the format of [time.ParseDuration]
+	TokenLifetime string      `json:"token_lifetime"` // in the format of [time.ParseDuration]
+	TokenFormat   TokenFormat `json:"token_format"`
 }
 
 type portalError struct {
@@ -39,6 +40,7 @@ func (s *Simulator) routePortal(mux *http.ServeMux) {
 	routeClients(mux, "/portal/clients", s.gbg)
 	mux.Handle("POST /portal/clients", portalHandler(s.portalCreateClient))
 	mux.Handle("PUT /portal/clients/{id}/roles", portalHandler(s.portalSetRoles))
+	mux.Handle("POST /portal/clients/{id}/revoke", portalHandler(s.portalRevokeTokens))
 	mux.Handle("GET /portal/settings", portalHandler(s.portalSettings))
 	mux.Handle("PUT /portal/settings", portalHandler(s.portalSetSettings))
 	mux.Handle("GET /portal/stats", portalHandler(s.portalStats))
@@ -103,21 +105,41 @@ func (s *Simulator) portalSetRoles(r *http.Request) (int, any, error) {
 	return http.StatusNoContent, nil, s.SetRoles(r.PathValue("id"), request.Roles...)
 }
 
-func (s *Simulator) portalSettings(*http.Request) (int, any, error) {
-	return http.StatusOK, settings{TokenLifetime: s.TokenLifetime().String()}, nil
+func (s *Simulator) portalRevokeTokens(r *http.Request) (int, any, error) {
+	return http.StatusNoContent, nil, s.RevokeTokens(r.PathValue("id"))
 }
 
+func (s *Simulator) portalSettings(*http.Request) (int, any, error) {
+	return http.StatusOK, settings{TokenLifetime: s.TokenLifetime().String(), TokenFormat: s.TokenFormat()}, nil
+}
+
+// portalSetSettings changes the settings that are given.
 func (s *Simulator) portalSetSettings(r *http.Request) (int, any, error) {
 	var request settings
 	if err := readJSON(r, &request); err != nil {
 		return 0, nil, err
 	}
-	lifetime, err := time.ParseDuration(request.TokenLifetime)
-	if err != nil {
-		return 0, nil, fmt.Errorf("token_lifetime %q is not a duration such as \"300s\"", request.TokenLifetime)
+	if request == (settings{}) {
+		return 0, nil, errors.New("token_lifetime and token_format are missing")
 	}
-	if err := s.SetTokenLifetime(lifetime); err != nil {
-		return 0, nil, err
+	if request.TokenFormat != "" {
+		if err := request.TokenFormat.check(); err != nil {
+			return 0, nil, err
+		}
+	}
+	if request.TokenLifetime != "" {
+		lifetime, err := time.ParseDuration(request.TokenLifetime)
+		if err != nil {
+			return 0, nil, fmt.Errorf("token_lifetime %q is not a duration such as \"300s\"", request.TokenLifetime)
+		}
+		if err := s.SetTokenLifetime(lifetime); err != nil {
+			return 0, nil, err
+		}
+	}
+	if request.TokenFormat != "" {
+		if err := s.SetTokenFormat(request.TokenFormat); err != nil {
+			return 0, nil, err
+		}
 	}
 
 	return s.portalSettings(r)

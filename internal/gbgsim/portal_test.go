@@ -64,12 +64,19 @@ func TestPortalSettings(t *testing.T) {
 
 	got := send(t, simulator, http.MethodGet, "/portal/settings", "")
 	require.Equal(t, http.StatusOK, got.status)
-	require.JSONEq(t, `{"token_lifetime":"1h0m0s"}`, got.body)
+	require.JSONEq(t, `{"token_lifetime":"1h0m0s","token_format":"opaque"}`, got.body)
 
 	got = send(t, simulator, http.MethodPut, "/portal/settings", `{"token_lifetime":"300s"}`)
 	require.Equal(t, http.StatusOK, got.status, got.body)
-	require.JSONEq(t, `{"token_lifetime":"5m0s"}`, got.body)
+	require.JSONEq(t, `{"token_lifetime":"5m0s","token_format":"opaque"}`, got.body)
 	require.Equal(t, 300, getToken(t, simulator, client.ID, client.Secret).ExpiresIn)
+
+	got = send(t, simulator, http.MethodPut, "/portal/settings", `{"token_format":"jwt"}`)
+	require.JSONEq(t, `{"token_lifetime":"5m0s","token_format":"jwt"}`, got.body)
+	accessToken := getToken(t, simulator, client.ID, client.Secret).AccessToken
+	require.Equal(t, http.StatusOK, callAPI(t, simulator, "Bearer "+accessToken).status)
+	require.Equal(t, http.StatusNoContent, send(t, simulator, http.MethodPost, "/portal/clients/client-a/revoke", "").status)
+	require.Equal(t, http.StatusUnauthorized, callAPI(t, simulator, "Bearer "+accessToken).status)
 }
 
 func TestPortalRefuses(t *testing.T) {
@@ -98,7 +105,8 @@ func TestPortalRefuses(t *testing.T) {
 		"IdP regenerate: unknown":   {"POST", "/idp/clients/client-a/regenerate", ``, 404, `no such client: "client-a"`},
 		"IdP delete: unknown":       {"DELETE", "/idp/clients/client-a", ``, 404, "no such client"},
 		"settings: not a duration":  {"PUT", "/portal/settings", `{"token_lifetime":"soon"}`, 400, `token_lifetime "soon" is not a duration`},
-		"settings: left out":        {"PUT", "/portal/settings", `{}`, 400, `token_lifetime "" is not a duration`},
+		"settings: left out":        {"PUT", "/portal/settings", `{}`, 400, "token_lifetime and token_format are missing"},
+		"settings: no such format":  {"PUT", "/portal/settings", `{"token_format":"xml"}`, 400, `token_format "xml" is not opaque or jwt`},
 		"settings: not positive":    {"PUT", "/portal/settings", `{"token_lifetime":"0s"}`, 400, "whole seconds"},
 		"settings: no JSON":         {"PUT", "/portal/settings", ``, 400, "not the JSON expected"},
 		"settings: not text at all": {"PUT", "/portal/settings", `{"token_lifetime":300}`, 400, "not the JSON expected"},

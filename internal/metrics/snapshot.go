@@ -41,6 +41,9 @@ var (
 	nextRotation = describe("gbg_next_rotation_timestamp_seconds", "The next time of the rotation schedule. Absent if there is none.")
 	rotationDue  = describe("gbg_rotation_due_timestamp_seconds", "Since when a scheduled rotation has been due that was not made, by reason: no_new_secret, window_closed, or pending while it is being tried. Absent if none is.", "reason")
 
+	checks = describe("gbg_standby_checks_total", "Checks of the standby, by result: ok, refused, or unreachable.", "result")
+	differ = describe("gbg_claims_differ", "1 if the last tokens of both clients differ in claims that may grant rights, 0 if not. Absent if there is no standby.")
+
 	unreadable = prometheus.NewDesc("gbg_unreadable_connections", "Connections whose storage entry this plugin cannot read.", nil, nil)
 )
 
@@ -50,7 +53,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (s snapshot) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{reads, failedReads, flips, failures, tokenExpires, tokenRefresh, active, setTime, verified, due, rotated, nextRotation, rotationDue, state, refused, unreadable} {
+	for _, d := range []*prometheus.Desc{reads, failedReads, flips, failures, tokenExpires, tokenRefresh, active, setTime, verified, due, rotated, nextRotation, rotationDue, checks, differ, state, refused, unreadable} {
 		descs <- d
 	}
 }
@@ -100,8 +103,25 @@ func (s series) collect(c *backend.Status) {
 	s.client(c.Active, 1)
 	if c.Standby.ID != "" {
 		s.client(c.Standby, 0)
-		s.time(refused, c.Standby.Refusal.Time, c.Standby.ID)
+		if c.StandbyRefused {
+			s.time(refused, c.Standby.Refusal.Time, c.Standby.ID)
+		}
+		s.standby(c)
 	}
+}
+
+func (s series) standby(c *backend.Status) {
+	s.count(checks, c.Counts.ChecksOK, string(backend.ProofOK))
+	s.count(checks, c.Counts.ChecksRefused, string(backend.ProofRefused))
+	s.count(checks, c.Counts.ChecksUnreachable, string(backend.ProofUnreachable))
+	s.gauge(differ, number(len(c.ClaimsDiffer) > 0))
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (s series) client(c backend.ClientStatus, isActive float64) {

@@ -55,6 +55,10 @@ func (w *world) tour(ctx context.Context) error {
 		return err
 	}
 
+	if err := w.verify(ctx); err != nil {
+		return err
+	}
+
 	w.step("Read the status of the connection",
 		"For operators without the right to change it. It has no secret and no token.")
 	if err := w.run(ctx, "read", "gbg/status"); err != nil {
@@ -124,7 +128,7 @@ func do(req *http.Request) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
+	if err == nil && resp.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL, resp.Status, body)
 	}
 	return body, err

@@ -9,6 +9,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -50,12 +51,27 @@ func run() error {
 	return nil
 }
 
-// call calls GBG's API with the current token.
+// errRefused is the error of a call whose token GBG's API refuses.
+var errRefused = errors.New("GBG refused the token")
+
+// call calls GBG's API with the current token, and once more with a newer one if GBG
+// refuses it.
 func call(ctx context.Context, url string, keeper *Keeper) error {
 	token, err := keeper.Token()
 	if err != nil {
 		return err
 	}
+	err = callWith(ctx, url, token)
+	if !errors.Is(err, errRefused) || !keeper.Renew(ctx, token) {
+		return err
+	}
+	if token, err = keeper.Token(); err != nil {
+		return err
+	}
+	return callWith(ctx, url, token)
+}
+
+func callWith(ctx context.Context, url, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
@@ -68,10 +84,13 @@ func call(ctx context.Context, url string, keeper *Keeper) error {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GBG answered %s", resp.Status)
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return nil
+	case http.StatusUnauthorized:
+		return errRefused
 	}
-	return nil
+	return fmt.Errorf("GBG answered %s", resp.Status)
 }
 
 // sleep waits for d or until ctx ends.

@@ -14,7 +14,7 @@ const LONGEST_PAUSE = 30_000;
 async function get(url, headers) {
   const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT) });
   if (!response.ok) {
-    throw new Error(`status ${response.status}`);
+    throw Object.assign(new Error(`status ${response.status}`), { status: response.status });
   }
   return response.json();
 }
@@ -28,6 +28,7 @@ class TokenKeeper {
   #url;
   #headers;
   #current;
+  #renewal; // the reading of a newer token; undefined if there is none under way
 
   // Fails if there is no token.
   static async start(vault, vaultToken, path) {
@@ -47,9 +48,33 @@ class TokenKeeper {
     return this.#current.token;
   }
 
-  async #read() {
-    const { data } = await get(this.#url, this.#headers);
-    return { token: data.access_token, expires: Date.parse(data.expire_time), ttl: data.ttl * 1000 };
+  // Replaces a token that GBG's API has refused, and returns whether there is another
+  // one now. Asks Vault for one newer token until the next one is due: if GBG refuses
+  // that, too, tokens are not the problem.
+  async renew(refused) {
+    if (this.#current.token === refused && !this.#current.renewed) {
+      this.#renewal ??= this.#read(this.#current.fetched);
+      try {
+        this.#current = { ...(await this.#renewal), renewed: true };
+      } catch (error) {
+        console.error("reading a newer token:", error.message);
+      } finally {
+        this.#renewal = undefined;
+      }
+    }
+    return this.#current.token !== refused;
+  }
+
+  // Reads the token, or with newerThan one that was fetched after that.
+  async #read(newerThan) {
+    const query = newerThan ? `?${new URLSearchParams({ newer_than: newerThan })}` : "";
+    const { data } = await get(this.#url + query, this.#headers);
+    return {
+      token: data.access_token,
+      fetched: data.last_vault_rotation,
+      expires: Date.parse(data.expire_time),
+      ttl: data.ttl * 1000,
+    };
   }
 
   async #keep() {
@@ -68,11 +93,24 @@ class TokenKeeper {
   }
 }
 
+// Calls GBG's API, and once more with a newer token if it refuses the token.
+async function call(keeper) {
+  const token = keeper.token();
+  try {
+    await get(GBG_API, { Authorization: `Bearer ${token}` });
+  } catch (error) {
+    if (error.status !== 401 || !(await keeper.renew(token))) {
+      throw error;
+    }
+    await get(GBG_API, { Authorization: `Bearer ${keeper.token()}` });
+  }
+}
+
 const { VAULT_ADDR, VAULT_TOKEN, GBG_CREDS_PATH = "gbg/creds", GBG_API } = process.env;
 const keeper = await TokenKeeper.start(VAULT_ADDR, VAULT_TOKEN, GBG_CREDS_PATH);
 for (;;) {
   try {
-    await get(GBG_API, { Authorization: `Bearer ${keeper.token()}` });
+    await call(keeper);
     console.log("call: accepted");
   } catch (error) {
     console.error("call:", error.message);

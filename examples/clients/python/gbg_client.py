@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from datetime import datetime
 
@@ -39,19 +40,40 @@ class TokenKeeper:
         self._url = f"{vault}/v1/{path}"
         self._headers = {"X-Vault-Token": vault_token}
         self._current = self._read()  # fails if there is no token
+        self._renewed = None  # the token that was read because another was refused
+        self._renewal = threading.Lock()
         threading.Thread(target=self._keep, daemon=True).start()
 
     def token(self):
         """Returns the token without waiting."""
-        token, expires, _ = self._current
+        token, expires, _, _ = self._current
         if time.time() >= expires:
             raise RuntimeError("no valid token: Vault could not be read in time")
         return token
 
-    def _read(self):
-        data = json.loads(get(self._url, self._headers))["data"]
+    def renew(self, refused):
+        """Replaces a token that GBG's API has refused.
+
+        Returns whether there is another one now. Asks Vault for one newer token until
+        the next one is due: if GBG refuses that, too, tokens are not the problem.
+        """
+        with self._renewal:
+            token, _, _, fetched = self._current
+            if token != refused or token == self._renewed:
+                return token != refused
+            try:
+                self._current = self._read(newer_than=fetched)
+            except (OSError, ValueError, KeyError) as error:
+                print("reading a newer token:", error, file=sys.stderr, flush=True)
+                return False
+            self._renewed = self._current[0]
+            return self._renewed != refused
+
+    def _read(self, **query):
+        url = self._url + ("?" + urllib.parse.urlencode(query) if query else "")
+        data = json.loads(get(url, self._headers))["data"]
         expires = datetime.fromisoformat(data["expire_time"].replace("Z", "+00:00"))
-        return data["access_token"], expires.timestamp(), data["ttl"]
+        return data["access_token"], expires.timestamp(), data["ttl"], data["last_vault_rotation"]
 
     def _keep(self):
         while True:
@@ -67,6 +89,17 @@ class TokenKeeper:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
 
+def call(api, keeper):
+    """Calls GBG's API, and once more with a newer token if it refuses the token."""
+    token = keeper.token()
+    try:
+        get(api, {"Authorization": "Bearer " + token})
+    except urllib.error.HTTPError as error:
+        if error.code != 401 or not keeper.renew(token):
+            raise
+        get(api, {"Authorization": "Bearer " + keeper.token()})
+
+
 def main():
     keeper = TokenKeeper(
         os.environ["VAULT_ADDR"],
@@ -76,7 +109,7 @@ def main():
     api = os.environ["GBG_API"]
     while True:
         try:
-            get(api, {"Authorization": "Bearer " + keeper.token()})
+            call(api, keeper)
             print("call: accepted", flush=True)
         except (OSError, RuntimeError) as error:
             print("call:", error, file=sys.stderr, flush=True)
