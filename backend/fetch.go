@@ -71,7 +71,7 @@ func (e *Engine) fetch(name string, st *state) error {
 		return err
 	case e.ctx.Err() != nil:
 		return ErrClosed
-	case errors.Is(err, errNoStorage): // says nothing of GBG
+	case errors.Is(err, errNoStorage): // GBG was not asked
 		return err
 	}
 	return e.recordFailure(name, st, err)

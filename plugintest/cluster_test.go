@@ -338,7 +338,7 @@ func TestClusterFailover(t *testing.T) {
 }
 
 // With both clients refused, GBG is asked as often as by a single server, and readers on
-// all nodes get the token while it is valid, then what the active node says.
+// all nodes get the token while it is valid, then the answer of the active node.
 func TestClusterRefusedPair(t *testing.T) {
 	run := func(read ...int) (asked int) {
 		inCluster(t, worldOptions{lifetime: clusterLifetime}, func(c *cluster) {
@@ -592,8 +592,8 @@ func TestClusterRevocations(t *testing.T) {
 	})
 }
 
-// A plugin that outlives its server asks GBG nothing, also while GBG fails; one whose
-// storage comes back goes on.
+// A plugin that outlives its server asks GBG nothing, also while GBG fails. If the
+// storage comes back, it goes on.
 func TestClusterStorageThatComesBack(t *testing.T) {
 	inCluster(t, worldOptions{lifetime: clusterLifetime}, func(c *cluster) {
 		c.configure(c.pair())
