@@ -41,13 +41,14 @@ func (e *Engine) planStored() error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, name := range names {
 		if e.ctx.Err() != nil {
-			return nil
+			break
 		}
-		err = errors.Join(err, e.plan(name))
+		failed = errors.Join(failed, e.plan(name))
 	}
-	return err
+	return failed
 }
 
 // plan sets the timers of one stored connection.
@@ -67,15 +68,15 @@ func (e *Engine) plan(name string) error {
 	conn, err := connection.Decode(name, stored.Value)
 	switch {
 	case err != nil:
-		return nil // it is reported to whoever reads the connection
-	case !conn.Settings.HasSchedule():
+		return nil //nolint:nilerr // it is reported to who reads the connection
+	case conn.Settings.HasSchedule():
+		if _, err := e.state(e.ctx, name); !errors.Is(err, ErrNotConfigured) {
+			return err
+		}
+	default:
 		e.scheduleFirstCheck(name, conn, lastCheckStored(conn))
-		return nil
 	}
-	if _, err = e.state(e.ctx, name); errors.Is(err, ErrNotConfigured) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // sleep waits, and reports whether the engine is still running then.

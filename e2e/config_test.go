@@ -21,8 +21,9 @@ func TestConfigReadsBackWithoutSecrets(t *testing.T) {
 		assert.NotContains(t, fmt.Sprint(value), g.b.Secret, key)
 	}
 	assert.Equal(t, []string{
-		"active_client_id", "ca_pem", "client_id", "failover", "grant_type", "lease", "max_secret_age",
-		"paired_client_id", "refresh_before", "request_timeout", "revoke_url", "scope", "token_url",
+		"active_client_id", "ca_pem", "client_id", "disable_automated_rotation", "failover", "grant_type", "lease", "max_secret_age",
+		"paired_client_id", "refresh_before", "request_timeout", "revoke_url", "rotation_period", "rotation_schedule", "rotation_window",
+		"scope", "standby_check", "token_url",
 	}, sortedKeys(data))
 	assert.Equal(t, "client-a", data["client_id"])
 	assert.Equal(t, "client-b", data["paired_client_id"])

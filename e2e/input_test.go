@@ -19,7 +19,7 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 	for path, want := range map[string]string{
 		"config": `unknown field "clientid": did you mean "client_id"?`,
 		"rotate": `unknown field "clientid": did you mean "client_id"?`,
-		"creds":  `unknown field "clientid": the fields are id_token, min_ttl`,
+		"creds":  `unknown field "clientid": the fields are id_token, min_ttl, newer_than`,
 	} {
 		status, text := m.refused(path, map[string]any{"clientid": "client-b"})
 		assert.Equal(t, http.StatusBadRequest, status, path)
@@ -36,7 +36,7 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 		{"read", "creds?min_ttl=", 400, "min_ttl is empty: give a value or leave the field out"},
 		{"read", "creds?min_ttl=1m&min_ttl=2m", 400, `min_ttl must be a duration such as "90s" or "5m", or a number of seconds, and not negative`},
 		{"read", "status?verbose=true", 400, `unknown field "verbose": this path has no fields`},
-		{"read", "metrics?format=prometheus", 400, `unknown field "format": this path has no fields`},
+		{"read", "metrics?format=prometheus", 400, `unknown field "format": the field is summary`},
 		{"read", "config?verify=", 400, `unknown field "verify": did you mean "verify_connection"?`},
 		{"list", "config?after=a", 400, `unknown field "after": this path has no fields`},
 		{"delete", "config/default?fail-over=x", 400, `unknown field "fail-over": did you mean "failover"?`},

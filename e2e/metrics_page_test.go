@@ -49,8 +49,13 @@ func assertMetricsPage(t *testing.T, text string) {
 		assert.NotEqual(t, mount, slices.Contains(labels, "connection"), name)
 		labels = slices.DeleteFunc(labels, func(label string) bool { return label == "connection" })
 		given[name] = metric{strings.ToLower(family.GetType().String()), sorted(labels)}
-		noteValues(values, family)
+		if name != "gbg_standby_checks_total" { // its results have a row of their own
+			noteValues(values, family)
+		}
 	}
+	// No connection here has a schedule; package plugintest has those.
+	delete(told, "gbg_next_rotation_timestamp_seconds")
+	delete(told, "gbg_rotation_due_timestamp_seconds")
 	assert.Equal(t, given, told)
 	for _, label := range []string{"source", "cause", "state", "step", "result"} {
 		line := regexp.MustCompile("(?m)^\\| `" + label + "` \\| (.*) \\|$").FindStringSubmatch(string(page))

@@ -31,7 +31,7 @@ func TestPrometheus(t *testing.T) {
 	output := w.operator.follow("../docs/metrics.md", nil)
 	assert.Contains(t, output["Read the metrics"], "gbg_build_info{")
 	assert.Contains(t, output["Prometheus"], "SUCCESS: prometheus.yml is valid prometheus config file syntax")
-	assert.Contains(t, output["Prometheus"], "SUCCESS: 10 rules found")
+	assert.Contains(t, output["Prometheus"], "SUCCESS: 11 rules found")
 	assert.Contains(t, output["Alerts"], "SUCCESS")
 	w.tokenOpensMetricsOnly()
 
@@ -257,7 +257,7 @@ func (w *monitored) requireSeen(p *prometheusServer) {
 func (w *monitored) assertCardinality(p *prometheusServer) {
 	w.t.Helper()
 	const own = `{__name__=~"gbg_.+", __name__!~"gbg_request_.+", connection="default"}`
-	assert.Equal(w.t, 16+2, int(p.value(`count(`+own+`)`)), "one that was rotated and has a max_secret_age")
+	assert.Equal(w.t, 20+2, int(p.value(`count(`+own+`)`)), "one that was rotated and has a max_secret_age")
 	assert.Equal(w.t, 14, int(p.value(`max(count by (connection, step, result) ({__name__=~"gbg_request_.+"}))`)))
 	process := p.value(`count({__name__=~"(go|process)_.+", job="gbg"})`)
 	assert.InDelta(w.t, 45, process, 10)
