@@ -70,6 +70,19 @@ func (b *backoff) clientRefused() bool {
 	return b != nil && errors.As(b.err, &failed) && failed.ClientRefused()
 }
 
+// activeRefusal returns the refusal of the active client with the secret it has, if that
+// was the last failure; nil if it was not.
+func (s *state) activeRefusal() *ClientError {
+	if s.backoff == nil || s.conn.Pair.Active().SecretSetTime.After(wallTime(s.backoff.last)) {
+		return nil
+	}
+	refused := clientRefusal(s.backoff.err)
+	if refused == nil || refused.ClientID != s.conn.Pair.Active().ID {
+		return nil
+	}
+	return refused
+}
+
 // failingError returns the error for a reader while the backoff lasts.
 func (b *backoff) failingError(now time.Time) error {
 	return &FailingError{Cause: b.err, Since: b.since, NextTry: b.until, Wait: b.wait(now)}

@@ -198,6 +198,9 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *connect
 	leaving := next.Pair.Active().ID
 	standby, _ := next.Pair.Standby()
 	newSecret := !standby.SecretServed
+	if refused := st.activeRefusal(); refused != nil && cause != connection.CauseFailover {
+		next.Pair = next.Pair.Refused(leaving, refused.refusal(st.backoff.last))
+	}
 	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()
 	if err != nil {
 		return err

@@ -214,3 +214,20 @@ func TestRefusedSecretInQuotes(t *testing.T) {
 		assert.NotContains(t, w.coded(http.StatusServiceUnavailable, a), hint, "nothing was said of the client")
 	})
 }
+
+// A rotation away from a client that was refused leaves a refused standby.
+func TestStatusAfterARotationAwayFromARefusedClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := coldWith(t, fields{"failover": false})
+		w.regenerate(clientA)
+		w.badGateway(w.tryCreds())
+		w.rotateToStandby()
+		status := w.read("status")
+		assert.Equal(t, "standby_refused", status["state"])
+		assert.Contains(t, status["standby_error"], `GBG refused client "client-a"`)
+		w.restart()
+		assert.Equal(t, status["state"], w.read("status")["state"])
+		w.rotate(fields{"client_id": clientA, "client_secret": w.regenerate(clientA)})
+		assert.Equal(t, "ok", w.read("status")["state"])
+	})
+}
