@@ -56,7 +56,9 @@ func pointer[T any](v T, ok bool) *T {
 	if !ok {
 		return nil
 	}
-	return &v
+	p := new(T) // v itself would be allocated also if it is not given
+	*p = v
+	return p
 }
 
 // gbgBackend checks the fields of a request before the framework does. The framework

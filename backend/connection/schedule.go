@@ -268,11 +268,12 @@ func (c *Connection) ScheduleMet(now time.Time) ScheduleRecord {
 // RotationWarning returns what people should know of a rotation that is due; "" if there
 // is nothing. problem is why the last try has failed; nil if there was none.
 func (c *Connection) RotationWarning(p RotationPlan, problem error) string {
+	if p.Due.IsZero() {
+		return "" // for nearly every read of a token
+	}
 	standby, _ := c.Pair.Standby()
 	since := p.Since.UTC().Format(time.RFC3339)
 	switch {
-	case p.Due.IsZero():
-		return ""
 	case p.Obstacle == NoNewSecret:
 		return fmt.Sprintf("rotation due, standby has no new secret: due since %s; regenerate the secret of client %q and store it", since, standby.ID)
 	case p.Obstacle == WindowClosed:
