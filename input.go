@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agext/levenshtein"
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 )
@@ -115,7 +116,7 @@ func similarField(fields []string, name string) string {
 	for _, field := range fields {
 		// Of fields as near, the one that is more like it as a whole.
 		d := wordDistance(name, field)
-		if d < least || d == least && (nearest == "" || editDistance(name, field) < editDistance(name, nearest)) {
+		if d < least || d == least && (nearest == "" || levenshtein.Distance(name, field, nil) < levenshtein.Distance(name, nearest, nil)) {
 			nearest, least = field, d
 		}
 	}
@@ -135,29 +136,7 @@ func wordDistance(name, field string) int {
 				part = append(part, word)
 			}
 		}
-		least = min(least, editDistance(name, strings.Join(part, "_"))+len(words)-len(part))
+		least = min(least, levenshtein.Distance(name, strings.Join(part, "_"), nil)+len(words)-len(part))
 	}
 	return least
-}
-
-// editDistance returns how many characters have to be added, removed or replaced to
-// make one text the other (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1) // distances of a's beginning to each beginning of b
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
