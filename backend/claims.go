@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"vault-plugin-secrets-gbg/backend/connection"
@@ -176,15 +175,20 @@ func (s *state) claimsDiffer() []string {
 	return claimsDiffer(s.activity[s.conn.Pair.Active().ID].claims, s.activity[standby.ID].claims)
 }
 
-// claimsWarning returns a warning about claims that differ; "" if none do.
-func (s *state) claimsWarning() string {
-	names := s.claimsDiffer()
-	if len(names) == 0 {
-		return ""
+// claimsWarnings returns a warning about claims that differ; nil if none do, or if the
+// connection is not in memory.
+func (e *Engine) claimsWarnings(name string) []string {
+	st := e.states.get(name)
+	if st == nil {
+		return nil
 	}
-	standby, _ := s.conn.Pair.Standby()
-	return fmt.Sprintf("the tokens of client %q (active) and client %q (standby) differ in the claims %q: the clients may not have the same rights. Compare their roles and departments",
-		s.conn.Pair.Active().ID, standby.ID, names)
+	claims := st.claimsDiffer()
+	if len(claims) == 0 {
+		return nil
+	}
+	standby, _ := st.conn.Pair.Standby()
+	return []string{fmt.Sprintf("the tokens of client %q (active) and client %q (standby) differ in the claims %q: the clients may not have the same rights. Compare their roles and departments",
+		st.conn.Pair.Active().ID, standby.ID, claims)}
 }
 
 // reportClaims reports claims that differ, once until others do.
@@ -198,36 +202,6 @@ func (e *Engine) reportClaims(name string, st *state) {
 	ev := eventOf(st.conn, EventClaimsDiffer, name)
 	ev.Claims = st.claimsDiffer()
 	e.observer.OnEvent(ev)
-}
-
-// activityFor returns the activity of the clients for a connection that replaces s.conn:
-// without the verification of clients that have a new secret, and without the claims of
-// clients that now request tokens for something else. s may be nil.
-func (s *state) activityFor(conn *connection.Connection) map[string]clientActivity {
-	if s == nil {
-		return nil
-	}
-	activity := s.activity
-	for _, client := range conn.Pair.Clients {
-		a, known := activity[client.ID]
-		if !known {
-			continue
-		}
-		is := a
-		if s.conn.Request(client).Source() != conn.Request(client).Source() {
-			is.claims = ""
-		}
-		for _, was := range s.conn.Pair.Clients {
-			if was.ID == client.ID && was.Secret != client.Secret {
-				is.verified = time.Time{}
-			}
-		}
-		if is != a {
-			activity = maps.Clone(activity)
-			activity[client.ID] = is
-		}
-	}
-	return activity
 }
 
 // withStoredClaims returns a copy with the stored claims of those clients that have no

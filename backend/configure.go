@@ -78,10 +78,8 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 	if err := e.commit(ctx, name, connectionUpdate{was: st, conn: next, http: client, tokens: tokens}); err != nil {
 		return nil, err
 	}
-	if after := e.states.get(name); after != nil && len(tokens) > 0 {
-		if warning := after.claimsWarning(); warning != "" {
-			warnings = append(warnings, warning)
-		}
+	if len(tokens) > 0 {
+		warnings = append(warnings, e.claimsWarnings(name)...)
 	}
 	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
 	e.observer.OnEvent(eventOf(next, EventConfigured, name))

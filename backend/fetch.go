@@ -19,10 +19,15 @@ const refusedPause = 300 * time.Millisecond
 
 // awaitFetch waits for the state's token request, and starts one if there is none.
 func (e *Engine) awaitFetch(ctx context.Context, name string, st *state) error {
-	st.counters.waiting.Add(1)
-	defer st.counters.waiting.Add(-1)
+	return st.await(ctx, e.startFetch(name, st))
+}
+
+// await waits for a token request of the state, on behalf of a reader.
+func (s *state) await(ctx context.Context, result <-chan fetchResult) error {
+	s.counters.waiting.Add(1)
+	defer s.counters.waiting.Add(-1)
 	select {
-	case r := <-e.startFetch(name, st):
+	case r := <-result:
 		return r.Err
 	case <-ctx.Done():
 		return ctx.Err()

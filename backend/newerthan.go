@@ -132,20 +132,12 @@ func (e *Engine) currentToken(ctx context.Context, name string, minTTL time.Dura
 // awaitRenewal waits for the token request that is in progress for a state, and starts it
 // if there is none.
 func (e *Engine) awaitRenewal(ctx context.Context, name string, st *state) error {
-	st.counters.waiting.Add(1)
-	defer st.counters.waiting.Add(-1)
-	result := e.fetches.DoChan(fetchKey(name, st), func() (any, error) {
+	return st.await(ctx, e.fetches.DoChan(fetchKey(name, st), func() (any, error) {
 		err := e.fetch(name, st)
 		if err == nil {
 			now := e.now()
 			st.counters.renewed.Store(&now)
 		}
 		return nil, err
-	})
-	select {
-	case r := <-result:
-		return r.Err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	}))
 }

@@ -134,12 +134,16 @@ func rotationEvent(c *connection.Connection, name string) Event {
 	return ev
 }
 
+// isPowerOfTwo reports whether n is 1, 2, 4, 8, ...: what happens again and again is
+// logged less and less often.
+func isPowerOfTwo(n int) bool { return n&(n-1) == 0 }
+
 // reportFailure reports a failed token request. It logs a warning for the first,
 // second, fourth, eighth and so on; the observer is notified only of the first, for
 // which was is nil.
 func (e *Engine) reportFailure(name string, conn *connection.Connection, was, now *backoff) {
 	level := hclog.Debug
-	if now.count&(now.count-1) == 0 { // 1, 2, 4, 8, ...
+	if isPowerOfTwo(now.count) {
 		level = hclog.Warn
 	}
 	e.logger.Log(level, "token requests fail", "connection", name, "failed", now.count, "failing_since", now.since, "next_try", now.until, "error", now.err)

@@ -168,15 +168,9 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	}
 	newStandby, _ := next.Pair.Standby()
 	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
-	warnings := next.Warnings(e.now())
-	if after := e.states.get(name); after != nil {
-		if warning := after.claimsWarning(); warning != "" {
-			warnings = append(warnings, warning)
-		}
-	}
 	return Rotation{
 		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
-		SecretKept: standby.SecretServed, Warnings: warnings,
+		SecretKept: standby.SecretServed, Warnings: append(next.Warnings(e.now()), e.claimsWarnings(name)...),
 	}, nil
 }
 

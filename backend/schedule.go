@@ -32,7 +32,7 @@ type scheduledTries struct {
 	next time.Time
 }
 
-// planRotation puts what the schedule says now into a state that nobody else has yet.
+// planRotation computes the plan of a state that is not shared yet.
 func (e *Engine) planRotation(st *state) { st.rotation = st.conn.RotationPlan(e.now()) }
 
 // scheduleRotation sets the timer of a state's schedule.
@@ -52,8 +52,8 @@ func (e *Engine) scheduleRotation(name string, st *state) {
 	e.rotations.set(name, at.Sub(e.now()), func() { e.rotateOnSchedule(name) })
 }
 
-// wakeRotation makes a connection's schedule be looked at again after a failure of
-// storage, and after its state was dropped.
+// wakeRotation plans another look at a connection's schedule, after a failure of storage
+// or after its state was dropped.
 func (e *Engine) wakeRotation(name string) {
 	if e.background.Load() {
 		e.rotations.set(name, noStoragePause, func() { e.rotateOnSchedule(name) })
@@ -99,7 +99,7 @@ func (e *Engine) rotateIfDue(ctx context.Context, name string) error {
 	standby, _ := st.conn.Pair.Standby()
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
-	r := tokenRequest{connection: name, conn: st.conn, client: standby, via: st.http, awaited: func() bool { return false }}
+	r := tokenRequest{connection: name, conn: st.conn, client: standby, via: st.http, awaited: notAwaited}
 	proof, err := e.requestToken(limit, r)
 	if errors.Is(err, errNoStorage) {
 		e.wakeRotation(name)
@@ -155,14 +155,14 @@ func (e *Engine) rotationFailed(name string, st *state, p connection.RotationPla
 		tries.failed += st.tries.failed
 	}
 	tries.next = e.now().Add(max(e.delay(tries.failed, firstBackoff, longest), retryAfter(err)))
-	if tries.failed&(tries.failed-1) == 0 { // 1, 2, 4, 8, ...
+	if isPowerOfTwo(tries.failed) {
 		e.logger.Warn("scheduled rotation failed", "connection", name, "failed", tries.failed, "due_since", p.Since, "window_closes", p.Closes, "next_try", tries.next, "error", err)
 	}
 	e.noteRotation(name, st, p, tries)
 }
 
-// noteRotation makes a plan and the failed tries a part of a connection's state, tells of
-// a rotation that is due and cannot be made, once, and sets the timer.
+// noteRotation makes a plan and the failed tries part of a connection's state, reports a
+// rotation that is due and cannot be made, and sets the timer.
 func (e *Engine) noteRotation(name string, st *state, p connection.RotationPlan, tries scheduledTries) {
 	ok := e.update(name, st.revision, func(now *state) *state {
 		next := *now
@@ -176,8 +176,8 @@ func (e *Engine) noteRotation(name string, st *state, p connection.RotationPlan,
 	}
 }
 
-// reportRotation tells the log and the observer, once for each due time, of a rotation
-// that is due and cannot be made.
+// reportRotation reports a rotation that is due and cannot be made to the log and the
+// observer, once for each due time.
 func (e *Engine) reportRotation(name string, st *state) {
 	p := st.rotation
 	if p.Due.IsZero() || p.Ready() || !st.counters.report(p) {
@@ -198,7 +198,7 @@ func (e *Engine) reportRotation(name string, st *state) {
 	e.observer.OnEvent(ev)
 }
 
-// reportedRotation is what was last told of a rotation that is due.
+// reportedRotation identifies the rotation that was last reported.
 type reportedRotation struct {
 	due      time.Time
 	obstacle connection.RotationObstacle
@@ -208,13 +208,13 @@ func reportOf(p connection.RotationPlan) reportedRotation {
 	return reportedRotation{due: p.Due, obstacle: p.Obstacle}
 }
 
-// reported reports whether a plan has been told of.
+// reported reports whether the rotation of a plan has been reported.
 func (c *counters) reported(p connection.RotationPlan) bool {
 	last := c.rotation.Load()
 	return last != nil && *last == reportOf(p)
 }
 
-// report notes that a plan is told of, and reports whether it was not yet.
+// report marks the rotation of a plan as reported, and returns false if it was.
 func (c *counters) report(p connection.RotationPlan) bool {
 	if c.reported(p) {
 		return false
@@ -224,7 +224,7 @@ func (c *counters) report(p connection.RotationPlan) bool {
 	return true
 }
 
-// warnings returns what to tell people about the connection, usually nil.
+// warnings returns warnings about the connection for operators, usually nil.
 func (s *state) warnings(now time.Time) []string {
 	warnings := s.conn.Warnings(now)
 	if text := s.conn.RotationWarning(s.rotation, s.tries.err); text != "" {

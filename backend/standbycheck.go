@@ -191,8 +191,6 @@ func (e *Engine) reportCheck(name string, before, now *state, p proof) {
 	}
 }
 
-func isPowerOfTwo(n int) bool { return n&(n-1) == 0 }
-
 // standbyRefused reports whether the last answer to the standby was a refusal.
 func (s *state) standbyRefused() bool {
 	standby, _ := s.conn.Pair.Standby()

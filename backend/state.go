@@ -81,6 +81,36 @@ func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, 
 	return next
 }
 
+// activityFor returns the activity of the clients for a connection that replaces s.conn:
+// without the verification of clients that have a new secret, and without the claims of
+// clients that now request tokens for something else. s may be nil.
+func (s *state) activityFor(conn *connection.Connection) map[string]clientActivity {
+	if s == nil {
+		return nil
+	}
+	activity := s.activity
+	for _, client := range conn.Pair.Clients {
+		a, known := activity[client.ID]
+		if !known {
+			continue
+		}
+		is := a
+		if s.conn.Request(client).Source() != conn.Request(client).Source() {
+			is.claims = ""
+		}
+		for _, was := range s.conn.Pair.Clients {
+			if was.ID == client.ID && was.Secret != client.Secret {
+				is.verified = time.Time{}
+			}
+		}
+		if is != a {
+			activity = maps.Clone(activity)
+			activity[client.ID] = is
+		}
+	}
+	return activity
+}
+
 // withActivity returns a copy of s after a client has got a token that does not
 // become the current one.
 func (s *state) withActivity(t *token) *state {

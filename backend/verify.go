@@ -62,9 +62,7 @@ func (e *Engine) Verify(ctx context.Context, name string) ([]ClientVerification,
 		report = append(report, p.verification(i == 0))
 	}
 	if last := &report[len(report)-1]; after != nil {
-		if warning := after.claimsWarning(); warning != "" {
-			last.Warnings = append(last.Warnings, warning)
-		}
+		last.Warnings = append(last.Warnings, e.claimsWarnings(name)...)
 	}
 	return report, nil
 }
