@@ -30,7 +30,7 @@ type clusterLoad struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 
-	// leaderCutOff says that a node may take itself for the leader when it is not.
+	// leaderCutOff is set if a node may take itself for the leader when it is not.
 	leaderCutOff atomic.Bool
 
 	mu     sync.Mutex

@@ -16,7 +16,7 @@ import (
 	"vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
-// longTests says that tests which have a long form run in it.
+// longTests is true if tests that have a long form run in it.
 var longTests = os.Getenv("GBG_LONG") != ""
 
 // cluster is three nodes of Vault with the plugin on each.

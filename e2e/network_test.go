@@ -23,7 +23,7 @@ type networkFault struct {
 	name string
 	// toxic is Toxiproxy's description of it; empty is no way at all.
 	toxic string
-	// slow says that tokens come all the same.
+	// slow is set if tokens come all the same.
 	slow bool
 }
 

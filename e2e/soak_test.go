@@ -156,12 +156,12 @@ type weather struct{ gbg, vault int64 }
 
 func (s *soak) weather() weather { return weather{s.gbgFaults.Load(), s.vaultFaults.Load()} }
 
-// vaultCalmSince says that nothing has disturbed Vault or the plugin since.
+// vaultCalmSince reports whether nothing has disturbed Vault or the plugin since.
 func (s *soak) vaultCalmSince(w weather) bool {
 	return w.vault%2 == 0 && s.vaultFaults.Load() == w.vault
 }
 
-// calmSince says that nothing at all was disturbed since.
+// calmSince reports whether nothing at all was disturbed since.
 func (s *soak) calmSince(w weather) bool {
 	return s.vaultCalmSince(w) && w.gbg%2 == 0 && s.gbgFaults.Load() == w.gbg
 }

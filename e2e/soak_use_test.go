@@ -20,9 +20,9 @@ const soakPause = 250 * time.Millisecond
 // and others read.
 type soakConnection struct {
 	name string
-	// shared says that its readers share a token.
+	// shared is set if its readers share a token.
 	shared bool
-	// leased says that every reader gets a token of their own; own, that every
+	// leased is set if every reader gets a token of their own; own, that every
 	// reader brings one.
 	leased, own bool
 	// ids are the pair's clients; the second is empty if there is none. active is

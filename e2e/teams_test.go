@@ -303,7 +303,7 @@ func (w *teams) tryEverything(t *testing.T, who *mount, may rights) {
 	}
 }
 
-// capabilities are what Vault says that somebody may do.
+// capabilities are what someone may do, as Vault lists it.
 func (w *teams) capabilities(t *testing.T, who *mount) rights {
 	t.Helper()
 	// Of a path with a slash at the end this says what a list would be allowed.

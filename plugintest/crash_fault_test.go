@@ -5,13 +5,13 @@ import "sync"
 // storageFault is a way in which storage goes wrong at the nth of its calls.
 type storageFault struct {
 	name string
-	// writes says that only writes (Put, Delete) are counted.
+	// writes is set if only writes (Put, Delete) are counted.
 	writes bool
-	// holds says that the nth call does its work, and reports failure all the same.
+	// holds is set if the nth call does its work, and reports failure all the same.
 	holds bool
-	// lasts says that every call after the nth fails as well.
+	// lasts is set if every call after the nth fails as well.
 	lasts bool
-	// crash says that the mount ends there: a new one finds what is stored.
+	// crash is set if the mount ends there: a new one finds what is stored.
 	crash bool
 }
 

@@ -23,7 +23,7 @@ type crashOperation struct {
 	// setUp makes what is there before, and gives the operation. It may be done
 	// again after it has failed, or has not and nobody knows.
 	setUp func(*world) func(*mount) error
-	// background says that it has no outcome to be told of: the operation succeeds
+	// background is set if it has no outcome to be told of: the operation succeeds
 	// whatever happens.
 	background bool
 	// done looks at what only this operation leaves behind.
@@ -84,7 +84,7 @@ func aMinuteLater(m *mount) error {
 // revokeFault is a revocation endpoint in trouble.
 var revokeFault = gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusBadGateway, Endpoint: gbgsim.EndpointRevoke}
 
-// nothingToRevoke says that no token is kept to be revoked.
+// nothingToRevoke asserts that no token is kept to be revoked.
 func nothingToRevoke(w *world) {
 	for _, key := range w.storage.keys(w.t) {
 		assert.NotContains(w.t, key, "revocation/")

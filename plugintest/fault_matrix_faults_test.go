@@ -32,7 +32,7 @@ type classified struct {
 	name  string
 	fault gbgsim.Fault
 	class faultClass
-	// costly says that it is met in few states.
+	// costly is set if it is met in few states.
 	costly bool
 }
 
@@ -47,7 +47,7 @@ func (c classified) tries() int {
 	return len(retryPauses) + 1
 }
 
-// ofConnection says that no request comes through.
+// ofConnection reports whether no request comes through.
 func (c classified) ofConnection() bool {
 	return c.fault.Kind == gbgsim.FaultExpiredCertificate || c.fault.Kind == gbgsim.FaultUntrustedCertificate
 }

@@ -30,10 +30,10 @@ type matrixState struct {
 	// client is whose token is asked for; empty is a caller's own. standby is who
 	// takes over if that is refused; empty is nobody.
 	client, standby string
-	// valid says that there is a valid token, so that no reader waits, and fresh
+	// valid is set if there is a valid token, so that no reader waits, and fresh
 	// that it needs no successor either.
 	valid, fresh bool
-	// leased says that a reader's token is its own.
+	// leased is set if a reader's token is its own.
 	leased bool
 }
 
@@ -126,7 +126,7 @@ var matrixStates = []matrixState{
 	},
 }
 
-// reads says that the request reads a token of the connection's.
+// reads reports whether the request reads a token of the connection's.
 func (s matrixState) reads() bool { return s.op == "" }
 
 // request is the state's request; to read is what most do.
@@ -137,10 +137,10 @@ func (s matrixState) request() (op logical.Operation, path string) {
 	return s.op, s.path
 }
 
-// twoSteps says that an identity provider is asked first, and GBG then.
+// twoSteps reports whether an identity provider is asked first, and GBG then.
 func (s matrixState) twoSteps() bool { return s.endpoint != "" && s.client != "" }
 
-// meets says that a fault can be met there at all: a bad certificate is met in the
+// meets reports whether a fault can be met there at all: a bad certificate is met in the
 // first step. A costly one is, where one client reads.
 func (s matrixState) meets(f classified) bool {
 	if f.costly && (!s.reads() || s.standby != "") {
@@ -163,7 +163,7 @@ func (r reached) since(before reached) reached {
 
 // outcome is what is to come of a fault in a state.
 type outcome struct {
-	// got says that a token was got, takenOver that the standby got it.
+	// got is set if a token was got, takenOver that the standby got it.
 	got, takenOver bool
 	// code is the answer's status.
 	code int

@@ -30,7 +30,7 @@ type sample struct {
 	took  time.Duration
 }
 
-// overlaps says that the read was under way at some time between two moments.
+// overlaps reports whether the read was under way at some time between two moments.
 func (s sample) overlaps(from, to time.Time) bool {
 	return s.begin.Before(to) && s.begin.Add(s.took).After(from)
 }
