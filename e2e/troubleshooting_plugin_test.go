@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,6 +74,26 @@ func (w *troubledWorld) goToServerWithoutPlugin() {
 func (w *troubledWorld) goToServerWithPluginAgain() {
 	w.goToServerWithoutPlugin()
 	require.NoError(w.t, os.Rename(filepath.Join(w.dir, "bin", "plugins", vaultserver.PluginName), filepath.Join(w.bare.PluginDir(), vaultserver.PluginName)))
+}
+
+// killServer has the commands run where the process of a killed server's plugin is left.
+func (w *troubledWorld) killServer() {
+	t := w.t
+	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
+		Binary: suite.vault, PluginDir: ownPlugins(t), DataDir: t.TempDir(), Log: &logBuffer{}, Env: []string{"HOME=" + suite.dir},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = server.Stop() }) // it has ended
+	require.NoError(t, server.Register(t.Context()))
+	require.NoError(t, server.Enable(t.Context(), "gbg"))
+	plugin, err := lookAt(pluginProcess(t, server))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(plugin.parent, syscall.SIGKILL))
+	require.Eventually(t, func() bool {
+		orphan, err := lookAt(plugin.pid)
+		return err == nil && orphan.parent != plugin.parent
+	}, 10*time.Second, 10*time.Millisecond)
+	w.goTo(server)
 }
 
 // linkOutside puts a link to a file elsewhere into the plugin directory.

@@ -38,6 +38,8 @@ func TestTroubleshootingPage(t *testing.T) {
 		"Plugin missing when Vault started":    w.goToServerWithoutPlugin,
 		"Cannot write to storage during setup": w.goToServerWithPluginAgain,
 		"Vault is sealed":                      w.seal,
+
+		"Plugin process left after Vault was killed": w.killServer,
 	}
 	sections := map[string][]block{}
 	var order []string
