@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // StartBackground starts the checks of standbys and the rotations on a schedule, for all

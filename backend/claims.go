@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // The clients of a pair should get tokens that grant the same. A token endpoint also

@@ -1,6 +1,6 @@
 package backend
 
-import "vault-plugin-secrets-gbg/backend/connection"
+import "gbg.example/vault-plugin-secrets-gbg/backend/connection"
 
 // ConnectionState is how a connection is, in a word.
 type ConnectionState string

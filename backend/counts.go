@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // Counts counts what happened to one connection since the engine started.

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // FailoverNotice tells a reader that the standby has taken over.

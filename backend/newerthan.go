@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // NewerThan is the parameter of a reader that had its token refused by GBG's API.

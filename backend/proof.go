@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // proof is the outcome of a token request that only shows whether a client gets a token.

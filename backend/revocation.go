@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 
 	"github.com/hashicorp/vault/sdk/logical"
 )

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // A standby that GBG refuses should be noticed before it is needed. So the engine requests

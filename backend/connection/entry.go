@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // entryVersion is the version of the entries that this release writes. A release that

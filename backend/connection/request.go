@@ -1,6 +1,6 @@
 package connection
 
-import "vault-plugin-secrets-gbg/internal/gbgauth"
+import "gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 
 // Request describes how to get a token for one client of a connection: in one step at
 // GBG GO, or in one step at an identity provider and another at GBG Identity
