@@ -32,6 +32,7 @@ type refusal interface {
 func (d *handlers) errorResponse(req *logical.Request, name string, err error) (*logical.Response, error) {
 	var input *connection.InputError
 	var recent *backend.RecentRotationError
+	var alone *backend.NoPairError
 	var failing *backend.FailingError
 	var refused refusal
 	var asked *backend.ClientError
@@ -40,9 +41,8 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	case errors.Is(err, backend.ErrNotConfigured):
 		return logical.ErrorResponse("connection %q is not configured; configure it with: vault write %s client_id=ID client_secret=@FILE",
 			name, pathFor(req, "config", name)), nil
-	case errors.Is(err, connection.ErrNoPair):
-		return logical.ErrorResponse("connection %q has no paired client to rotate to; add one with: vault write %s paired_client_id=ID paired_client_secret=@FILE",
-			name, pathFor(req, "config", name)), nil
+	case errors.As(err, &alone):
+		return logical.ErrorResponse("connection %q has no paired %s to rotate to; add one with: %s", name, alone.Fields.Noun, addPairedCommand(req, name, alone.Fields)), nil
 	case errors.Is(err, backend.ErrNoClients):
 		return logical.ErrorResponse("connection %q has no clients of its own, it exchanges tokens that callers bring: %s", name, exchangeCommand(req, name)), nil
 	case errors.As(err, &input):
@@ -95,15 +95,39 @@ func failingResponse(req *logical.Request, name string, failing *backend.Failing
 	switch {
 	case errors.As(refused, &asked) && asked.Step == backend.StepExchange && refused.Refused():
 		answer = append(answer, "The identity provider's part went well: check scope, idp_scope and the exchange client at "+pathFor(req, "config", name))
-	case refused.ClientRefused():
-		answer = append(answer, "If its secret was regenerated, write the new one: "+secretCommand(req, name))
+	case asked != nil && (asked.ClientRefused() || asked.OrganizationRefused()):
+		answer = append(answer, renewal(req, name, asked.Fields, asked.OrganizationRefused()))
 	}
 	return nil, logical.CodedError(http.StatusBadGateway, sentences(answer...))
 }
 
-// secretCommand is how a person replaces the secret of a client.
-func secretCommand(req *logical.Request, name string) string {
-	return fmt.Sprintf("vault write %s client_secret=@FILE (paired_client_secret for the paired client)", pathFor(req, "config", name))
+// renewal is what a person does about a client or user that is refused, or about the
+// organization's client.
+func renewal(req *logical.Request, name string, fields connection.PairFields, organization bool) string {
+	switch {
+	case organization:
+		return fmt.Sprintf("If its secret was regenerated, write the new one: vault write %s client_secret=@FILE", pathFor(req, "config", name))
+	case fields.Users():
+		return "If its password was changed or is a temporary one, write the new one: " + secretCommand(req, name, fields)
+	}
+	return "If its secret was regenerated, write the new one: " + secretCommand(req, name, fields)
+}
+
+// secretCommand is how a person replaces the secret of a client, or the password of a
+// user.
+func secretCommand(req *logical.Request, name string, fields connection.PairFields) string {
+	return fmt.Sprintf("vault write %s %s=@FILE (%s for the paired %s)",
+		pathFor(req, "config", name), fields.Secret(), fields.Secrets[connection.Paired], fields.Noun)
+}
+
+// addPairedCommand is how a person adds a second client or user.
+func addPairedCommand(req *logical.Request, name string, fields connection.PairFields) string {
+	id := "ID"
+	if fields.Users() {
+		id = "NAME"
+	}
+	return fmt.Sprintf("vault write %s %s=%s %s=@FILE",
+		pathFor(req, "config", name), fields.IDs[connection.Paired], id, fields.Secrets[connection.Paired])
 }
 
 // unavailable returns a 503 that says when to come back, at least a second from now.

@@ -104,8 +104,8 @@ func eventMetadata(ev backend.Event) []string {
 		"connection", ev.Connection,
 	}
 	for _, more := range []struct{ key, text string }{
-		{"active_client_id", ev.ActiveClientID},
-		{"standby_client_id", ev.StandbyClientID},
+		{ev.Fields.ActiveID(), ev.ActiveClientID},
+		{ev.Fields.StandbyID(), ev.StandbyClientID},
 		{"regenerate_after", timestampOrNone(ev.RegenerateAfter)},
 		{"result", ev.Result},
 		{"next_try_time", timestampOrNone(ev.NextTry)},

@@ -143,7 +143,7 @@ func (d *handlers) readConfig(ctx context.Context, req *logical.Request, data *f
 			answer[string(f.Field)] = v
 		}
 	}
-	putText(answer, "active_client_id", c.Pair.Active().ID)
+	putText(answer, c.PairFields().ActiveID(), c.Pair.Active().ID)
 	return &logical.Response{Data: answer}, nil
 }
 
@@ -211,6 +211,10 @@ func configAnswer() map[string]*framework.FieldSchema {
 			Type:        framework.TypeString,
 			Description: "Which of the two clients tokens are issued to. Only a rotation changes it. Left out if there are none.",
 		},
+		"active_username": {
+			Type:        framework.TypeString,
+			Description: `For grant_type "password": which of the two users tokens are issued to. Only a rotation changes it.`,
+		},
 	}
 	for _, f := range connection.Fields() {
 		if f.Type() != connection.Confidential {
@@ -258,6 +262,14 @@ are clients of your identity provider, whose tokens are exchanged for GBG's:
       client_id=ID-A client_secret=@secret-a
 
 Without it there are no clients: callers bring tokens of their own to exchange.
+
+For a GBG GO account with API users, give grant_type=password. client_id and
+client_secret are then the organization's, and the pair is two users:
+
+  $ vault write gbg/config/users grant_type=password \
+      client_id=ID client_secret=@secret \
+      username=NAME-A        password=@password-a \
+      paired_username=NAME-B paired_password=@password-b
 
 Reading gives everything but the secrets. gbg/config is the connection
 "default"; gbg/config/NAME is any other.

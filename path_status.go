@@ -2,6 +2,7 @@ package gbg
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -40,6 +41,8 @@ func statusAnswer() map[string]*framework.FieldSchema {
 		"idp_token_url":           text(false, "Where the tokens are asked for that are exchanged at token_url."),
 		"active_client_id":        text(false, "The client that tokens are issued to. Left out if callers bring the tokens to exchange."),
 		"standby_client_id":       text(false, "The other client of the pair."),
+		"active_username":         text(false, "For grant_type \"password\", in place of active_client_id: the user that tokens are issued to."),
+		"standby_username":        text(false, "For grant_type \"password\", in place of standby_client_id: the other user."),
 		"active_secret_set_time":  text(false, "When the active client's secret was stored (RFC 3339, UTC)."),
 		"standby_secret_set_time": text(false, "When the standby's secret was stored (RFC 3339, UTC)."),
 		"active_verified_time":    text(false, "When the active client last got a token (RFC 3339, UTC)."),
@@ -70,14 +73,14 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 		"connection": s.Connection,
 		"grant_type": s.GrantType,
 		"token_url":  s.TokenURL,
-		"next_step":  nextStep(req, name, portal(s.IDPTokenURL != ""), s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
+		"next_step":  nextStep(req, name, s.Fields, portal(s.IDPTokenURL != ""), s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
 	}
 	if s.Active.ID == "" {
 		answer["next_step"] = "Exchange an identity provider's token: " + exchangeCommand(req, name)
 	}
 	putText(answer, "idp_token_url", s.IDPTokenURL)
-	putText(answer, "active_client_id", s.Active.ID)
-	putText(answer, "standby_client_id", s.Standby.ID)
+	putText(answer, s.Fields.ActiveID(), s.Active.ID)
+	putText(answer, s.Fields.StandbyID(), s.Standby.ID)
 	putTime(answer, "active_secret_set_time", s.Active.SecretSetTime)
 	putTime(answer, "standby_secret_set_time", s.Standby.SecretSetTime)
 	putTime(answer, "active_verified_time", s.Active.VerifiedTime)
@@ -100,8 +103,11 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 	if s.ConsecutiveErrors > 0 {
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
 		answer["next_step"] = "Token requests fail: see last_error."
-		if s.LastErrorResult == "client_refused" {
-			answer["next_step"] = "Token requests fail: see last_error. If a client is refused, write its current secret: " + secretCommand(req, name)
+		switch {
+		case s.Fields.Users() && s.LastErrorResult == "client_refused":
+			answer["next_step"] = "Token requests fail: see last_error. " + renewal(req, name, s.Fields, true)
+		case s.LastErrorResult == "client_refused", s.LastErrorResult == "user_refused":
+			answer["next_step"] = fmt.Sprintf("Token requests fail: see last_error. If a %s is refused, write its current %s: %s", s.Fields.Noun, s.Fields.SecretNoun, secretCommand(req, name, s.Fields))
 		}
 	}
 	return &logical.Response{Data: answer, Warnings: s.Warnings}, nil

@@ -64,6 +64,7 @@ func credsAnswer() map[string]*framework.FieldSchema {
 		"rotation_period":     {Type: framework.TypeInt64, Required: true, Description: "Seconds from one token to the next."},
 		"last_vault_rotation": {Type: framework.TypeString, Required: true, Description: "When this token was fetched (RFC 3339, UTC, with fractions)."},
 		"client_id":           {Type: framework.TypeString, Required: true, Description: "The GBG client that the token was issued to."},
+		"username":            {Type: framework.TypeString, Description: `For grant_type "password": the user that the token was issued to.`},
 		"scope":               {Type: framework.TypeString, Required: true, Description: "The scope granted, or asked for if GBG named none."},
 		"connection":          {Type: framework.TypeString, Required: true, Description: "The connection that the token is of."},
 	}
@@ -112,7 +113,7 @@ func exchangeCommand(req *logical.Request, name string) string {
 // may differ between two answers with the same token: they would take it for a
 // new secret.
 func credential(c backend.Credential) map[string]any {
-	return map[string]any{
+	data := map[string]any{
 		"access_token":        c.AccessToken.Reveal(),
 		"token_type":          c.TokenType,
 		"expire_time":         c.ExpireTime.Format(time.RFC3339),
@@ -123,6 +124,8 @@ func credential(c backend.Credential) map[string]any {
 		"scope":               c.Scope,
 		"connection":          c.Connection,
 	}
+	putText(data, "username", c.Username)
+	return data
 }
 
 const credsHelp = `

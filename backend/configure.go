@@ -77,7 +77,7 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 	if err := e.commit(ctx, name, connectionUpdate{was: st, conn: next, http: client, tokens: tokens}); err != nil {
 		return nil, err
 	}
-	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
+	e.logger.Info("connection configured", "connection", name, next.PairFields().ActiveID(), next.Pair.Active().ID, "verified_clients", len(tokens))
 	e.observer.OnEvent(eventOf(next, EventConfigured, name))
 	return warnings, nil
 }
@@ -89,7 +89,7 @@ func (e *Engine) verify(ctx context.Context, name string, conn *connection.Conne
 	for _, client := range clients {
 		t, err := e.verifyClient(ctx, name, conn, via, client)
 		if err != nil {
-			e.logger.Warn("client not verified", "connection", name, "client_id", client.ID, "error", err)
+			e.logger.Warn("client not verified", "connection", name, string(conn.PairFields().ID()), client.ID, "error", err)
 			return nil, err
 		}
 		tokens = append(tokens, t)

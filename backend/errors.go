@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -17,6 +18,19 @@ var (
 	// ErrClosed says that the engine has been shut down.
 	ErrClosed = errors.New("the secrets engine is shutting down")
 )
+
+// NoPairError says that a connection has no standby to rotate to. It wraps
+// connection.ErrNoPair.
+type NoPairError struct {
+	// Fields are those of the pair.
+	Fields connection.PairFields
+}
+
+// Error implements error.
+func (e *NoPairError) Error() string { return connection.ErrNoPair.Error() }
+
+// Unwrap returns connection.ErrNoPair.
+func (e *NoPairError) Unwrap() error { return connection.ErrNoPair }
 
 // PairError says that GBG refused the active client, and that the standby could
 // not take over either.
@@ -60,6 +74,8 @@ func (e *FailingError) Unwrap() error { return e.Cause }
 // it is valid for less than the reader asked for.
 type ShortTokenError struct {
 	Connection, ClientID string
+	// Fields are those of the pair that the client or user is of.
+	Fields connection.PairFields
 	// Lifetime is how long GBG lets the token live, Left how much of that was left
 	// when it could be answered.
 	Lifetime, Left time.Duration
@@ -71,19 +87,24 @@ type ShortTokenError struct {
 func (e *ShortTokenError) Error() string {
 	took := e.Lifetime - e.Left
 	if e.MinTTL == 0 {
-		return fmt.Sprintf("connection %q: a new token for client %q was not ready until %s after it was asked for, and had expired by then (lifetime %s)",
-			e.Connection, e.ClientID, took.Round(time.Millisecond), e.Lifetime)
+		return fmt.Sprintf("connection %q: a new token for %s %q was not ready until %s after it was asked for, and had expired by then (lifetime %s)",
+			e.Connection, e.Fields.Noun, e.ClientID, took.Round(time.Millisecond), e.Lifetime)
 	}
-	return fmt.Sprintf("connection %q: a new token for client %q was ready only %s after it was asked for: it is valid for another %s, less than min_ttl (%s)",
-		e.Connection, e.ClientID, took.Round(time.Millisecond), e.Left.Round(time.Millisecond), e.MinTTL)
+	return fmt.Sprintf("connection %q: a new token for %s %q was ready only %s after it was asked for: it is valid for another %s, less than min_ttl (%s)",
+		e.Connection, e.Fields.Noun, e.ClientID, took.Round(time.Millisecond), e.Left.Round(time.Millisecond), e.MinTTL)
 }
 
 // ClientError is a token request that failed, with the client it was for.
 type ClientError struct {
 	Connection string
-	// ClientID is empty for a caller's own token.
+	// ClientID is the id of the client or user of the pair, which Fields are about. It
+	// is empty for a caller's own token.
 	ClientID string
-	Step     Step
+	Fields   connection.PairFields
+	// Organization is the organization's client in the password grant, and otherwise
+	// empty.
+	Organization string
+	Step         Step
 	// Cause is what the token endpoint did.
 	Cause *gbgauth.Error
 }
@@ -97,6 +118,8 @@ func (e *ClientError) Error() string {
 func (e *ClientError) outcome() string {
 	refused := e.Cause.Refused()
 	switch {
+	case e.OrganizationRefused():
+		return fmt.Sprintf("GBG refused the organization's client %q", e.Organization)
 	case e.Step == StepIDP && !refused:
 		return fmt.Sprintf("no token for client %q from the identity provider", e.ClientID)
 	case e.Step == StepExchange && !refused:
@@ -108,9 +131,9 @@ func (e *ClientError) outcome() string {
 	case e.Step == StepOwnExchange:
 		return "GBG refused to exchange the id_token"
 	case !refused:
-		return fmt.Sprintf("no token for client %q", e.ClientID)
+		return fmt.Sprintf("no token for %s %q", e.Fields.Noun, e.ClientID)
 	}
-	return fmt.Sprintf("%s refused client %q", e.Step.endpointName(), e.ClientID)
+	return fmt.Sprintf("%s refused %s %q", e.Step.endpointName(), e.Fields.Noun, e.ClientID)
 }
 
 // Unwrap gives the cause.
@@ -125,6 +148,8 @@ func (e *ClientError) Refused() bool { return e.Cause.Refused() }
 // RevocationError is a leased token that could not be revoked yet.
 type RevocationError struct {
 	Connection, ClientID string
+	// Fields are those of the pair that the client or user is of.
+	Fields connection.PairFields
 	// Expires is when the token ends by itself.
 	Expires time.Time
 	// Cause is what the revocation endpoint did.
@@ -133,15 +158,27 @@ type RevocationError struct {
 
 // Error implements error.
 func (e *RevocationError) Error() string {
-	return fmt.Sprintf("connection %q: a token of client %q was not revoked: %s; the engine goes on trying until it ends by itself at %s",
-		e.Connection, e.ClientID, e.Cause, e.Expires.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("connection %q: a token of %s %q was not revoked: %s; the engine goes on trying until it ends by itself at %s",
+		e.Connection, e.Fields.Noun, e.ClientID, e.Cause, e.Expires.UTC().Format(time.RFC3339))
 }
 
 // Unwrap gives the cause.
 func (e *RevocationError) Unwrap() error { return e.Cause }
 
-// ClientRefused reports whether GBG refused who asked, not what was asked.
-func (e *ClientError) ClientRefused() bool { return e.Cause.Kind == gbgauth.RefusedClient }
+// ClientRefused reports whether GBG refused who asked, not what was asked: a client or
+// user that another one may stand in for.
+func (e *ClientError) ClientRefused() bool {
+	if e.Fields.Users() {
+		return e.Cause.Kind == gbgauth.RefusedUser
+	}
+	return e.Cause.Kind == gbgauth.RefusedClient
+}
+
+// OrganizationRefused reports whether GBG refused the organization's client, which both
+// users have.
+func (e *ClientError) OrganizationRefused() bool {
+	return e.Fields.Users() && e.Cause.Kind == gbgauth.RefusedClient
+}
 
 // RetryAfter returns how long the endpoint asked to be left alone; zero if it did not.
 func (e *ClientError) RetryAfter() time.Duration { return e.Cause.RetryAfter }

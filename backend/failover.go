@@ -59,15 +59,15 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 	if err != nil {
 		return nil, pairError(refused, err)
 	}
-	next := *now.conn
-	todo := "write the refused client's current secret to config"
+	next, fields := *now.conn, now.conn.PairFields()
+	todo := fmt.Sprintf("write the refused %s's current %s to config", fields.Noun, fields.SecretNoun)
 	if refused.Step == StepExchange {
 		todo = "ask GBG what that client's tokens lack"
 	}
-	warning := fmt.Sprintf("%s (%s), so client %q has taken over: %s", refused.outcome(), refused.Cause.Code, standby.ID, todo)
+	warning := fmt.Sprintf("%s (%s), so %s %q has taken over: %s", refused.outcome(), refused.Cause.Code, fields.Noun, standby.ID, todo)
 	if err := e.flip(e.ctx, name, now, &next, proof, connection.CauseFailover, &pendingWarning{text: warning}); err != nil {
 		return nil, err
 	}
-	e.logger.Warn("failed over", "connection", name, "active_client_id", standby.ID, "refused_client_id", refused.ClientID, "error", refused.Cause)
+	e.logger.Warn("failed over", "connection", name, fields.ActiveID(), standby.ID, "refused_"+string(fields.ID()), refused.ClientID, "error", refused.Cause)
 	return proof, nil
 }

@@ -56,6 +56,8 @@ const (
 type Event struct {
 	Kind       EventKind
 	Connection string
+	// Fields are those of the pair; the zero value if there is no connection any more.
+	Fields connection.PairFields
 	// ActiveClientID and StandbyClientID are as they are now; empty if there is no
 	// such client, or no connection any more.
 	ActiveClientID, StandbyClientID string
@@ -101,7 +103,7 @@ func resultOf(err error) string {
 
 // eventOf returns an event of a connection as it is now.
 func eventOf(c *connection.Connection, kind EventKind, name string) Event {
-	ev := Event{Kind: kind, Connection: name, ActiveClientID: c.Pair.Active().ID}
+	ev := Event{Kind: kind, Connection: name, Fields: c.PairFields(), ActiveClientID: c.Pair.Active().ID}
 	if standby, ok := c.Pair.Standby(); ok {
 		ev.StandbyClientID = standby.ID
 	}

@@ -76,6 +76,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	if err != nil {
 		return err
 	}
+	log = e.logger.With("connection", t.Connection, string(st.conn.PairFields().ID()), t.ClientID)
 	settings := st.conn.Settings.WithDefaults()
 	if settings.RevokeURL == "" {
 		log.Debug("lease ended; its token lives on: there is no revoke_url", "expire_time", t.Expires)
@@ -88,7 +89,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	}
 	endpoint := revocationEndpoint{connection: t.Connection, url: settings.RevokeURL, clientID: id, secret: secret, caPEM: settings.CAPEM}
 	if cause := e.revocations.endpoints.blocked(endpoint, e.now()); cause != nil {
-		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: cause}
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Fields: st.conn.PairFields(), Expires: t.Expires, Cause: cause}
 	}
 	if e.revocations.endpoints.healthy(endpoint, e.now()) {
 		unlock()
@@ -106,7 +107,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		e.revocations.endpoints.recordFailure(endpoint, sent, e.now(), failed, e.revocationDelay)
 		e.revocations.recordFailure(strings.TrimPrefix(revocationKey(t), RevocationPrefix))
 		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)
-		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Fields: st.conn.PairFields(), Expires: t.Expires, Cause: failed}
 	}
 	return err
 }

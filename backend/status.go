@@ -19,6 +19,8 @@ type Status struct {
 	TokenURL   string
 	// IDPTokenURL is empty if no identity provider is asked.
 	IDPTokenURL string
+	// Fields are those of the pair that Active and Standby are.
+	Fields connection.PairFields
 	// Active and Standby are without their secrets; the ids are empty if there is
 	// no such client.
 	Active, Standby ClientStatus
@@ -73,6 +75,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		GrantType:    settings.GrantType,
 		TokenURL:     settings.TokenURL,
 		IDPTokenURL:  settings.IDPTokenURL,
+		Fields:       settings.PairFields(),
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
 		Counts:       st.counters.counts(),

@@ -12,8 +12,9 @@ import (
 
 // token is an access token in memory. Only its flags are ever changed.
 type token struct {
-	access   connection.Secret
-	typ      string
+	access connection.Secret
+	typ    string
+	// clientID is the id of the client or user of the pair that it was issued to.
 	clientID string
 	// source is where it came from.
 	source connection.Request
@@ -46,7 +47,7 @@ func (e *Engine) newToken(r connection.Request, t *issuedToken, s connection.Set
 	return &token{
 		access:          t.AccessToken,
 		typ:             t.Type,
-		clientID:        cmp.Or(r.Clients.ClientID, r.Exchange.ClientID),
+		clientID:        r.ID(),
 		source:          r.Source(),
 		scope:           granted,
 		missing:         missingScopes(r.Scope(), granted),
@@ -70,7 +71,7 @@ func (t *token) warnings() []string {
 	if t.missing == "" {
 		return nil
 	}
-	return []string{fmt.Sprintf("GBG granted client %q less than was asked for: %q is missing (granted: %q)", t.clientID, t.missing, t.scope)}
+	return []string{fmt.Sprintf("GBG granted %s %q less than was asked for: %q is missing (granted: %q)", t.source.PairFields().Noun, t.clientID, t.missing, t.scope)}
 }
 
 // lifetime returns how long GBG lets the token live.

@@ -47,6 +47,7 @@ type tokenEntry struct {
 // last step, the IDP ones of the first if there are two.
 type entrySource struct {
 	ClientID         string `json:"client_id"`
+	Username         string `json:"username,omitempty"`
 	TokenURL         string `json:"token_url"`
 	Asked            string `json:"asked,omitempty"`
 	IDPTokenURL      string `json:"idp_token_url,omitempty"`
@@ -56,7 +57,10 @@ type entrySource struct {
 }
 
 func sourceOf(r connection.Request) entrySource {
-	if !r.Exchanges() {
+	switch {
+	case r.PairFields().Users():
+		return entrySource{ClientID: r.Password.ClientID, Username: r.Password.Username, TokenURL: r.Password.TokenURL, Asked: r.Password.Scope}
+	case !r.Exchanges():
 		return entrySource{ClientID: r.Clients.ClientID, TokenURL: r.Clients.TokenURL, Asked: r.Clients.Scope}
 	}
 	return entrySource{
@@ -152,7 +156,7 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 	t := &token{
 		access:          gbgauth.NewSecret(entry.AccessToken),
 		typ:             entry.Type,
-		clientID:        entry.ClientID,
+		clientID:        source.ID(),
 		source:          source,
 		scope:           entry.Scope,
 		missing:         missingScopes(entry.Asked, entry.Scope),

@@ -28,7 +28,16 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	if err := next.Settings.check(); err != nil {
 		return nil, err
 	}
-	pair, err := change.pair()
+	if err := change.checkPairFields(next.Settings); err != nil {
+		return nil, err
+	}
+	fields := next.PairFields()
+	if fields.Users() {
+		if err := next.Settings.changeClient(change); err != nil {
+			return nil, err
+		}
+	}
+	pair, err := change.pair(fields)
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +57,10 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 }
 
 // pair returns the part of a write that is about the pair, normalized.
-func (c Change) pair() (p PairChange, err error) {
+func (c Change) pair(fields PairFields) (p PairChange, err error) {
+	p.Users = fields.Users()
 	for slot := range p.IDs {
-		idField, secretField := fieldsOf(Slot(slot))
+		idField, secretField := fields.IDs[slot], fields.Secrets[slot]
 		if id, ok := c[idField].(string); ok {
 			if id, err = NormalizedID(idField, id); err != nil {
 				return p, err
@@ -70,7 +80,7 @@ func (c Change) pair() (p PairChange, err error) {
 // rejectClients refuses clients on a connection that has none.
 func (p PairChange) rejectClients() error {
 	for slot := range p.IDs {
-		id, secret := fieldsOf(Slot(slot))
+		id, secret := clientFields.IDs[slot], clientFields.Secrets[slot]
 		if p.IDs[slot] != nil && *p.IDs[slot] != "" {
 			return Invalid(id, "has no use without idp_token_url: callers bring the tokens to exchange")
 		}
@@ -85,7 +95,12 @@ func (p PairChange) rejectClients() error {
 // who changes where secrets are sent must know them.
 func (c *Connection) requireSecrets(next *Connection, change Change) error {
 	was, now := c.Settings.WithDefaults(), next.Settings.WithDefaults()
-	const why = "is missing: a write that changes %s must give the secrets of both clients again, so that no stored secret is sent to a new address"
+	fields := next.PairFields()
+	again := "the secrets of both clients"
+	if fields.Users() {
+		again = "client_secret and both passwords"
+	}
+	const why = "is missing: a write that changes %s must give %s again, so that no stored secret is sent to a new address"
 	for _, url := range []struct {
 		field   Field
 		changed bool
@@ -97,10 +112,13 @@ func (c *Connection) requireSecrets(next *Connection, change Change) error {
 		if !url.changed {
 			continue
 		}
+		if _, given := change[ClientSecret]; fields.Users() && !given {
+			return Invalid(ClientSecret, why, url.field, again)
+		}
 		for slot, client := range next.Pair.Clients {
-			_, secret := fieldsOf(Slot(slot))
+			secret := fields.Secrets[slot]
 			if _, given := change[secret]; client.ID != "" && !given {
-				return Invalid(secret, why, url.field)
+				return Invalid(secret, why, url.field, again)
 			}
 		}
 		if _, given := change[ExchangeClientSecret]; url.field != IDPTokenURL && !next.Settings.ExchangeClientSecret.IsEmpty() && !given {

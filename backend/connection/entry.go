@@ -13,15 +13,15 @@ import (
 const (
 	// entryVersionFirst is that of release 0.1.0.
 	entryVersionFirst = 1
-	// entryVersion is the newest. The first release would authenticate a connection of
-	// this version in another way.
+	// entryVersion is the newest. The first release would make other requests for a
+	// connection of this version.
 	entryVersion = 2
 )
 
 // entryVersion returns the version of the connection's stored form.
 func (c *Connection) entryVersion() int {
 	s := c.Settings.WithDefaults()
-	if s.IDPParams != "" || s.IDPTokenURL != "" && s.IDPAuthMethod != AuthSecretPost {
+	if s.PairFields().Users() || s.IDPParams != "" || s.IDPTokenURL != "" && s.IDPAuthMethod != AuthSecretPost {
 		return entryVersion
 	}
 	return entryVersionFirst
@@ -32,6 +32,7 @@ func (c *Connection) entryVersion() int {
 type entry struct {
 	Version int `json:"version"`
 	Settings
+	ClientSecret         string        `json:"client_secret,omitempty"`
 	ExchangeClientSecret string        `json:"exchange_client_secret,omitempty"`
 	Clients              []entryClient `json:"clients,omitempty"`
 	ActiveSlot           Slot          `json:"active_slot"`
@@ -54,6 +55,7 @@ func (c *Connection) Encode() ([]byte, error) {
 	e := entry{
 		Version:              c.entryVersion(),
 		Settings:             c.Settings,
+		ClientSecret:         c.Settings.ClientSecret.Reveal(),
 		ExchangeClientSecret: c.Settings.ExchangeClientSecret.Reveal(),
 		ActiveSlot:           c.Pair.ActiveSlot,
 		RotationTime:         c.Rotation.Time,
@@ -97,6 +99,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 		Rotation:      RotationRecord{Time: e.RotationTime, Cause: e.RotationCause, RegenerateAfter: e.RegenerateAfter},
 		TokenLifetime: e.TokenLifetime,
 	}
+	c.Settings.ClientSecret = gbgauth.NewSecret(e.ClientSecret)
 	c.Settings.ExchangeClientSecret = gbgauth.NewSecret(e.ExchangeClientSecret)
 	for slot, client := range e.Clients {
 		c.Pair.Clients[slot] = Client{
@@ -112,7 +115,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 
 // valid reports whether the entry holds what every connection has: one client or two
 // different ones, each with a secret, of which one is active; none if callers
-// bring the tokens to exchange.
+// bring the tokens to exchange. Users need the organization's client too.
 func (e *entry) valid() bool {
 	n := len(e.Clients)
 	if e.Version < 1 || n > 2 {
@@ -120,6 +123,9 @@ func (e *entry) valid() bool {
 	}
 	if !e.HasPair() {
 		return n == 0 && e.ActiveSlot == First
+	}
+	if e.PairFields().Users() && (e.ClientID == "" || e.ClientSecret == "") {
+		return false
 	}
 	if n < 1 || e.ActiveSlot < First || int(e.ActiveSlot) >= n {
 		return false

@@ -80,6 +80,8 @@ func goldenMinimalConnection() *Connection {
 func fullConnection() *Connection {
 	c := goldenFullConnection()
 	c.Settings.GrantType = GrantIDAuth
+	c.Settings.ClientID = "id-o"
+	c.Settings.ClientSecret = NewSecret(entrySecret + "-o")
 	c.Settings.IDPTokenURL = "https://idp.test/token"
 	c.Settings.IDPScope = "gbg/.default"
 	c.Settings.IDPAuthMethod = AuthSecretBasic

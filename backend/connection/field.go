@@ -65,8 +65,7 @@ func (f FieldSchema) Value(c *Connection) (v any, ok bool) {
 	case f.Type() == Confidential:
 		return nil, false
 	case f.value == nil:
-		slot, ok := slotOf(f.Field)
-		return c.Pair.Clients[slot].ID, ok && s.HasPair()
+		return c.id(f.Field)
 	case !f.isFor(s):
 		return nil, false
 	}
@@ -78,6 +77,15 @@ func (f FieldSchema) Value(c *Connection) (v any, ok bool) {
 	default:
 		return v, true
 	}
+}
+
+// id returns the value of a field that is the id of one of the pair, or of the
+// organization's client; ok is false if the connection has none.
+func (c *Connection) id(field Field) (id string, ok bool) {
+	if slot, ok := c.PairFields().slotOf(field); ok {
+		return c.Pair.Clients[slot].ID, c.Settings.HasPair()
+	}
+	return c.Settings.ClientID, field == ClientID && c.PairFields().Users()
 }
 
 // Always reports whether every connection has a value that answers show.

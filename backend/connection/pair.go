@@ -12,11 +12,11 @@ type Secret = gbgauth.Secret
 // NewSecret wraps a value.
 func NewSecret(value string) Secret { return gbgauth.NewSecret(value) }
 
-// Client is one API client of a pair.
+// Client is one API client of a pair or, in the password grant, one API user.
 type Client struct {
-	// ID is the client id at GBG.
+	// ID is the client id at GBG, or the user's name.
 	ID string
-	// Secret is the client secret.
+	// Secret is the client secret, or the user's password.
 	Secret Secret
 	// SecretSetTime is when Secret was set, by the wall clock.
 	SecretSetTime time.Time
@@ -74,6 +74,16 @@ type PairChange struct {
 	// IDs and Secrets are by Slot. An empty paired id removes the second client.
 	IDs     [2]*string
 	Secrets [2]*Secret
+	// Users is set if the pair is two API users.
+	Users bool
+}
+
+// fields returns the fields that the values are of.
+func (c PairChange) fields() PairFields {
+	if c.Users {
+		return userFields
+	}
+	return clientFields
 }
 
 // Change applies a configuration write. A secret belongs to its id: a new id
@@ -82,7 +92,7 @@ type PairChange struct {
 // replaced, the client that takes its place is active. The errors are
 // *InputError.
 func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
-	next := p
+	next, fields := p, change.fields()
 	for slot := range next.Clients {
 		client, err := p.changedClient(Slot(slot), change, now)
 		if err != nil {
@@ -92,7 +102,7 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	}
 	first, paired := next.Clients[First], next.Clients[Paired]
 	if first.ID == paired.ID {
-		return p, Invalid(PairedClientID, "is the same as client_id; a pair is two different clients")
+		return p, Invalid(fields.IDs[Paired], "is the same as %s; a pair is two different %ss", fields.IDs[First], fields.Noun)
 	}
 	switch active := p.Active().ID; {
 	case active == "":
@@ -102,39 +112,21 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	case active == paired.ID:
 		next.ActiveSlot = Paired
 	case paired.ID == "" && p.ActiveSlot == Paired:
-		return p, Invalid(PairedClientID, "cannot be removed: it is the active client. Rotate first, then remove it")
+		return p, Invalid(fields.IDs[Paired], "cannot be removed: it is the active %s. Rotate first, then remove it", fields.Noun)
 	}
 	return next, nil
 }
 
-// fieldsOf returns the fields of a place's id and secret.
-func fieldsOf(slot Slot) (id, secret Field) {
-	if slot == First {
-		return ClientID, ClientSecret
-	}
-	return PairedClientID, PairedClientSecret
-}
-
-// slotOf returns the place whose id is a field's value; ok is false if there is none.
-func slotOf(field Field) (slot Slot, ok bool) {
-	switch field {
-	case ClientID:
-		return First, true
-	case PairedClientID:
-		return Paired, true
-	}
-	return First, false
-}
-
 // changedClient returns the client that a write leaves in a place.
 func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client, error) {
-	idField, secretField := fieldsOf(slot)
+	fields := change.fields()
+	idField, secretField := fields.IDs[slot], fields.Secrets[slot]
 	client := p.Clients[slot]
 	if id := change.IDs[slot]; id != nil && *id != client.ID {
 		switch other := p.Clients[slot.other()]; {
 		case *id == "" && slot == Paired:
 			if change.Secrets[slot] != nil && !change.Secrets[slot].IsEmpty() {
-				return Client{}, Invalid(secretField, "has no client: paired_client_id is empty")
+				return Client{}, Invalid(secretField, "has no %s: %s is empty", fields.Noun, idField)
 			}
 			return Client{}, nil
 		case *id == other.ID:
@@ -148,7 +140,7 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	case client.ID == "" && slot == First:
 		return Client{}, Invalid(idField, "is missing")
 	case client.ID == "" && secret != nil && !secret.IsEmpty():
-		return Client{}, Invalid(idField, "is missing: a secret was given for it")
+		return Client{}, Invalid(idField, "is missing: a %s was given for it", fields.SecretNoun)
 	case client.ID == "":
 		return Client{}, nil
 	case secret != nil:

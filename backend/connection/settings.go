@@ -9,6 +9,9 @@ import (
 const (
 	// GrantClientCredentials is GBG GO's grant (RFC 6749 section 4.4).
 	GrantClientCredentials = "client_credentials"
+	// GrantPassword is GBG GO's grant for accounts with API users (RFC 6749 section
+	// 4.3).
+	GrantPassword = gbgauth.GrantPassword
 	// GrantIDAuth is the grant of GBG Identity Solution: an identity provider's token
 	// is exchanged for GBG's.
 	GrantIDAuth = gbgauth.GrantIDAuth
@@ -43,6 +46,10 @@ const (
 	ClientSecret         Field = "client_secret"
 	PairedClientID       Field = "paired_client_id"
 	PairedClientSecret   Field = "paired_client_secret"
+	Username             Field = "username"
+	Password             Field = "password"
+	PairedUsername       Field = "paired_username"
+	PairedPassword       Field = "paired_password"
 	GrantType            Field = "grant_type"
 	TokenURL             Field = "token_url"
 	Scope                Field = "scope"
@@ -66,7 +73,11 @@ const (
 // storage form of each is that of its tag.
 type Settings struct {
 	GrantType string `json:"grant_type,omitempty"`
-	TokenURL  string `json:"token_url,omitempty"`
+	// ClientID and ClientSecret are the organization's client in the password grant,
+	// where the pair is two users of it. They are empty in the other grants.
+	ClientID     string `json:"client_id,omitempty"`
+	ClientSecret Secret `json:"-"` // stored by entry
+	TokenURL     string `json:"token_url,omitempty"`
 	// Scope is space-separated, as all scopes are.
 	Scope string `json:"scope,omitempty"`
 	// IDPTokenURL is where the pair gets the tokens that are exchanged. Empty means
@@ -103,11 +114,11 @@ func Fields() []FieldSchema { return fields }
 var fields = []FieldSchema{
 	{
 		Field: ClientID, Title: "Client ID", Group: "Clients", pairType: Text,
-		Description: "The first API client's id, as GBG's Account management portal shows it.",
+		Description: `The first API client's id, as GBG's Account management portal shows it. For "password" it is the organization's, and there is no second one.`,
 	},
 	{
 		Field: ClientSecret, Title: "Client secret", Group: "Clients", pairType: Confidential,
-		Description: "The first client's secret. It is never shown again.",
+		Description: `The first client's secret or, for "password", the organization's. It is never shown again.`,
 	},
 	{
 		Field: PairedClientID, Title: "Paired client ID", Group: "Clients", pairType: Text,
@@ -118,22 +129,38 @@ var fields = []FieldSchema{
 		Description: "The second client's secret. It is never shown again.",
 	},
 	{
+		Field: Username, Title: "Username", Group: "Users", pairType: Text, GrantType: GrantPassword,
+		Description: `For "password": the first API user's name.`,
+	},
+	{
+		Field: Password, Title: "Password", Group: "Users", pairType: Confidential, GrantType: GrantPassword,
+		Description: `For "password": the first user's password. It is never shown again.`,
+	},
+	{
+		Field: PairedUsername, Title: "Paired username", Group: "Users", pairType: Text, GrantType: GrantPassword,
+		Description: `For "password": the second API user's name. It may be added later; an empty text removes it.`,
+	},
+	{
+		Field: PairedPassword, Title: "Paired password", Group: "Users", pairType: Confidential, GrantType: GrantPassword,
+		Description: `For "password": the second user's password. It is never shown again.`,
+	},
+	{
 		Field: GrantType, Title: "Grant type", Group: "Endpoint",
-		Description: `How tokens are requested: "client_credentials" (GBG GO), which is the default, or "id_auth" (GBG Identity Solution). It cannot be changed later.`,
-		Default:     GrantClientCredentials, AllowedValues: []any{GrantClientCredentials, GrantIDAuth},
+		Description: `How tokens are requested: "client_credentials" (GBG GO), which is the default, "password" (GBG GO, for accounts with API users), or "id_auth" (GBG Identity Solution). It cannot be changed later.`,
+		Default:     GrantClientCredentials, AllowedValues: []any{GrantClientCredentials, GrantPassword, GrantIDAuth},
 		value: choiceSetting(func(s *Settings) *string { return &s.GrantType },
-			option{GrantClientCredentials, "GBG GO"}, option{GrantIDAuth, "GBG Identity Solution"}),
+			option{GrantClientCredentials, "GBG GO"}, option{GrantPassword, "GBG GO with API users"}, option{GrantIDAuth, "GBG Identity Solution"}),
 	},
 	{
 		Field: TokenURL, Title: "Token URL", Group: "Endpoint",
 		Description: "GBG's token endpoint: https, or http to a loopback address. The default is GBG GO's or GBG Identity Solution's, by grant_type. A write that changes it must give the secrets again.",
 		value: urlSetting(func(s *Settings) *string { return &s.TokenURL }).withDefaultFor(map[string]string{
-			GrantClientCredentials: DefaultTokenURL, GrantIDAuth: DefaultIdentityTokenURL,
+			GrantClientCredentials: DefaultTokenURL, GrantPassword: DefaultTokenURL, GrantIDAuth: DefaultIdentityTokenURL,
 		}),
 	},
 	{
 		Field: Scope, Title: "Scope", Group: "Endpoint",
-		Description: `The scope to request from GBG, space-separated. The default is "gbg.token", which GBG GO requires; none for "id_auth", where GBG then grants all that is allowed.`,
+		Description: `The scope to request from GBG, space-separated. The default is "gbg.token", which GBG GO requires; none for "password", and none for "id_auth", where GBG then grants all that is allowed.`,
 		value: scopeSetting(func(s *Settings) *string { return &s.Scope }).withDefaultFor(map[string]string{
 			GrantClientCredentials: DefaultScope,
 		}),

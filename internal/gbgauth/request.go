@@ -25,6 +25,8 @@ type request struct {
 	// identityProvider is set for a request to a customer's identity provider; see
 	// ClientCredentials.
 	identityProvider bool
+	// user is set for a request with a user's password.
+	user bool
 
 	response
 }
