@@ -63,7 +63,7 @@ func rotateAnswer() map[string]*framework.FieldSchema {
 		"active_username":   {Type: framework.TypeString, Description: `For grant_type "password", in place of active_client_id: the user that tokens are issued to from now on.`},
 		"standby_username":  {Type: framework.TypeString, Description: `For grant_type "password", in place of standby_client_id: the other user.`},
 		"rotation_time":     {Type: framework.TypeString, Description: "When the active client last changed (RFC 3339, UTC)."},
-		"regenerate_after":  {Type: framework.TypeString, Description: "From when on the standby's secret can be regenerated with nothing depending on it (RFC 3339, UTC)."},
+		"regenerate_after":  {Type: framework.TypeString, Description: "When the standby's secret can be regenerated because nothing depends on it any longer (RFC 3339, UTC)."},
 		"next_step":         {Type: framework.TypeString, Required: true, Description: "What to do next, in a sentence."},
 	}
 }
@@ -80,34 +80,34 @@ func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *frame
 		return d.errorResponse(req, name, err)
 	}
 	answer := map[string]any{
-		"rotated":            r.Rotated,
-		r.Fields.ActiveID():  r.Active.ID,
-		r.Fields.StandbyID(): r.Standby.ID,
-		"next_step":          nextStep(req, name, r.Fields, portal(r.AtIDP), r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
+		"rotated":             r.Rotated,
+		r.Fields.ActiveKey():  r.Active.ID,
+		r.Fields.StandbyKey(): r.Standby.ID,
+		"next_step":           nextStep(req, name, r.Fields, portal(r.AtIDP), r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
 	}
 	putTime(answer, "rotation_time", r.Record.Time)
 	putTime(answer, "regenerate_after", r.Record.RegenerateAfter)
 	resp := &logical.Response{Data: answer, Warnings: r.Warnings}
 	f := r.Fields
 	if r.SecretKept {
-		resp.AddWarning(fmt.Sprintf("%s %q is active again with the %s it had the last time; %s the standby's %s before each rotation to renew it", f.Noun, r.Active.ID, f.SecretNoun, renew(f), f.SecretNoun))
+		resp.AddWarning(fmt.Sprintf("%s %q is active again with the %s it had the last time; %s the standby's %s before each rotation to renew it", f.Noun(), r.Active.ID, f.SecretNoun(), renew(f), f.SecretNoun()))
 	}
 	if r.SecretDisregarded {
-		resp.AddWarning(fmt.Sprintf("%s %q is active already: nothing was rotated, and the %s that was given has not been stored", f.Noun, r.Active.ID, f.Secret()))
+		resp.AddWarning(fmt.Sprintf("%s %q is active already: nothing was rotated, and the %s that was given has not been stored", f.Noun(), r.Active.ID, f.Secret(connection.First)))
 	}
 	return resp, nil
 }
 
-// repeatedRotation tells a person why a bare rotation was refused, and how to rotate
-// all the same.
+// repeatedRotation returns the text that explains why a bare rotation was refused,
+// and how to rotate all the same.
 func repeatedRotation(req *logical.Request, name string, recent *backend.RecentRotationError) string {
 	return fmt.Sprintf("connection %q was rotated at %s (%s), %ds ago, and %s %q is active: this may be the same request again, so nothing was rotated. To make %s %q active: %s",
-		name, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Fields.Noun, recent.Active, recent.Fields.Noun, recent.Standby,
+		name, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Fields.Noun(), recent.Active, recent.Fields.Noun(), recent.Standby,
 		rotateCommand(req, name, recent.Fields, recent.Standby))
 }
 
-// rotateCommand is how a person makes a client or user active. It names it, so that it
-// can be repeated.
+// rotateCommand returns the command that makes a client or user active. It names it, so
+// that it is safe to repeat.
 func rotateCommand(req *logical.Request, name string, fields connection.PairFields, id string) string {
 	if strings.HasPrefix(id, "@") {
 		id = `\` + id // else vault reads a file of that name
@@ -115,30 +115,29 @@ func rotateCommand(req *logical.Request, name string, fields connection.PairFiel
 	if !plainWord.MatchString(id) {
 		id = "'" + strings.ReplaceAll(id, "'", `'\''`) + "'"
 	}
-	return fmt.Sprintf("vault write %s %s=%s", pathFor(req, "rotate", name), fields.ID(), id)
+	return fmt.Sprintf("vault write %s %s=%s", pathFor(req, "rotate", name), fields.ID(connection.First), id)
 }
 
-// plainWord is a text that a shell takes as it is.
+// plainWord matches texts that need no quotes in a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)
 
-// nextStep is the sentence that tells a person how the pair's round goes on.
-// where is the place to renew secrets; fresh says that the standby's has not
-// served yet.
+// nextStep returns the next step of the rotation cycle, in a sentence. where is the
+// place to renew secrets; fresh means that the standby's secret has not been used yet.
 func nextStep(req *logical.Request, name string, f connection.PairFields, where, standby string, regenerateAfter time.Time, fresh bool) string {
 	rotate := rotateCommand(req, name, f, standby)
 	switch {
 	case standby == "":
-		return fmt.Sprintf("Add a second %s, so that %ss can be rotated without downtime: %s", f.Noun, f.SecretNoun, addPairedCommand(req, name, f))
+		return fmt.Sprintf("Add a second %s, so that %ss can be rotated without downtime: %s", f.Noun(), f.SecretNoun(), addPairedCommand(req, name, f))
 	case fresh:
-		return fmt.Sprintf("%s %q stands by with a %s that has not been used yet. When it is time to rotate: %s", capitalized(f.Noun), standby, f.SecretNoun, rotate)
+		return fmt.Sprintf("%s %q stands by with a %s that has not been used yet. When it is time to rotate: %s", capitalized(f.Noun()), standby, f.SecretNoun(), rotate)
 	case regenerateAfter.IsZero():
-		return fmt.Sprintf("%s the %s of %s %q %s, then: %s %s=@FILE", capitalized(renew(f)), f.SecretNoun, f.Noun, standby, where, rotate, f.Secret())
+		return fmt.Sprintf("%s the %s of %s %q %s, then: %s %s=@FILE", capitalized(renew(f)), f.SecretNoun(), f.Noun(), standby, where, rotate, f.Secret(connection.First))
 	}
 	return fmt.Sprintf("After %s %s the %s of %s %q %s, then, when it is time to rotate again: %s %s=@FILE",
-		timestamp(regenerateAfter), renew(f), f.SecretNoun, f.Noun, standby, where, rotate, f.Secret())
+		timestamp(regenerateAfter), renew(f), f.SecretNoun(), f.Noun(), standby, where, rotate, f.Secret(connection.First))
 }
 
-// renew is what a person does with a secret or password that is to be replaced.
+// renew returns the verb for renewing a secret or a password.
 func renew(f connection.PairFields) string {
 	if f.Users() {
 		return "change"
@@ -148,7 +147,7 @@ func renew(f connection.PairFields) string {
 
 func capitalized(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
 
-// portal is where a person regenerates a client's secret, or changes a user's password.
+// portal returns where to regenerate a client's secret or change a user's password.
 func portal(atIDP bool) string {
 	if atIDP {
 		return "at the identity provider"
@@ -164,7 +163,7 @@ by. Rotating makes the standby active:
   2. The standby proves itself: a token is fetched from GBG with it.
   3. One storage write makes it active, its new secret included.
 
-If any of it fails nothing has changed, and the error says so. Readers of creds
+If any step fails nothing has changed, and the error states that. Readers of creds
 never notice: tokens issued before stay valid until they expire.
 
 To renew both secrets for good, do this every so often, STANDBY being the
@@ -178,9 +177,9 @@ nothing happens. Without client_id and client_secret, a rotation within a minute
 of the last one, or of a failover, is refused, for it may be the same request
 sent again.
 
-On a connection with grant_type "password" the pair is two API users, and
-username and password take the place of client_id and client_secret.
+On a connection with grant_type "password" the pair is two API users, and username
+and password replace client_id and client_secret.
 
-"regenerate_after" in the answer is when the last token of the client that left
-has expired. From then on its secret can be regenerated.
+"regenerate_after" in the answer is when the previously active client's last token
+expires. After that its secret can be regenerated.
 `

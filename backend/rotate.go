@@ -10,28 +10,27 @@ import (
 )
 
 // repeatWindow is how long after a change of the active client a bare rotation is
-// taken for the same request again: a client that got no answer repeats its request
-// within seconds.
+// considered a repetition of the same request: a caller that got no answer repeats
+// its request within seconds.
 const repeatWindow = time.Minute
 
-// RotateRequest is what a rotation may be given.
+// RotateRequest holds the parameters of a rotation.
 type RotateRequest struct {
-	// ClientID is the client that must be active afterwards; nil means the standby,
-	// whichever it is.
+	// ClientID is the client to make active; nil means the current standby.
 	ClientID *string
-	// Secret is the standby's new secret; nil keeps the one it has.
+	// Secret is the standby's new secret; nil means the stored one.
 	Secret *connection.Secret
 	// Username and Password are the same for a pair of users.
 	Username *string
 	Password *connection.Secret
 }
 
-// bare reports whether nothing was given, so that the same request made twice would
-// rotate back.
+// bare reports whether r has no parameters, so that repeating the request would rotate
+// back.
 func (r RotateRequest) bare() bool { return r == RotateRequest{} }
 
-// normalized returns r with what was given trimmed and checked. Given but empty is
-// an error: it is more likely an unset variable or an empty file than a wish.
+// normalized returns r with its parameters trimmed and checked. An empty parameter is
+// an error: it is probably an unset variable or an empty file.
 func (r RotateRequest) normalized() (RotateRequest, error) {
 	var err error
 	if r.ClientID, err = normalizedTarget(connection.ClientID, r.ClientID); err != nil {
@@ -92,33 +91,32 @@ func (r RotateRequest) of(fields connection.PairFields) (id *string, secret *con
 
 // Rotation is the outcome of a rotation.
 type Rotation struct {
-	// Rotated is false if the client asked for was active already.
+	// Rotated is false if the requested client was already active.
 	Rotated bool
-	// Fields are those of the pair that Active and Standby are.
+	// Fields are the fields of the pair.
 	Fields          connection.PairFields
 	Active, Standby connection.Client
-	// Record is the last rotation: this one, if Rotated.
+	// Record is the last rotation, which is this one if Rotated.
 	Record connection.RotationRecord
-	// AtIDP says that the clients are an identity provider's, not GBG's.
+	// AtIDP is true if the clients are the identity provider's, not GBG's.
 	AtIDP bool
-	// Warnings are for a person.
+	// Warnings are for the operator.
 	Warnings []string
-	// SecretKept says that the client that became active still has the secret it
-	// had the last time it was active.
+	// SecretKept is true if the new active client has the same secret as the last time
+	// it was active.
 	SecretKept bool
-	// SecretDisregarded says that a secret was given and, because nothing was
-	// rotated, not stored.
+	// SecretDisregarded is true if a secret was given but not stored, because nothing
+	// was rotated.
 	SecretDisregarded bool
 }
 
-// RecentRotationError refuses a bare rotation that comes so soon after the last change
-// of the active client that it may be the same request again.
+// RecentRotationError is returned for a bare rotation so soon after the last change
+// of the active client that it may be a repetition of the same request.
 type RecentRotationError struct {
-	// Record is that change, whatever its cause, and Age how long ago it was.
+	// Record is that change, a rotation or a failover, and Age its age.
 	Record connection.RotationRecord
 	Age    time.Duration
-	// Active and Standby are the ids of the clients as they are now, by the Fields of
-	// the pair.
+	// Active and Standby are the ids of the current clients.
 	Active, Standby string
 	Fields          connection.PairFields
 }
@@ -129,8 +127,8 @@ func (e *RecentRotationError) Error() string {
 }
 
 // checkRepeated returns a *RecentRotationError if the active client has just changed.
-// It goes by the wall clock, as another node would, and ignores a record that lies
-// further ahead than it could if clocks were right.
+// It uses the wall clock, because another node may have recorded the change, and
+// ignores a record too far in the future for clocks that are right.
 func checkRepeated(c *connection.Connection, now time.Time) error {
 	age := now.Round(0).Sub(c.Rotation.Time.Round(0))
 	if c.Rotation.Time.IsZero() || age.Abs() >= repeatWindow {
@@ -140,10 +138,10 @@ func checkRepeated(c *connection.Connection, now time.Time) error {
 	return &RecentRotationError{Record: c.Rotation, Age: max(age, 0), Active: c.Pair.Active().ID, Standby: standby.ID, Fields: c.PairFields()}
 }
 
-// Rotate makes the standby active: it proves itself with a token, one storage
-// write flips the pair, and that token is what readers get from then on. If any
-// of it fails nothing has changed. The errors are ErrNotConfigured, ErrNoClients,
-// *NoPairError, *InputError, *RecentRotationError, *ClientError, ctx's and the storage's.
+// Rotate makes the standby active. It gets a token for the standby, flips the pair in
+// one storage write, and serves the new token from then on. If any step fails nothing
+// has changed. The errors are ErrNotConfigured, ErrNoClients, *NoPairError, *InputError,
+// *RecentRotationError, *ClientError, ctx's and the storage's.
 func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	r, err := r.normalized()
 	if err != nil {
@@ -162,8 +160,8 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	}
 }
 
-// rotate does a rotation of the connection as it is now. The error is errSuperseded
-// if another node has changed the connection meanwhile.
+// rotate rotates the connection's current state. The error is errSuperseded if
+// another node has changed the connection in the meantime.
 func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	st, err := e.state(ctx, name)
 	if err != nil {
@@ -195,7 +193,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 			SecretDisregarded: secret != nil, Warnings: st.conn.Warnings(e.now()),
 		}, nil
 	default:
-		return Rotation{}, connection.Invalid(fields.ID(), "%q is not a %s of this connection; its %ss are %q (active) and %q (standby)", *to, fields.Noun, fields.Noun, pair.Active().ID, standby.ID)
+		return Rotation{}, connection.Invalid(fields.ID(connection.First), "%q is not a %s of this connection; its %ss are %q (active) and %q (standby)", *to, fields.Noun(), fields.Noun(), pair.Active().ID, standby.ID)
 	}
 
 	next := *st.conn
@@ -213,15 +211,15 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		return Rotation{}, err
 	}
 	newStandby, _ := next.Pair.Standby()
-	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, fields.ActiveID(), standby.ID, fields.StandbyID(), newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
+	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, fields.ActiveKey(), standby.ID, fields.StandbyKey(), newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return Rotation{
 		Rotated: true, Fields: fields, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
 		SecretKept: standby.SecretServed, Warnings: next.Warnings(e.now()),
 	}, nil
 }
 
-// flip makes the standby of next active, which has just got proof, in one
-// storage write.
+// flip makes the standby of next active, in one storage write. proof is the token
+// that the standby has just got.
 func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, warning *pendingWarning) error {
 	leaving := next.Pair.Active().ID
 	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()

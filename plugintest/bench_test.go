@@ -63,11 +63,14 @@ func benchLongTokens(simulator http.Handler) http.Handler {
 // open makes the backend, as Vault does when it mounts.
 func (m *benchMount) open() {
 	m.tb.Helper()
-	backend, err := gbg.NewFactory(gbg.Options{})(m.tb.Context(), &logical.BackendConfig{
-		StorageView: m.storage, Logger: hclog.NewNullLogger(), System: &logical.StaticSystemView{},
-	})
+	backend, err := gbg.NewFactory(gbg.Options{})(m.tb.Context(), m.config())
 	require.NoError(m.tb, err)
 	m.backend = backend
+}
+
+// config is what Vault gives a backend.
+func (m *benchMount) config() *logical.BackendConfig {
+	return &logical.BackendConfig{StorageView: m.storage, Logger: hclog.NewNullLogger(), System: &logical.StaticSystemView{}}
 }
 
 // close ends the backend; the storage stays.
@@ -228,4 +231,18 @@ func benchHeap() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
+}
+
+// BenchmarkCredsReadGRPC reads a current token as Vault does from a plugin process:
+// over the plugin protocol, here on a loopback connection within one process.
+func BenchmarkCredsReadGRPC(b *testing.B) {
+	m := newBenchMount(b)
+	m.configure("default")
+	m.close()
+	m.backend = newGRPCBackend(b, gbg.Options{}, m.config())
+	m.read("creds")
+	b.ReportAllocs()
+	for b.Loop() {
+		m.read("creds")
+	}
 }

@@ -86,7 +86,7 @@ func TestConfigVerificationThatGBGCannotAnswer(t *testing.T) {
 		pair := w.pair()
 		w.write("config", pair)
 		content, creds := w.storage.content(t), w.read("creds")
-		w.gbg.Close()
+		w.closeGBG()
 
 		a, rests := w.tryRetried(logical.UpdateOperation, "config", fields{"client_secret": w.regenerate(clientA)})
 		assert.Regexp(t, `^connection "default": no token for client "client-a": .+ \(`+w.tokenURL()+`\)\. Nothing has changed\.$`,

@@ -262,14 +262,14 @@ func TestCredsOldTokenIsServedWhileGBGIsGone(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config", w.single())
 		old := w.read("creds")
-		w.gbg.Close()
+		w.closeGBG()
 		w.pass(55*time.Minute - 5*time.Second)
 		w.pass(8 * time.Second) // of retries
 		assert.Equal(t, with(old, fields{"ttl": int64(3)}), w.read("creds"))
 
 		w.pass(start.Add(time.Hour).Sub(time.Now()))
 		a, _ := w.tryRetried(logical.ReadOperation, "creds", nil)
-		assert.Regexp(t, `^connection "default": no token for client "client-a": .+ Token requests fail since 2026-03-01T12:55:03Z; the next try is at 2026-03-01T13:`,
+		assert.Regexp(t, `^connection "default": no token for client "client-a": .+ Token requests have failed since 2026-03-01T12:55:03Z; the next try is at 2026-03-01T13:`,
 			w.coded(http.StatusServiceUnavailable, a))
 	})
 }

@@ -16,7 +16,7 @@ import (
 // process, and returns the client that Vault would have of it. Requests, storage,
 // system view and events cross the protocol as they do for a plugin process: an
 // error of the storage arrives as text. The backend is closed with the test.
-func newGRPCBackend(t *testing.T, options gbg.Options, config *logical.BackendConfig) logical.Backend {
+func newGRPCBackend(t testing.TB, options gbg.Options, config *logical.BackendConfig) logical.Backend {
 	t.Helper()
 	client, server := plugin.TestPluginGRPCConn(t, false, map[string]plugin.Plugin{
 		sdkplugin.BackendPluginName: &sdkplugin.GRPCBackendPlugin{Factory: gbg.NewFactory(options), Logger: config.Logger},

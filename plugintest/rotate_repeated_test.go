@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
 	gbg "vault-plugin-secrets-gbg"
 
 	"github.com/hashicorp/vault/sdk/logical"

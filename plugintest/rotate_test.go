@@ -250,7 +250,7 @@ func TestRotateThatFailsChangesNothing(t *testing.T) {
 		},
 		{
 			name:   "GBG is gone",
-			before: func(w *world) { w.gbg.Close() },
+			before: func(w *world) { w.closeGBG() },
 			check: func(w *world, a answer) {
 				assert.Regexp(w.t, `^connection "default": no token for client "client-b": .+ \(`+w.tokenURL()+`\)\. Nothing has changed\.$`,
 					w.coded(http.StatusServiceUnavailable, a))
@@ -342,7 +342,6 @@ func TestRotateRegenerateAfterARestart(t *testing.T) {
 		w.read("creds") // until 13:05:00.25
 		w.mount = w.newMount()
 		assert.Equal(t, "2026-03-01T13:05:01Z", w.rotate(nil).Data["regenerate_after"])
-
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, worldOptions{lifetime: 30 * time.Minute})
@@ -351,7 +350,6 @@ func TestRotateRegenerateAfterARestart(t *testing.T) {
 		require.NoError(t, w.storage.Delete(t.Context(), "token/default"))
 		w.mount = w.newMount()
 		assert.Equal(t, "2026-03-01T12:40:01Z", w.rotate(nil).Data["regenerate_after"], "as the last token that the entry tells of")
-
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, worldOptions{})

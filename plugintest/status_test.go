@@ -152,7 +152,7 @@ func TestStatusOfAFailedRefresh(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config", w.single())
 		w.read("creds")
-		w.gbg.Close()
+		w.closeGBG()
 		w.pass(55*time.Minute - 5*time.Second)
 		w.pass(8 * time.Second) // of retries
 		got := w.read("status")

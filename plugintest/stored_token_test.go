@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
 	gbg "vault-plugin-secrets-gbg"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -34,7 +35,7 @@ func TestRestartServesTheStoredToken(t *testing.T) {
 				w := newWorld(t, worldOptions{})
 				w.write("config", w.pair())
 				w.pass(at)
-				w.gbg.Close()
+				w.closeGBG()
 				for range 3 {
 					w.restart()
 					got := w.read("creds")
@@ -91,7 +92,7 @@ func TestRestartServesTheNewestToken(t *testing.T) {
 				synctest.Wait()
 				newest := w.read("creds")
 				require.NotEqual(t, first["access_token"], newest["access_token"])
-				w.gbg.Close()
+				w.closeGBG()
 				w.restart()
 				assert.Equal(t, without(newest, "ttl"), without(w.read("creds"), "ttl"))
 			})

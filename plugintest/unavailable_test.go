@@ -26,7 +26,7 @@ func unverified(t *testing.T, gbg http.Handler) *world {
 
 // failing is what the answer to a reader adds to an error.
 func failing(since, next time.Time) string {
-	return fmt.Sprintf(" Token requests fail since %s; the next try is at %s.", timestamp(since), timestamp(next))
+	return fmt.Sprintf(" Token requests have failed since %s; the next try is at %s.", timestamp(since), timestamp(next))
 }
 
 // newSecret is what it adds if GBG refused a client.
@@ -35,7 +35,7 @@ const newSecret = " If its secret was regenerated, write the new one: vault writ
 func TestTroubleGBGUnreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := unverified(t, nil)
-		w.gbg.Close()
+		w.closeGBG()
 		a, rests := w.tryRetried(logical.ReadOperation, "creds", nil)
 		address := strings.TrimPrefix(w.gbg.URL, "http://")
 		assert.Equal(t, fmt.Sprintf(`connection "default": no token for client "client-a": dial tcp %s: connect: connection refused (%s).`, address, w.tokenURL())+

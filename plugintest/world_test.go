@@ -28,7 +28,10 @@ import (
 )
 
 // TestMain fails if a test leaves a goroutine behind.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, sdkWorker) }
+func TestMain(m *testing.M) {
+	hclog.DefaultOutput = io.Discard // go-plugin's test server logs every connection
+	goleak.VerifyTestMain(m, sdkWorker)
+}
 
 // sdkWorker is a goroutine that a dependency of the SDK starts when it is loaded.
 var sdkWorker = goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")
@@ -195,6 +198,12 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	default:
 		w.sim.ServeHTTP(rw, r)
 	}
+}
+
+// closeGBG makes GBG unreachable. The backends' connections to it are closed.
+func (w *world) closeGBG() {
+	w.gbg.Close()
+	synctest.Wait() // until the backends have noticed
 }
 
 // onRequest puts a handler before GBG, or with nil takes it away.

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Change is a configuration write: values by field, each of its field's Type. A field
-// that is missing keeps its value, and an empty text means the default.
+// Change is a configuration write: values by field, each of its field's Type. A
+// missing field keeps its value; an empty text means the default.
 type Change map[Field]any
 
-// Apply returns the connection that a write makes of c, which is nil if there is none
-// yet. The errors are *InputError.
+// Apply returns the connection after a write to c, which is nil for a new connection.
+// The errors are *InputError.
 func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	next := &Connection{}
 	if c != nil {
@@ -56,11 +56,11 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	return next, nil
 }
 
-// pair returns the part of a write that is about the pair, normalized.
+// pair returns the part of a write that concerns the pair, normalized.
 func (c Change) pair(fields PairFields) (p PairChange, err error) {
 	p.Users = fields.Users()
 	for slot := range p.IDs {
-		idField, secretField := fields.IDs[slot], fields.Secrets[slot]
+		idField, secretField := fields.ID(Slot(slot)), fields.Secret(Slot(slot))
 		if id, ok := c[idField].(string); ok {
 			if id, err = NormalizedID(idField, id); err != nil {
 				return p, err
@@ -77,10 +77,11 @@ func (c Change) pair(fields PairFields) (p PairChange, err error) {
 	return p, nil
 }
 
-// rejectClients refuses clients on a connection that has none.
+// rejectClients returns an error if the write has clients. It is for connections
+// without a pair.
 func (p PairChange) rejectClients() error {
 	for slot := range p.IDs {
-		id, secret := clientFields.IDs[slot], clientFields.Secrets[slot]
+		id, secret := clientFields.ID(Slot(slot)), clientFields.Secret(Slot(slot))
 		if p.IDs[slot] != nil && *p.IDs[slot] != "" {
 			return Invalid(id, "has no use without idp_token_url: callers bring the tokens to exchange")
 		}
@@ -91,8 +92,8 @@ func (p PairChange) rejectClients() error {
 	return nil
 }
 
-// requireSecrets refuses a write that would have a stored secret sent to a new address:
-// who changes where secrets are sent must know them.
+// requireSecrets returns an error if a write would send a stored secret to a new
+// address: only those who know the secrets may change where they are sent.
 func (c *Connection) requireSecrets(next *Connection, change Change) error {
 	was, now := c.Settings.WithDefaults(), next.Settings.WithDefaults()
 	fields := next.PairFields()
@@ -116,7 +117,7 @@ func (c *Connection) requireSecrets(next *Connection, change Change) error {
 			return Invalid(ClientSecret, why, url.field, again)
 		}
 		for slot, client := range next.Pair.Clients {
-			secret := fields.Secrets[slot]
+			secret := fields.Secret(Slot(slot))
 			if _, given := change[secret]; client.ID != "" && !given {
 				return Invalid(secret, why, url.field, again)
 			}
@@ -128,7 +129,7 @@ func (c *Connection) requireSecrets(next *Connection, change Change) error {
 	return nil
 }
 
-// Equal reports whether both connections are stored the same. A nil one equals none.
+// Equal reports whether both connections have the same stored form. A nil c equals none.
 func (c *Connection) Equal(o *Connection) bool {
 	if c == nil {
 		return false
@@ -138,8 +139,8 @@ func (c *Connection) Equal(o *Connection) bool {
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
-// ClientsToVerify returns the clients whose token requests are not those of the
-// connection before, and the active one if it was not active before.
+// ClientsToVerify returns the clients of c with token requests that old does not
+// have, and the active client if it was not active in old.
 func (c *Connection) ClientsToVerify(old *Connection) []Client {
 	known := map[Request]bool{}
 	if old != nil && old.Settings.CAPEM == c.Settings.CAPEM {

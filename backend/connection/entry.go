@@ -8,13 +8,13 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// Versions of the stored form. An entry has the oldest one with which the releases that
-// read it do what it says, so that a downgrade is possible as long as nothing new is used.
+// Versions of the stored form. An entry has the oldest version whose readers handle it
+// correctly, so that a downgrade is possible as long as no newer setting is used.
 const (
-	// entryVersionFirst is that of release 0.1.0.
+	// entryVersionFirst is the version of release 0.1.0.
 	entryVersionFirst = 1
-	// entryVersion is the newest. The first release would make other requests for a
-	// connection of this version.
+	// entryVersion is the newest version. Release 0.1.0 would send different requests
+	// for a connection of this version.
 	entryVersion = 2
 )
 
@@ -27,8 +27,8 @@ func (c *Connection) entryVersion() int {
 	return entryVersionFirst
 }
 
-// entry is a connection as it is stored. Secrets are in the clear here and only
-// here: Vault encrypts what it stores.
+// entry is the stored form of a connection. It is the only place where secrets are in
+// plain text: Vault encrypts what it stores.
 type entry struct {
 	Version int `json:"version"`
 	Settings
@@ -78,11 +78,11 @@ func (c *Connection) Encode() ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// Decode returns the connection of a stored form. The error names the connection and
-// quotes nothing of the form.
+// Decode returns the connection with a stored form. The error names the connection and
+// quotes nothing from the stored form.
 func Decode(name string, stored []byte) (*Connection, error) {
-	// The version comes first: a newer entry may have any other form. The
-	// decoder's own text may quote the entry, so it is not shown.
+	// The version comes first: a newer entry may have any form. The decoder's error
+	// may quote the entry, so it is not returned.
 	var form struct {
 		Version int `json:"version"`
 	}
@@ -91,7 +91,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 	}
 	var e entry
 	if json.Unmarshal(stored, &e) != nil || !e.valid() {
-		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete it and write it anew", name)
+		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete the connection and write it again", name)
 	}
 	c := &Connection{
 		Settings:      e.Settings,
@@ -113,9 +113,9 @@ func Decode(name string, stored []byte) (*Connection, error) {
 	return c, nil
 }
 
-// valid reports whether the entry holds what every connection has: one client or two
-// different ones, each with a secret, of which one is active; none if callers
-// bring the tokens to exchange. Users need the organization's client too.
+// valid reports whether the entry is complete: it has one client or two different
+// ones, each with a secret, and one of them is active; or none if callers bring the
+// tokens to exchange. A pair of users also needs the organization's client.
 func (e *entry) valid() bool {
 	n := len(e.Clients)
 	if e.Version < 1 || n > 2 {

@@ -9,12 +9,12 @@ import (
 // Secret is a client secret or a token, in a type that prints as "[redacted]".
 type Secret = gbgauth.Secret
 
-// NewSecret wraps a value.
+// NewSecret returns value as a Secret.
 func NewSecret(value string) Secret { return gbgauth.NewSecret(value) }
 
 // Client is one API client of a pair or, in the password grant, one API user.
 type Client struct {
-	// ID is the client id at GBG, or the user's name.
+	// ID is the client id, or the username.
 	ID string
 	// Secret is the client secret, or the user's password.
 	Secret Secret
@@ -23,12 +23,13 @@ type Client struct {
 	// VerifiedTime is when the client last got a token from GBG, by the wall clock;
 	// zero if it never did with this secret.
 	VerifiedTime time.Time
-	// SecretServed is set if the client has been active with this secret before, and
-	// is not any more. Rotating back to it is safe but renews nothing.
+	// SecretServed is set if the client was active with this secret and no longer is.
+	// Rotating back to it is safe but renews nothing.
 	SecretServed bool
 }
 
-// withSecret returns the client with a secret. The same secret changes nothing.
+// withSecret returns the client with a secret. It returns c unchanged if it already has
+// that secret.
 func (c Client) withSecret(secret Secret, now time.Time) Client {
 	if c.Secret == secret {
 		return c
@@ -36,26 +37,27 @@ func (c Client) withSecret(secret Secret, now time.Time) Client {
 	return Client{ID: c.ID, Secret: secret, SecretSetTime: now.Round(0)}
 }
 
-// Slot is a place in a pair. A client keeps its place when another becomes active.
+// Slot is a position in a pair. A client keeps its slot when the other one becomes
+// active.
 type Slot int
 
 const (
-	// First is the place of client_id.
+	// First is the slot of client_id.
 	First Slot = iota
-	// Paired is the place of paired_client_id. It may be empty.
+	// Paired is the slot of paired_client_id. It may be empty.
 	Paired
 )
 
-// other returns the other place.
+// other returns the other slot.
 func (s Slot) other() Slot { return 1 - s }
 
-// Pair is two API clients of which one is active, or one client that is. It is
-// a value: every transition returns a new pair and leaves the old one as it was.
+// Pair is two API clients of which one is active, or a single active client. It is a
+// value: its methods return a new pair and leave the old one unchanged.
 type Pair struct {
-	// Clients are the two places. Clients[Paired].ID is empty if there is no
-	// second client.
+	// Clients are the clients by Slot. Clients[Paired].ID is empty if there is no second
+	// client.
 	Clients [2]Client
-	// ActiveSlot is the place of the active client.
+	// ActiveSlot is the slot of the active client.
 	ActiveSlot Slot
 }
 
@@ -68,10 +70,10 @@ func (p Pair) Standby() (standby Client, ok bool) {
 	return standby, standby.ID != ""
 }
 
-// PairChange is the part of a configuration write that is about the pair. A nil value
-// is not changed.
+// PairChange is the part of a configuration write that concerns the pair. Nil means
+// unchanged.
 type PairChange struct {
-	// IDs and Secrets are by Slot. An empty paired id removes the second client.
+	// IDs and Secrets are indexed by Slot. An empty paired id removes the second client.
 	IDs     [2]*string
 	Secrets [2]*Secret
 	// Users is set if the pair is two API users.
@@ -86,11 +88,10 @@ func (c PairChange) fields() PairFields {
 	return clientFields
 }
 
-// Change applies a configuration write. A secret belongs to its id: a new id
-// needs its secret in the same write, unless the pair knows that id already.
-// The active client stays active wherever the write puts it; if its id is
-// replaced, the client that takes its place is active. The errors are
-// *InputError.
+// Change returns the pair after a configuration write. A secret belongs to its id: a
+// new id needs its secret in the same write, unless the pair already has that id. The
+// active client stays active in whichever slot the write puts it; if its id is
+// replaced, the new client in its slot is active. The errors are *InputError.
 func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	next, fields := p, change.fields()
 	for slot := range next.Clients {
@@ -102,7 +103,7 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	}
 	first, paired := next.Clients[First], next.Clients[Paired]
 	if first.ID == paired.ID {
-		return p, Invalid(fields.IDs[Paired], "is the same as %s; a pair is two different %ss", fields.IDs[First], fields.Noun)
+		return p, Invalid(fields.ID(Paired), "is the same as %s; a pair is two different %ss", fields.ID(First), fields.Noun())
 	}
 	switch active := p.Active().ID; {
 	case active == "":
@@ -112,21 +113,21 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	case active == paired.ID:
 		next.ActiveSlot = Paired
 	case paired.ID == "" && p.ActiveSlot == Paired:
-		return p, Invalid(fields.IDs[Paired], "cannot be removed: it is the active %s. Rotate first, then remove it", fields.Noun)
+		return p, Invalid(fields.ID(Paired), "cannot be removed: it is the active %s. Rotate first, then remove it", fields.Noun())
 	}
 	return next, nil
 }
 
-// changedClient returns the client that a write leaves in a place.
+// changedClient returns the client in a slot after a write.
 func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client, error) {
 	fields := change.fields()
-	idField, secretField := fields.IDs[slot], fields.Secrets[slot]
+	idField, secretField := fields.ID(slot), fields.Secret(slot)
 	client := p.Clients[slot]
 	if id := change.IDs[slot]; id != nil && *id != client.ID {
 		switch other := p.Clients[slot.other()]; {
 		case *id == "" && slot == Paired:
 			if change.Secrets[slot] != nil && !change.Secrets[slot].IsEmpty() {
-				return Client{}, Invalid(secretField, "has no %s: %s is empty", fields.Noun, idField)
+				return Client{}, Invalid(secretField, "has no %s: %s is empty", fields.Noun(), idField)
 			}
 			return Client{}, nil
 		case *id == other.ID:
@@ -140,7 +141,7 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	case client.ID == "" && slot == First:
 		return Client{}, Invalid(idField, "is missing")
 	case client.ID == "" && secret != nil && !secret.IsEmpty():
-		return Client{}, Invalid(idField, "is missing: a %s was given for it", fields.SecretNoun)
+		return Client{}, Invalid(idField, "is missing: a %s was given for it", fields.SecretNoun())
 	case client.ID == "":
 		return Client{}, nil
 	case secret != nil:
@@ -152,9 +153,8 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	return client, nil
 }
 
-// WithStandbySecret returns the pair with a new secret of the standby, which must not
-// be empty.
-// Without a standby the error is ErrNoPair.
+// WithStandbySecret returns the pair with a new secret for the standby. The secret must
+// not be empty. If there is no standby, the error is ErrNoPair.
 func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	standby, ok := p.Standby()
 	if !ok {
@@ -164,7 +164,7 @@ func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	return p, nil
 }
 
-// Flip returns the pair with the standby active. Without a standby the error is
+// Flip returns the pair with the standby active. If there is no standby, the error is
 // ErrNoPair.
 func (p Pair) Flip() (Pair, error) {
 	if _, ok := p.Standby(); !ok {
@@ -175,7 +175,7 @@ func (p Pair) Flip() (Pair, error) {
 	return p, nil
 }
 
-// Verified returns the pair after the client with this id has got a token.
+// Verified returns the pair with the VerifiedTime of a client set to now.
 func (p Pair) Verified(clientID string, now time.Time) Pair {
 	for slot := range p.Clients {
 		if clientID != "" && p.Clients[slot].ID == clientID {

@@ -1,60 +1,73 @@
 package connection
 
-// PairFields are the fields that describe a pair, and the words for what is in it: two
-// API clients with their secrets or, in the password grant, two API users with their
-// passwords.
-type PairFields struct {
-	// IDs and Secrets are by Slot.
-	IDs, Secrets [2]Field
-	// Noun is "client" or "user", and SecretNoun "secret" or "password".
-	Noun, SecretNoun string
-}
+// PairFields are the fields that describe a pair, and the words for its members: two API
+// clients with their secrets or, in the password grant, two API users with their
+// passwords. The zero value is for clients.
+type PairFields struct{ users bool }
 
 var (
-	clientFields = PairFields{
-		IDs: [2]Field{ClientID, PairedClientID}, Secrets: [2]Field{ClientSecret, PairedClientSecret},
-		Noun: "client", SecretNoun: "secret",
-	}
-	userFields = PairFields{
-		IDs: [2]Field{Username, PairedUsername}, Secrets: [2]Field{Password, PairedPassword},
-		Noun: "user", SecretNoun: "password",
-	}
+	clientFields = PairFields{}
+	userFields   = PairFields{users: true}
 )
 
 // Users reports whether the pair is two API users.
-func (f PairFields) Users() bool { return f == userFields }
+func (f PairFields) Users() bool { return f.users }
 
-// ID returns the field that names one of the pair, as rotations take it.
-func (f PairFields) ID() Field { return f.IDs[First] }
+// ID returns the field of the id in a slot.
+func (f PairFields) ID(slot Slot) Field {
+	if f.users {
+		return [2]Field{Username, PairedUsername}[slot]
+	}
+	return [2]Field{ClientID, PairedClientID}[slot]
+}
 
-// Secret returns the field of the secret of one of the pair, as rotations take it.
-func (f PairFields) Secret() Field { return f.Secrets[First] }
+// Secret returns the field of the secret in a slot.
+func (f PairFields) Secret(slot Slot) Field {
+	if f.users {
+		return [2]Field{Password, PairedPassword}[slot]
+	}
+	return [2]Field{ClientSecret, PairedClientSecret}[slot]
+}
 
-// ActiveID returns the key of the active one's id in answers, and StandbyID that of the
-// other one's.
-func (f PairFields) ActiveID() string { return "active_" + string(f.ID()) }
+// IDKey returns the name of an id in answers, logs and events: "client_id" or
+// "username".
+func (f PairFields) IDKey() string { return string(f.ID(First)) }
 
-// StandbyID returns the key of the standby's id in answers.
-func (f PairFields) StandbyID() string { return "standby_" + string(f.ID()) }
+// ActiveKey returns the name of the active id, such as "active_client_id".
+func (f PairFields) ActiveKey() string { return "active_" + f.IDKey() }
 
-// slotOf returns the place whose id is a field's value; ok is false if there is none.
+// StandbyKey returns the name of the standby's id, such as "standby_client_id".
+func (f PairFields) StandbyKey() string { return "standby_" + f.IDKey() }
+
+// Noun returns "client" or "user".
+func (f PairFields) Noun() string {
+	if f.users {
+		return "user"
+	}
+	return "client"
+}
+
+// SecretNoun returns "secret" or "password".
+func (f PairFields) SecretNoun() string {
+	if f.users {
+		return "password"
+	}
+	return "secret"
+}
+
+// slotOf returns the slot of an id field; ok is false for any other field.
 func (f PairFields) slotOf(field Field) (slot Slot, ok bool) {
 	switch field {
-	case f.IDs[First]:
+	case f.ID(First):
 		return First, true
-	case f.IDs[Paired]:
+	case f.ID(Paired):
 		return Paired, true
 	}
 	return First, false
 }
 
 // PairFields returns the fields of the pair of a connection with these settings.
-func (s Settings) PairFields() PairFields {
-	if s.GrantType == GrantPassword {
-		return userFields
-	}
-	return clientFields
-}
+func (s Settings) PairFields() PairFields { return PairFields{users: s.GrantType == GrantPassword} }
 
 // PairFields returns the fields of the connection's pair.
 func (c *Connection) PairFields() PairFields { return c.Settings.PairFields() }

@@ -98,7 +98,7 @@ func TestPasswordGrantRefused(t *testing.T) {
 		{"password, empty", connection.Change{connection.Password: confidential("")}, "password is missing"},
 		{"paired password, empty", connection.Change{connection.PairedPassword: confidential("")}, "paired_password is missing"},
 		{"paired password alone", connection.Change{connection.PairedUsername: "", connection.PairedPassword: confidential("x")}, "paired_password has no user: paired_username is empty"},
-		{"grant type", connection.Change{connection.GrantType: "client_credentials"}, `grant_type cannot be changed from "password" to "client_credentials": delete the connection and write it anew, or use another name`},
+		{"grant type", connection.Change{connection.GrantType: "client_credentials"}, `grant_type cannot be changed from "password" to "client_credentials": delete the connection and write it again, or use another name`},
 		{"idp_token_url", connection.Change{connection.IDPTokenURL: "https://idp.test"}, `idp_token_url is for grant_type "id_auth"; this connection's is "password"`},
 		{"token URL", connection.Change{connection.TokenURL: "https://elsewhere.test"}, "client_secret is missing: a write that changes token_url" + again},
 		{"token URL, client secret", connection.Change{
@@ -198,6 +198,6 @@ func TestPasswordGrantStored(t *testing.T) {
 	assert.True(t, c.Equal(read))
 	for _, lost := range []string{`"client_id":"id-o",`, `"client_secret":"fake-o1",`, `"secret":"fake-a1",`} {
 		_, err := connection.Decode("team-a", []byte(strings.Replace(string(stored), lost, "", 1)))
-		assert.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, lost)
+		assert.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete the connection and write it again`, lost)
 	}
 }

@@ -7,18 +7,18 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// Request is what gets a token for one client of a connection: one step at GBG GO, or
-// one at an identity provider and one at GBG Identity Solution. Equal values make the
-// same requests.
+// Request describes how to get a token for one client of a connection: in one step at
+// GBG GO, or in one step at an identity provider and another at GBG Identity
+// Solution. Equal values send the same requests.
 type Request struct {
-	// Clients is the step in which a client proves itself. Its zero value means that
-	// there is none: a caller brings the token to exchange.
+	// Clients is the step in which a client authenticates. Zero means that there is
+	// none: a caller brings the token to exchange.
 	Clients gbgauth.ClientCredentials
-	// Password is the step in which a user does, in the place of Clients; its zero value
-	// means that there is none.
+	// Password is the step in which a user authenticates, instead of Clients. Zero means
+	// that there is none.
 	Password gbgauth.Password
-	// Exchange is the step at GBG Identity Solution, without the token that it
-	// exchanges; its zero value means that there is none.
+	// Exchange is the step at GBG Identity Solution, without the token to exchange.
+	// Zero means that there is none.
 	Exchange gbgauth.Exchange
 }
 
@@ -62,8 +62,8 @@ func (c *Connection) Exchange(idToken Secret) gbgauth.Exchange {
 }
 
 // Source returns the request without its secrets and the way they are sent. A token of
-// one request is as good for another with the same source: GBG lets tokens outlive the
-// secret they were requested with.
+// one request is valid for any other with the same source: at GBG, tokens outlive the
+// secret that they were requested with.
 func (r Request) Source() Request {
 	r.Clients.ClientSecret, r.Clients.BasicAuth = Secret{}, false
 	r.Password.ClientSecret, r.Password.Password = Secret{}, Secret{}
@@ -104,10 +104,10 @@ func (r Request) First() (address string, fetch func(context.Context, *gbgauth.C
 	return r.Clients.TokenURL, r.Clients.Fetch
 }
 
-// Revoker returns the credentials that may revoke a token issued to a client of the
+// Revoker returns the credentials to revoke a token issued to a client of the
 // connection (RFC 7009 section 2.1): the client's own or, if its identity provider's
-// token was exchanged, those of the exchange; the organization's for a user's. ok is false if the connection has no such
-// client any more.
+// token was exchanged, those of the exchange; for a user, those of the organization's
+// client. ok is false if the client is no longer part of the connection.
 func (c *Connection) Revoker(clientID string) (id string, secret Secret, ok bool) {
 	for _, client := range c.Pair.Clients {
 		if client.ID == "" || client.ID != clientID {

@@ -62,7 +62,7 @@ func (m *target) stored(t *testing.T) string {
 	return string(stored)
 }
 
-// oneClient and twoClients give what a connection needs besides its settings.
+// oneClient and twoClients return what a connection needs besides its settings.
 func oneClient() connection.PairChange { return pairWrite("client_id=id-a", "client_secret=fake-a1") }
 
 func twoClients() connection.PairChange {
@@ -342,7 +342,7 @@ func TestSettingsPartialWrites(t *testing.T) {
 	assert.Equal(t, "fake-b1", conn.Pair.Clients[connection.Paired].Secret.Reveal())
 }
 
-// Whoever changes where secrets are sent must know them.
+// Only those who know the secrets may change where they are sent.
 func TestSettingsNewTokenURLWantsSecrets(t *testing.T) {
 	t.Parallel()
 	const (
