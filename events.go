@@ -121,8 +121,8 @@ func eventMetadata(ev backend.Event) []string {
 		"connection", ev.Connection,
 	}
 	for _, more := range []struct{ key, text string }{
-		{"active_client_id", ev.ActiveClientID},
-		{"standby_client_id", ev.StandbyClientID},
+		{ev.Fields.ActiveKey(), ev.ActiveClientID},
+		{ev.Fields.StandbyKey(), ev.StandbyClientID},
 		{"regenerate_after", timestampOrNone(ev.RegenerateAfter)},
 		{"result", ev.Result},
 		{"claims", strings.Join(ev.Claims, " ")},

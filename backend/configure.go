@@ -81,7 +81,7 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 	if len(tokens) > 0 {
 		warnings = append(warnings, e.claimsWarnings(name)...)
 	}
-	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
+	e.logger.Info("connection configured", "connection", name, next.PairFields().ActiveKey(), next.Pair.Active().ID, "verified_clients", len(tokens))
 	e.observer.OnEvent(eventOf(next, EventConfigured, name))
 	return warnings, nil
 }
@@ -93,7 +93,7 @@ func (e *Engine) verify(ctx context.Context, name string, conn *connection.Conne
 	for _, client := range clients {
 		t, err := e.verifyClient(ctx, name, conn, via, client)
 		if err != nil {
-			e.logger.Warn("client not verified", "connection", name, "client_id", client.ID, "error", err)
+			e.logger.Warn("client not verified", "connection", name, conn.PairFields().IDKey(), client.ID, "error", err)
 			return nil, err
 		}
 		tokens = append(tokens, t)

@@ -23,6 +23,8 @@ const (
 	Duration
 	// Flag is a bool.
 	Flag
+	// Map is a map[string]string.
+	Map
 )
 
 // FieldSchema declares a field: its documentation, its valid values, and where its
@@ -55,25 +57,36 @@ func (f FieldSchema) Type() Type {
 	return f.value.typ()
 }
 
-// Value returns the field's value as answers show it, with durations in whole
-// seconds. ok is false if the field does not apply to the connection, or if the value
-// is secret.
+// Value returns the field's value as answers show it, with durations in whole seconds
+// and parameters as a map. ok is false if the field does not apply to the connection,
+// or if the value is secret.
 func (f FieldSchema) Value(c *Connection) (v any, ok bool) {
 	s := c.Settings.WithDefaults()
 	switch {
 	case f.Type() == Confidential:
 		return nil, false
 	case f.value == nil:
-		slot, ok := slotOf(f.Field)
-		return c.Pair.Clients[slot].ID, ok && s.HasPair()
+		return c.id(f.Field)
 	case !f.isFor(s):
 		return nil, false
 	}
-	v = f.value.get(&s)
-	if d, ok := v.(time.Duration); ok {
-		v = int64(d / time.Second)
+	switch v := f.value.get(&s).(type) {
+	case time.Duration:
+		return int64(v / time.Second), true
+	case Params:
+		return v.Map(), true
+	default:
+		return v, true
 	}
-	return v, true
+}
+
+// id returns the value of a field that is the id of one of the pair, or of the
+// organization's client; ok is false if the connection has none.
+func (c *Connection) id(field Field) (id string, ok bool) {
+	if slot, ok := c.PairFields().slotOf(field); ok {
+		return c.Pair.Clients[slot].ID, c.Settings.HasPair()
+	}
+	return c.Settings.ClientID, field == ClientID && c.PairFields().Users()
 }
 
 // Always reports whether answers have a value of this field for every connection.

@@ -23,6 +23,7 @@ type authServer struct {
 	lifetime time.Duration
 	sign     func(token) string // returns the next access token; nil means an opaque one
 	clients  map[string]*Client // by client id
+	users    map[string]User    // by username
 	tokens   map[string]token   // by access token
 }
 
@@ -53,6 +54,7 @@ func newAuthServer(tokenPrefix string, lifetime time.Duration) *authServer {
 	a := &authServer{
 		tokenPrefix: tokenPrefix,
 		clients:     map[string]*Client{},
+		users:       map[string]User{},
 		tokens:      map[string]token{},
 	}
 	if err := a.setLifetime(lifetime); err != nil {

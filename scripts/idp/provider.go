@@ -17,6 +17,9 @@ import (
 	"github.com/ory/fosite/token/jwt"
 )
 
+// audiences are what clients may name.
+var audiences = []string{"https://api.gbg.example"}
+
 // scopes are what clients may ask for.
 var scopes = []string{"gbg.token", "api"}
 
@@ -56,7 +59,7 @@ func (p *provider) renew(id string) (secret string, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.store.Clients[id] = &fosite.DefaultClient{ID: id, Secret: hash, GrantTypes: []string{"client_credentials"}, Scopes: scopes}
+	p.store.Clients[id] = &fosite.DefaultClient{ID: id, Secret: hash, GrantTypes: []string{"client_credentials"}, Scopes: scopes, Audience: audiences}
 	return secret, nil
 }
 
