@@ -134,7 +134,7 @@ func (l *pathLoad) stop() map[string]*pathTraffic {
 // in a newer form than this one's, which it reads too.
 func newerEntries(t *testing.T) []string {
 	t.Helper()
-	const source, was, is = "../backend/entry.go", "const entryVersion = 1\n", "const entryVersion = 2\n"
+	const source, was, is = "../backend/connection/entry.go", "const entryVersion = 1\n", "const entryVersion = 2\n"
 	path, err := filepath.Abs(source)
 	require.NoError(t, err)
 	code, err := os.ReadFile(path)
