@@ -2,6 +2,7 @@ package gbg
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -89,8 +90,9 @@ func (b gbgBackend) HandleExistenceCheck(ctx context.Context, req *logical.Reque
 }
 
 // fieldProblem returns what is wrong with a request's name or with a value that is
-// given for a text field, beginning with the field. It returns "" if nothing is, and
-// quotes no value.
+// given for a text field or a map, beginning with the field. It returns "" if nothing
+// is, and quotes no value. It replaces the values of maps by what keyValuePairs makes of
+// them.
 func (b gbgBackend) fieldProblem(req *logical.Request) string {
 	validName := validName(req.Path)
 	if req.Operation == logical.HelpOperation || len(req.Data) == 0 && validName {
@@ -106,6 +108,14 @@ func (b gbgBackend) fieldProblem(req *logical.Request) string {
 	var fields []string
 	for field, value := range req.Data {
 		schema, known := path.Fields[field]
+		if known && schema.Type == framework.TypeKVPairs && value != nil {
+			pairs, ok := keyValuePairs(value)
+			if !ok {
+				return field + ` must be a map of strings: NAME=VALUE, or {"NAME": "VALUE"}`
+			}
+			req.Data[field] = pairs
+			continue
+		}
 		if _, isText := value.(string); known && schema.Type == framework.TypeString && value != nil && !isText {
 			fields = append(fields, field)
 		}
@@ -114,4 +124,46 @@ func (b gbgBackend) fieldProblem(req *logical.Request) string {
 		return ""
 	}
 	return slices.Min(fields) + " must be a string"
+}
+
+// keyValuePairs returns a map of strings as JSON has it, or as the command line does:
+// NAME=VALUE, several of these, or JSON in a text. ok is false if it is none. The
+// framework would make texts of numbers, does not take JSON in a text, and quotes what
+// it cannot read.
+func keyValuePairs(value any) (pairs map[string]string, ok bool) {
+	pairs = map[string]string{}
+	switch value := value.(type) {
+	case map[string]string:
+		return value, true
+	case map[string]any:
+		for name, v := range value {
+			if pairs[name], ok = v.(string); !ok {
+				return nil, false
+			}
+		}
+		return pairs, true
+	case []any:
+		for _, v := range value {
+			text, _ := v.(string)
+			name, v, ok := strings.Cut(text, "=")
+			if !ok {
+				return nil, false
+			}
+			pairs[name] = v
+		}
+		return pairs, true
+	case string:
+		switch text := strings.TrimSpace(value); {
+		case text == "":
+			return pairs, true
+		case strings.HasPrefix(text, "{"):
+			var object map[string]any
+			if json.Unmarshal([]byte(text), &object) != nil {
+				return nil, false
+			}
+			return keyValuePairs(object)
+		}
+		return keyValuePairs([]any{value})
+	}
+	return nil, false
 }

@@ -173,6 +173,7 @@ var fieldTypes = map[connection.Type]framework.FieldType{
 	connection.Confidential: framework.TypeString,
 	connection.Duration:     framework.TypeDurationSecond,
 	connection.Flag:         framework.TypeBool,
+	connection.Map:          framework.TypeKVPairs,
 }
 
 // fieldSchema returns the framework's form of a field's declaration.
@@ -195,6 +196,8 @@ func configValue(data *framework.FieldData, f connection.FieldSchema) (v any, ok
 		return fieldValue(duration(data, f.Field))
 	case connection.Flag:
 		return fieldValue(flag(data, f.Field))
+	case connection.Map:
+		return value[map[string]string](data, f.Field)
 	default:
 		return fieldValue(text(data, f.Field))
 	}

@@ -51,6 +51,7 @@ type entrySource struct {
 	Asked            string `json:"asked,omitempty"`
 	IDPTokenURL      string `json:"idp_token_url,omitempty"`
 	IDPScope         string `json:"idp_scope,omitempty"`
+	IDPParams        string `json:"idp_params,omitempty"`
 	ExchangeClientID string `json:"exchange_client_id,omitempty"`
 }
 
@@ -59,7 +60,7 @@ func sourceOf(r connection.Request) entrySource {
 		return entrySource{ClientID: r.Clients.ClientID, TokenURL: r.Clients.TokenURL, Asked: r.Clients.Scope}
 	}
 	return entrySource{
-		ClientID: r.Clients.ClientID, IDPTokenURL: r.Clients.TokenURL, IDPScope: r.Clients.Scope,
+		ClientID: r.Clients.ClientID, IDPTokenURL: r.Clients.TokenURL, IDPScope: r.Clients.Scope, IDPParams: r.Clients.Params,
 		ExchangeClientID: r.Exchange.ClientID, TokenURL: r.Exchange.TokenURL, Asked: r.Exchange.Scope,
 	}
 }

@@ -59,5 +59,5 @@ func TestDowngradeLeavesNewerEntriesAlone(t *testing.T) {
 func assertNewer(t *testing.T, path string, status int, text string) {
 	t.Helper()
 	assert.Equal(t, http.StatusInternalServerError, status, path)
-	assert.Contains(t, text, "its storage entry has version 2, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one", path)
+	assert.Contains(t, text, "its storage entry has version 3, this release of the plugin reads up to version 2: run the release that wrote it, or a newer one", path)
 }

@@ -40,6 +40,7 @@ func TestM2MInTwoSteps(t *testing.T) {
 
 		assert.Equal(t, fields{
 			"grant_type": "id_auth", "token_url": w.identityURL(), "idp_token_url": w.idpURL(), "idp_scope": "gbg/.default", "scope": "api",
+			"idp_auth_method": "client_secret_post", "idp_params": map[string]string{},
 			"exchange_client_id": "ro.client", "client_id": idpA, "paired_client_id": idpB, "active_client_id": idpA,
 			"refresh_before": int64(300), "request_timeout": int64(10), "failover": true, "max_secret_age": int64(0), "ca_pem": "",
 			"lease": false, "revoke_url": "",

@@ -8,9 +8,24 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// entryVersion is the form of the entries that this release writes. A release
-// that changes the form raises it and reads the older ones too.
-const entryVersion = 1
+// Versions of the stored form. An entry has the oldest one with which the releases that
+// read it do what it says, so that a downgrade is possible as long as nothing new is used.
+const (
+	// entryVersionFirst is that of release 0.1.0.
+	entryVersionFirst = 1
+	// entryVersion is the newest. The first release would authenticate a connection of
+	// this version in another way.
+	entryVersion = 2
+)
+
+// entryVersion returns the version of the connection's stored form.
+func (c *Connection) entryVersion() int {
+	s := c.Settings.WithDefaults()
+	if s.IDPParams != "" || s.IDPTokenURL != "" && s.IDPAuthMethod != AuthSecretPost {
+		return entryVersion
+	}
+	return entryVersionFirst
+}
 
 // entry is a connection as it is stored. Secrets are in the clear here and only
 // here: Vault encrypts what it stores.
@@ -37,7 +52,7 @@ type entryClient struct {
 // Encode returns the stored form, secrets included. Equal connections have equal forms.
 func (c *Connection) Encode() ([]byte, error) {
 	e := entry{
-		Version:              entryVersion,
+		Version:              c.entryVersion(),
 		Settings:             c.Settings,
 		ExchangeClientSecret: c.Settings.ExchangeClientSecret.Reveal(),
 		ActiveSlot:           c.Pair.ActiveSlot,

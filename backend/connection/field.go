@@ -22,6 +22,8 @@ const (
 	Duration
 	// Flag is a bool.
 	Flag
+	// Map is a map[string]string.
+	Map
 )
 
 // FieldSchema declares a field: what it means to people, which values it takes, and
@@ -55,7 +57,7 @@ func (f FieldSchema) Type() Type {
 }
 
 // Value returns the field's value as an answer shows it, with durations in whole
-// seconds. ok is false if the connection has no use for the field, or if the value is
+// seconds and parameters as a map. ok is false if the connection has no use for the field, or if the value is
 // secret.
 func (f FieldSchema) Value(c *Connection) (v any, ok bool) {
 	s := c.Settings.WithDefaults()
@@ -68,11 +70,14 @@ func (f FieldSchema) Value(c *Connection) (v any, ok bool) {
 	case !f.isFor(s):
 		return nil, false
 	}
-	v = f.value.get(&s)
-	if d, ok := v.(time.Duration); ok {
-		v = int64(d / time.Second)
+	switch v := f.value.get(&s).(type) {
+	case time.Duration:
+		return int64(v / time.Second), true
+	case Params:
+		return v.Map(), true
+	default:
+		return v, true
 	}
-	return v, true
 }
 
 // Always reports whether every connection has a value that answers show.

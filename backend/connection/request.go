@@ -25,6 +25,7 @@ func (c *Connection) Request(client Client) Request {
 	}}
 	if s.GrantType == GrantIDAuth {
 		r.Clients.TokenURL, r.Clients.Scope, r.Clients.IdentityProvider = s.IDPTokenURL, s.IDPScope, true
+		r.Clients.BasicAuth, r.Clients.Params = s.IDPAuthMethod == AuthSecretBasic, string(s.IDPParams)
 		r.Exchange = c.Exchange(Secret{})
 	}
 	return r
@@ -42,11 +43,11 @@ func (c *Connection) Exchange(idToken Secret) gbgauth.Exchange {
 	}
 }
 
-// Source returns the request without its secrets. A token of one request is as good
-// for another with the same source: GBG lets tokens outlive the secret they were
-// requested with.
+// Source returns the request without its secrets and the way they are sent. A token of
+// one request is as good for another with the same source: GBG lets tokens outlive the
+// secret they were requested with.
 func (r Request) Source() Request {
-	r.Clients.ClientSecret = Secret{}
+	r.Clients.ClientSecret, r.Clients.BasicAuth = Secret{}, false
 	r.Exchange.ClientSecret, r.Exchange.IDToken = Secret{}, Secret{}
 	return r
 }

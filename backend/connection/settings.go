@@ -14,6 +14,15 @@ const (
 	GrantIDAuth = gbgauth.GrantIDAuth
 )
 
+// How a client authenticates at an identity provider, by the names of OpenID Connect
+// Core section 9.
+const (
+	// AuthSecretPost sends the secret in the form.
+	AuthSecretPost = "client_secret_post"
+	// AuthSecretBasic sends the secret in a Basic header.
+	AuthSecretBasic = "client_secret_basic"
+)
+
 const (
 	// DefaultTokenURL is GBG GO's token endpoint.
 	DefaultTokenURL = "https://api.auth.gbgplc.com/as/token.oauth2"
@@ -39,6 +48,8 @@ const (
 	Scope                Field = "scope"
 	IDPTokenURL          Field = "idp_token_url"
 	IDPScope             Field = "idp_scope"
+	IDPAuthMethod        Field = "idp_auth_method"
+	IDPParams            Field = "idp_params"
 	ExchangeClientID     Field = "exchange_client_id"
 	ExchangeClientSecret Field = "exchange_client_secret"
 	RefreshBefore        Field = "refresh_before"
@@ -62,6 +73,10 @@ type Settings struct {
 	// that there is no pair: callers bring tokens of their own.
 	IDPTokenURL string `json:"idp_token_url,omitempty"`
 	IDPScope    string `json:"idp_scope,omitempty"`
+	// IDPAuthMethod is how the clients authenticate there.
+	IDPAuthMethod string `json:"idp_auth_method,omitempty"`
+	// IDPParams are further fields of the request there.
+	IDPParams Params `json:"idp_params,omitempty"`
 	// ExchangeClientID and ExchangeClientSecret authenticate the exchange itself.
 	ExchangeClientID     string        `json:"exchange_client_id,omitempty"`
 	ExchangeClientSecret Secret        `json:"-"` // stored by entry
@@ -132,6 +147,21 @@ var fields = []FieldSchema{
 		Field: IDPScope, Title: "Identity provider scope", Group: "Identity Solution", GrantType: GrantIDAuth,
 		Description: `For "id_auth": the scope to request from the identity provider, space-separated. The default is none.`,
 		value:       scopeSetting(func(s *Settings) *string { return &s.IDPScope }),
+	},
+	{
+		Field: IDPAuthMethod, Title: "Identity provider authentication method", Group: "Identity Solution", GrantType: GrantIDAuth,
+		Description: `For "id_auth": how the clients authenticate at the identity provider: "client_secret_post" (in the form), which is the default, or "client_secret_basic" (in a Basic header).`,
+		// The default is not in Default: it is for one grant type only.
+		AllowedValues: []any{AuthSecretPost, AuthSecretBasic},
+		value: choiceSetting(func(s *Settings) *string { return &s.IDPAuthMethod },
+			option{AuthSecretPost, "in the form"}, option{AuthSecretBasic, "in a Basic header"}).withDefaultFor(map[string]string{
+			GrantIDAuth: AuthSecretPost,
+		}),
+	},
+	{
+		Field: IDPParams, Title: "Identity provider parameters", Group: "Identity Solution", GrantType: GrantIDAuth,
+		Description: `For "id_auth": further form fields of the request to the identity provider, such as audience or resource. They are shown by a read, so they must not hold a secret. A write replaces all of them; {} removes them.`,
+		value:       paramsSetting(func(s *Settings) *Params { return &s.IDPParams }),
 	},
 	{
 		Field: ExchangeClientID, Title: "Exchange client ID", Group: "Identity Solution", GrantType: GrantIDAuth,
@@ -226,8 +256,14 @@ func (s Settings) check() error {
 			return Invalid(f.Field, "is for grant_type %q; this connection's is %q", f.GrantType, grantType)
 		}
 	}
-	if s.IDPScope != "" && s.IDPTokenURL == "" {
+	switch atIDP := s.IDPTokenURL != ""; {
+	case atIDP:
+	case s.IDPScope != "":
 		return Invalid(IDPScope, "needs idp_token_url: it is the scope to request there")
+	case s.IDPAuthMethod != "" && s.IDPAuthMethod != AuthSecretPost:
+		return Invalid(IDPAuthMethod, "needs idp_token_url: it is how the clients authenticate there")
+	case s.IDPParams != "":
+		return Invalid(IDPParams, "needs idp_token_url: they are sent there")
 	}
 	if s.Lease && !s.HasPair() {
 		return Invalid(LeaseTokens, "has no use without idp_token_url: an exchanged token is its caller's alone as it is")

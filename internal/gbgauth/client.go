@@ -102,9 +102,10 @@ func NewClient(o ClientOptions) (*Client, error) {
 // CloseIdleConnections closes all connections on which no request is in flight.
 func (c *Client) CloseIdleConnections() { c.transports.closeIdle() }
 
-// post sends a form to a URL and reads the response. If only a part of the response
-// arrives, post returns that part along with the error.
-func (c *Client) post(ctx context.Context, address string, form url.Values) (response, error) {
+// post sends a form to a URL, with an Authorization header unless authorization is
+// empty, and reads the response. If only a part of the response arrives, post returns
+// that part along with the error.
+func (c *Client) post(ctx context.Context, address string, form url.Values, authorization string) (response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return response{}, err
@@ -112,6 +113,9 @@ func (c *Client) post(ctx context.Context, address string, form url.Values) (res
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.userAgent)
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
 	t := c.transports.get(req.URL)
 	resp, err := do(req, t)
 	c.transports.release(req.URL, t, err == nil)

@@ -19,6 +19,8 @@ type request struct {
 	client *Client
 	url    string
 	form   url.Values
+	// authorization is the Authorization header; empty means none.
+	authorization string
 	// secrets are the values that no error may contain.
 	secrets []Secret
 	// identityProvider is set for a request to a customer's identity provider; see
@@ -34,7 +36,7 @@ type request struct {
 // the response is 2xx. Its errors are those of [ClientCredentials.Fetch].
 func (r *request) send(ctx context.Context) error {
 	var err error
-	r.response, err = r.client.post(ctx, r.url, r.form)
+	r.response, err = r.client.post(ctx, r.url, r.form, r.authorization)
 	switch {
 	case err != nil:
 		return r.sendError(ctx, err)
