@@ -32,6 +32,11 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if pair.Keys = next.Settings.UsesKeys(); pair.Keys {
+		if err := pair.rejectSecrets(); err != nil {
+			return nil, err
+		}
+	}
 	if !next.Settings.HasPair() {
 		if err := pair.rejectClients(); err != nil {
 			return nil, err
@@ -84,6 +89,9 @@ func (p PairChange) rejectClients() error {
 // requireSecrets refuses a write that would have a stored secret sent to a new address:
 // who changes where secrets are sent must know them.
 func (c *Connection) requireSecrets(next *Connection, change Change) error {
+	if next.Settings.UsesKeys() {
+		return nil // its addresses cannot be changed
+	}
 	was, now := c.Settings.WithDefaults(), next.Settings.WithDefaults()
 	const why = "is missing: a write that changes %s must give the secrets of both clients again, so that no stored secret is sent to a new address"
 	for _, url := range []struct {

@@ -72,5 +72,9 @@ func (c *Connection) Warnings(now time.Time) []string {
 	if due.IsZero() || now.Before(due) {
 		return nil
 	}
-	return []string{fmt.Sprintf("the secret of client %q is older than max_secret_age (%s): rotate", c.Pair.Active().ID, c.Settings.MaxSecretAge)}
+	what := "secret"
+	if c.Settings.UsesKeys() {
+		what = "key"
+	}
+	return []string{fmt.Sprintf("the %s of client %q is older than max_secret_age (%s): rotate", what, c.Pair.Active().ID, c.Settings.MaxSecretAge)}
 }

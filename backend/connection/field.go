@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Field is the name of a setting of a connection, as requests, answers and error
@@ -41,6 +43,8 @@ type FieldSchema struct {
 	Multiline bool
 	// GrantType is the only grant type that the field is for; empty means all.
 	GrantType string
+	// AuthMethod is the only idp_auth_method that the field is for; empty means all.
+	AuthMethod string
 
 	// value is where the value is kept. It is nil for the fields of the pair.
 	value value
@@ -87,7 +91,8 @@ func (f FieldSchema) Always() bool {
 
 // isFor reports whether connections with these settings have a use for the field.
 func (f FieldSchema) isFor(s Settings) bool {
-	return f.GrantType == "" || f.GrantType == s.GrantType
+	s = s.WithDefaults()
+	return (f.GrantType == "" || f.GrantType == s.GrantType) && (f.AuthMethod == "" || f.AuthMethod == s.IDPAuthMethod)
 }
 
 // value is where the value of a field is kept, and what is valid there.
@@ -183,6 +188,19 @@ func choiceSetting(at func(*Settings) *string, options ...option) setting[string
 		last := len(words) - 1
 		return "", Invalid(field, "must be %s or %s", strings.Join(words[:last], ", "), words[last])
 	}}.withDefault(options[0].value)
+}
+
+// keyAlgorithmSetting is key_algorithm, which has a default only where there are keys.
+func keyAlgorithmSetting() setting[string] {
+	v := choiceSetting(func(s *Settings) *string { return &s.KeyAlgorithm },
+		option{gbgauth.RS256, ""}, option{gbgauth.PS256, ""}, option{gbgauth.ES256, ""})
+	v.fallback = func(s Settings) string {
+		if s.UsesKeys() {
+			return gbgauth.RS256
+		}
+		return ""
+	}
+	return v
 }
 
 // durationSetting is a setting between two bounds. Zero is valid too if it turns off

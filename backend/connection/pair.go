@@ -16,8 +16,11 @@ func NewSecret(value string) Secret { return gbgauth.NewSecret(value) }
 type Client struct {
 	// ID is the client id at GBG.
 	ID string
-	// Secret is the client secret.
+	// Secret is the client secret; empty if the client has a key.
 	Secret Secret
+	// Key is the client's key; zero if it has a secret. What the other fields say of the
+	// secret is then true of the key.
+	Key Key
 	// SecretSetTime is when Secret was set, by the wall clock.
 	SecretSetTime time.Time
 	// VerifiedTime is when the client last got a token from GBG, by the wall clock;
@@ -74,6 +77,8 @@ type PairChange struct {
 	// IDs and Secrets are by Slot. An empty paired id removes the second client.
 	IDs     [2]*string
 	Secrets [2]*Secret
+	// Keys is set if the clients have keys, so that they need no secrets.
+	Keys bool
 }
 
 // Change applies a configuration write. A secret belongs to its id: a new id
@@ -154,7 +159,7 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	case secret != nil:
 		client = client.withSecret(*secret, now)
 	}
-	if client.Secret.IsEmpty() {
+	if client.Secret.IsEmpty() && !change.Keys {
 		return Client{}, Invalid(secretField, "is missing")
 	}
 	return client, nil

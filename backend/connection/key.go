@@ -1,0 +1,96 @@
+package connection
+
+import (
+	"time"
+
+	"vault-plugin-secrets-gbg/internal/gbgauth"
+)
+
+// Key is a key pair by which a client authenticates in place of a secret.
+type Key = gbgauth.Key
+
+// NewKey returns a new key pair of an algorithm for the client with this id.
+type NewKey func(algorithm, clientID string) (Key, error)
+
+// UsesKeys reports whether the clients authenticate with keys that the engine makes, and
+// have no secrets.
+func (s Settings) UsesKeys() bool { return s.IDPAuthMethod == AuthPrivateKey }
+
+// withNewKey returns the client with a new key, which has not served yet.
+func (c Client) withNewKey(newKey NewKey, s Settings, now time.Time) (Client, error) {
+	key, err := newKey(s.WithDefaults().KeyAlgorithm, c.ID)
+	if err != nil {
+		return c, err
+	}
+	return Client{ID: c.ID, Key: key, SecretSetTime: now.Round(0)}, nil
+}
+
+// MakeMissingKeys gives a new key to each client that needs one and has none, and
+// returns the ids of these clients.
+func (c *Connection) MakeMissingKeys(newKey NewKey, now time.Time) (ids []string, err error) {
+	if !c.Settings.UsesKeys() {
+		return nil, nil
+	}
+	for slot, client := range c.Pair.Clients {
+		if client.ID == "" || !client.Key.IsZero() {
+			continue
+		}
+		if c.Pair.Clients[slot], err = client.withNewKey(newKey, c.Settings, now); err != nil {
+			return nil, err
+		}
+		ids = append(ids, client.ID)
+	}
+	return ids, nil
+}
+
+// WithStandbyKey returns the connection with a new key of the standby. Without a standby
+// the error is ErrNoPair.
+func (c *Connection) WithStandbyKey(newKey NewKey, now time.Time) (*Connection, error) {
+	standby, ok := c.Pair.Standby()
+	if !ok {
+		return c, ErrNoPair
+	}
+	standby, err := standby.withNewKey(newKey, c.Settings, now)
+	if err != nil {
+		return c, err
+	}
+	next := *c
+	next.Pair.Clients[next.Pair.ActiveSlot.other()] = standby
+	return &next, nil
+}
+
+// rejectSecrets refuses secrets of clients that have keys.
+func (p PairChange) rejectSecrets() error {
+	for slot := range p.Secrets {
+		if _, secret := fieldsOf(Slot(slot)); p.Secrets[slot] != nil {
+			return Invalid(secret, "has no use with idp_auth_method %q: the clients have keys that the engine makes", AuthPrivateKey)
+		}
+	}
+	return nil
+}
+
+// checkImmutableKeys refuses changes that would have assertions accepted elsewhere, or
+// need secrets in place of keys.
+func (s Settings) checkImmutableKeys(next Settings) error {
+	const anew = "delete the connection and write it anew, or use another name"
+	was, now := s.WithDefaults(), next.WithDefaults()
+	if was.UsesKeys() != now.UsesKeys() {
+		return Invalid(IDPAuthMethod, "cannot be changed from %q to %q: %s", was.IDPAuthMethod, now.IDPAuthMethod, anew)
+	}
+	if !was.UsesKeys() {
+		return nil
+	}
+	for _, setting := range []struct {
+		field   Field
+		changed bool
+	}{
+		{TokenURL, was.TokenURL != now.TokenURL},
+		{IDPTokenURL, was.IDPTokenURL != now.IDPTokenURL},
+		{IDPAudience, was.IDPAudience != now.IDPAudience},
+	} {
+		if setting.changed {
+			return Invalid(setting.field, "cannot be changed with idp_auth_method %q: the keys are for one address and audience; %s", AuthPrivateKey, anew)
+		}
+	}
+	return nil
+}
