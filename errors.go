@@ -95,6 +95,8 @@ func failingResponse(req *logical.Request, name string, failing *backend.Failing
 	switch {
 	case errors.As(refused, &asked) && asked.Step == backend.StepExchange && refused.Refused():
 		answer = append(answer, "The identity provider's part went well: check scope, idp_scope and the exchange client at "+pathFor(req, "config", name))
+	case asked != nil && asked.UsesKey && refused.ClientRefused():
+		answer = append(answer, "Check that its key is registered at the identity provider: vault read "+pathFor(req, "keys", name))
 	case refused.ClientRefused():
 		answer = append(answer, "If its secret was regenerated, write the new one: "+secretCommand(req, name))
 	}

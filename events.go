@@ -92,6 +92,8 @@ func eventMetadata(ev backend.Event) []string {
 		path, data = "config", "config"
 	case backend.EventRotated:
 		path = "rotate"
+	case backend.EventKeyMade:
+		path, data = "keys", "keys"
 	case backend.EventFailing, backend.EventRecovered:
 		modified = false
 	case backend.EventFailedOver:

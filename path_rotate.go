@@ -72,10 +72,16 @@ func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *frame
 		"standby_client_id": r.Standby.ID,
 		"next_step":         nextStep(req, name, portal(r.AtIDP), r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
 	}
+	if r.UsesKeys {
+		answer["next_step"] = nextKeyStep(req, name, r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed)
+	}
 	putTime(answer, "rotation_time", r.Record.Time)
 	putTime(answer, "regenerate_after", r.Record.RegenerateAfter)
 	resp := &logical.Response{Data: answer, Warnings: r.Warnings}
-	if r.SecretKept {
+	switch {
+	case r.SecretKept && r.UsesKeys:
+		resp.AddWarning(fmt.Sprintf("client %q is active again with the key it had the last time; make a new key for the standby before each rotation to renew it", r.Active.ID))
+	case r.SecretKept:
 		resp.AddWarning(fmt.Sprintf("client %q is active again with the secret it had the last time; regenerate the standby's secret before each rotation to renew it", r.Active.ID))
 	}
 	if r.SecretDisregarded {
@@ -94,13 +100,18 @@ func repeatedRotation(req *logical.Request, name string, recent *backend.RecentR
 // rotateCommand is how a person makes a client active. It names the client, so that
 // it can be repeated.
 func rotateCommand(req *logical.Request, connection, clientID string) string {
+	return clientCommand(pathFor(req, "rotate", connection), clientID)
+}
+
+// clientCommand is how a person writes a path for one client.
+func clientCommand(path, clientID string) string {
 	if strings.HasPrefix(clientID, "@") {
 		clientID = `\` + clientID // else vault reads a file of that name
 	}
 	if !plainWord.MatchString(clientID) {
 		clientID = "'" + strings.ReplaceAll(clientID, "'", `'\''`) + "'"
 	}
-	return fmt.Sprintf("vault write %s client_id=%s", pathFor(req, "rotate", connection), clientID)
+	return fmt.Sprintf("vault write %s client_id=%s", path, clientID)
 }
 
 // plainWord is a text that a shell takes as it is.

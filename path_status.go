@@ -72,6 +72,9 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 		"token_url":  s.TokenURL,
 		"next_step":  nextStep(req, name, portal(s.IDPTokenURL != ""), s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
 	}
+	if s.UsesKeys {
+		answer["next_step"] = nextKeyStep(req, name, s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed)
+	}
 	if s.Active.ID == "" {
 		answer["next_step"] = "Exchange an identity provider's token: " + exchangeCommand(req, name)
 	}
@@ -100,7 +103,10 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 	if s.ConsecutiveErrors > 0 {
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
 		answer["next_step"] = "Token requests fail: see last_error."
-		if s.LastErrorResult == "client_refused" {
+		switch {
+		case s.LastErrorResult == "client_refused" && s.UsesKeys:
+			answer["next_step"] = "Token requests fail: see last_error. If a client is refused, check that its key is registered at the identity provider: vault read " + pathFor(req, "keys", name)
+		case s.LastErrorResult == "client_refused":
 			answer["next_step"] = "Token requests fail: see last_error. If a client is refused, write its current secret: " + secretCommand(req, name)
 		}
 	}

@@ -89,6 +89,7 @@ func (d *handlers) framework(version string) *framework.Backend {
 			d.configPaths(),
 			d.credsPaths(),
 			d.rotatePaths(),
+			d.keysPaths(),
 			d.statusPaths(),
 			[]*framework.Path{d.statusListPath(), d.metricsPath()},
 		),
@@ -128,6 +129,7 @@ any other, and give a team a policy on its name.
   config    what a connection is: clients, secrets, endpoint, timing
   creds     an access token, shared by all readers, always valid
   rotate    make the standby client the active one, without downtime
+  keys      the clients' public keys, if they have keys in place of secrets
   status    how a connection is: no secret, no token
   metrics   all of them, for Prometheus
 

@@ -15,6 +15,9 @@ type Change struct {
 	SkipVerification bool
 }
 
+// verifyConnection is the field of a write that sets SkipVerification.
+const verifyConnection connection.Field = "verify_connection"
+
 // Configure creates a connection or changes it. Every client whose token
 // request the change touches proves itself first, unless that is skipped; if
 // one fails, nothing is stored. A change that changes nothing stores nothing.
@@ -49,6 +52,13 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 	if err != nil {
 		return nil, err
 	}
+	newKeys := next.ClientsWithoutKey()
+	if len(newKeys) > 0 && !change.SkipVerification {
+		return nil, connection.Invalid(verifyConnection, "must be false: this write makes the key of client %q, which must be registered at the identity provider before it can get a token; afterwards read it at keys", newKeys[0])
+	}
+	if err := next.MakeMissingKeys(e.newKey, e.now()); err != nil {
+		return nil, err
+	}
 	if old.Equal(next) {
 		e.endPause(name, st)
 		return nil, nil
@@ -78,6 +88,7 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 		return nil, err
 	}
 	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
+	e.reportNewKeys(name, next, newKeys...)
 	e.observer.OnEvent(eventOf(next, EventConfigured, name))
 	return warnings, nil
 }

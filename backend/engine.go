@@ -107,6 +107,7 @@ func New(o Options) *Engine {
 	if e.maxLeaseTTL == nil {
 		e.maxLeaseTTL = func() time.Duration { return gbgauth.MaxLifetime }
 	}
+	e.http.options.Now = e.now
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	return e
 }

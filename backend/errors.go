@@ -84,6 +84,8 @@ type ClientError struct {
 	// ClientID is empty for a caller's own token.
 	ClientID string
 	Step     Step
+	// UsesKey is set if the client has a key, not a secret.
+	UsesKey bool
 	// Cause is what the token endpoint did.
 	Cause *gbgauth.Error
 }

@@ -24,7 +24,10 @@ func (w *pendingWarning) take() string {
 
 // mayFailOver reports whether there is a standby that may take over by itself.
 func (s *state) mayFailOver() bool {
-	_, ok := s.conn.Pair.Standby()
+	standby, ok := s.conn.Pair.Standby()
+	if s.conn.Settings.UsesKeys() && s.clientStatus(standby).VerifiedTime.IsZero() {
+		return false // its key may not be registered yet
+	}
 	return ok && !s.conn.Settings.NoFailover
 }
 
@@ -62,6 +65,9 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 	}
 	next := *now.conn
 	todo := "write the refused client's current secret to config"
+	if next.Settings.UsesKeys() {
+		todo = "make a new key for the refused client and register it there"
+	}
 	if refused.Step == StepExchange {
 		todo = "ask GBG what that client's tokens lack"
 	}

@@ -46,6 +46,8 @@ const (
 	EventDeleted    EventKind = "config-delete"
 	EventRotated    EventKind = "rotate"
 	EventFailedOver EventKind = "failover"
+	// EventKeyMade tells that the standby has got a new key.
+	EventKeyMade EventKind = "key-write"
 	// EventFailing says that token requests have begun to fail.
 	EventFailing EventKind = "token-failing"
 	// EventRecovered says that one has succeeded again.

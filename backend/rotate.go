@@ -62,6 +62,8 @@ type Rotation struct {
 	Record connection.RotationRecord
 	// AtIDP says that the clients are an identity provider's, not GBG's.
 	AtIDP bool
+	// UsesKeys is set if the clients have keys, not secrets.
+	UsesKeys bool
 	// Warnings are for a person.
 	Warnings []string
 	// SecretKept says that the client that became active still has the secret it
@@ -133,8 +135,14 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	}
 	pair := st.conn.Pair
 	standby, ok := pair.Standby()
-	if !ok {
+	switch {
+	case !ok && st.conn.Settings.UsesKeys():
+		return Rotation{}, connection.Invalid(connection.PairedClientID, "is missing: there is no standby to rotate to; add it with verify_connection=false")
+	case !ok:
 		return Rotation{}, connection.ErrNoPair
+	}
+	if r.Secret != nil && st.conn.Settings.UsesKeys() {
+		return Rotation{}, connection.Invalid(connection.ClientSecret, "has no use with idp_auth_method %q: the clients have keys that the engine makes", connection.AuthPrivateKey)
 	}
 	if r.bare() {
 		if err := checkRepeated(st.conn, e.now()); err != nil {
@@ -146,7 +154,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	case *r.ClientID == pair.Active().ID:
 		e.endPause(name, st)
 		return Rotation{
-			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
+			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "", UsesKeys: st.conn.Settings.UsesKeys(),
 			SecretDisregarded: r.Secret != nil, Warnings: st.conn.Warnings(e.now()),
 		}, nil
 	default:
@@ -170,7 +178,7 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	newStandby, _ := next.Pair.Standby()
 	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return Rotation{
-		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
+		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "", UsesKeys: next.Settings.UsesKeys(),
 		SecretKept: standby.SecretServed, Warnings: next.Warnings(e.now()),
 	}, nil
 }

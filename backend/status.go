@@ -20,6 +20,8 @@ type Status struct {
 	TokenURL   string
 	// IDPTokenURL is empty if no identity provider is asked.
 	IDPTokenURL string
+	// UsesKeys is set if the clients have keys, not secrets.
+	UsesKeys bool
 	// Active and Standby are without their secrets; the ids are empty if there is
 	// no such client.
 	Active, Standby ClientStatus
@@ -74,6 +76,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		GrantType:    settings.GrantType,
 		TokenURL:     settings.TokenURL,
 		IDPTokenURL:  settings.IDPTokenURL,
+		UsesKeys:     settings.UsesKeys(),
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
 		Counts:       st.counters.counts(),

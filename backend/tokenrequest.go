@@ -166,7 +166,7 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 
 // clientError returns the request's error.
 func (r endpointRequest) clientError(cause *gbgauth.Error) *ClientError {
-	return &ClientError{Connection: r.connection, ClientID: r.clientID, Step: r.step, Cause: cause}
+	return &ClientError{Connection: r.connection, ClientID: r.clientID, Step: r.step, UsesKey: r.conn.Settings.UsesKeys(), Cause: cause}
 }
 
 // hostOf returns the host and port of a URL that has been validated: the same for all

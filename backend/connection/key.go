@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"slices"
 	"time"
 
 	"vault-plugin-secrets-gbg/internal/gbgauth"
@@ -25,22 +26,28 @@ func (c Client) withNewKey(newKey NewKey, s Settings, now time.Time) (Client, er
 	return Client{ID: c.ID, Key: key, SecretSetTime: now.Round(0)}, nil
 }
 
-// MakeMissingKeys gives a new key to each client that needs one and has none, and
-// returns the ids of these clients.
-func (c *Connection) MakeMissingKeys(newKey NewKey, now time.Time) (ids []string, err error) {
-	if !c.Settings.UsesKeys() {
-		return nil, nil
+// ClientsWithoutKey returns the ids of the clients that need a key and have none.
+func (c *Connection) ClientsWithoutKey() (ids []string) {
+	for _, client := range c.Pair.Clients {
+		if c.Settings.UsesKeys() && client.ID != "" && client.Key.IsZero() {
+			ids = append(ids, client.ID)
+		}
 	}
+	return ids
+}
+
+// MakeMissingKeys gives a new key to each of ClientsWithoutKey.
+func (c *Connection) MakeMissingKeys(newKey NewKey, now time.Time) (err error) {
+	ids := c.ClientsWithoutKey()
 	for slot, client := range c.Pair.Clients {
-		if client.ID == "" || !client.Key.IsZero() {
+		if !slices.Contains(ids, client.ID) {
 			continue
 		}
 		if c.Pair.Clients[slot], err = client.withNewKey(newKey, c.Settings, now); err != nil {
-			return nil, err
+			return err
 		}
-		ids = append(ids, client.ID)
 	}
-	return ids, nil
+	return nil
 }
 
 // WithStandbyKey returns the connection with a new key of the standby. Without a standby

@@ -47,9 +47,9 @@ func keyTarget(t *testing.T, more connection.Change) *target {
 	t.Helper()
 	m := newTarget(t)
 	require.NoError(t, m.set(t, keySettings(more), pairWrite("client_id=id-a", "paired_client_id=id-b")))
-	ids, err := m.conn.MakeMissingKeys(newKey, pairNow)
-	require.NoError(t, err)
-	require.Equal(t, []string{"id-a", "id-b"}, ids)
+	require.Equal(t, []string{"id-a", "id-b"}, m.conn.ClientsWithoutKey())
+	require.NoError(t, m.conn.MakeMissingKeys(newKey, pairNow))
+	require.Empty(t, m.conn.ClientsWithoutKey())
 	return m
 }
 
@@ -67,27 +67,19 @@ func TestKeysAreMadeOnce(t *testing.T) {
 
 	stored := m.stored(t)
 	require.NoError(t, m.set(t, keySettings(nil), pairWrite("client_id=id-a", "paired_client_id=id-b")))
-	ids, err := m.conn.MakeMissingKeys(newKey, pairNow.Add(time.Hour))
-	require.NoError(t, err)
-	assert.Empty(t, ids)
+	assert.Empty(t, m.conn.ClientsWithoutKey())
 	assert.Equal(t, stored, m.stored(t), "the same write changes nothing")
 
 	// Another id needs another key, and ids that change places keep theirs.
 	require.NoError(t, m.set(t, connection.Change{}, pairWrite("client_id=id-b", "paired_client_id=id-a")))
-	ids, err = m.conn.MakeMissingKeys(newKey, pairNow.Add(time.Hour))
-	require.NoError(t, err)
-	assert.Empty(t, ids)
+	assert.Empty(t, m.conn.ClientsWithoutKey())
 	assert.True(t, m.conn.Pair.Clients == [2]connection.Client{clients[1], clients[0]})
 	require.NoError(t, m.set(t, connection.Change{}, pairWrite("paired_client_id=id-c")))
-	ids, err = m.conn.MakeMissingKeys(newKey, pairNow.Add(time.Hour))
-	require.NoError(t, err)
-	assert.Equal(t, []string{"id-c"}, ids)
+	assert.Equal(t, []string{"id-c"}, m.conn.ClientsWithoutKey())
 
 	secrets := newTarget(t)
 	require.NoError(t, secrets.set(t, connection.Change{}, twoClients()))
-	ids, err = secrets.conn.MakeMissingKeys(nil, pairNow)
-	require.NoError(t, err)
-	assert.Empty(t, ids, "clients with secrets need none")
+	assert.Empty(t, secrets.conn.ClientsWithoutKey(), "clients with secrets need none")
 }
 
 func TestKeyOfTheStandby(t *testing.T) {
