@@ -48,7 +48,7 @@ var connections = []string{"team-a", "team-ab", "team-b", "default"}
 // everyPath gives every form of every path of the engine.
 func everyPath() []string {
 	paths := []string{"metrics"}
-	for _, base := range []string{"config", "creds", "rotate", "status"} {
+	for _, base := range []string{"config", "creds", "keys", "rotate", "status"} {
 		paths = append(paths, base, base+"/")
 		for _, name := range connections {
 			paths = append(paths, base+"/"+name)
@@ -76,6 +76,8 @@ var (
 	configures = forEveryConnection("config", "create", "read", "update", "delete")
 	lists      = rights{"config/": {"list"}}
 	rotates    = forEveryConnection("rotate", "update")
+	readsKeys  = forEveryConnection("keys", "read")
+	makesKeys  = forEveryConnection("keys", "read", "update")
 	watches    = forEveryConnection("status", "read").join(rights{"status/": {"list"}})
 )
 
@@ -86,10 +88,10 @@ var examplePolicies = map[string]rights{
 	"default-reader.hcl": {"creds": {"read"}, "creds/default": {"read"}},
 	"exchanger.hcl":      {"creds/team-a": {"update"}},
 	"team-templated.hcl": {"creds/team-a": {"read"}, "status/team-a": {"read"}},
-	"team-operator.hcl":  {"rotate/team-a": {"update"}, "status/team-a": {"read"}},
-	"operator.hcl":       rotates.join(watches),
+	"team-operator.hcl":  {"rotate/team-a": {"update"}, "keys/team-a": {"read"}, "status/team-a": {"read"}},
+	"operator.hcl":       rotates.join(readsKeys, watches),
 	"auditor.hcl":        watches.join(lists),
-	"administrator.hcl":  configures.join(lists, rotates, watches),
+	"administrator.hcl":  configures.join(lists, rotates, makesKeys, watches),
 	"monitoring.hcl":     {"metrics": {"read"}},
 }
 
@@ -361,6 +363,11 @@ func (w *teams) assertDone(t *testing.T, operation, path string, got answer) {
 		// What the engine makes of a token that nobody issued is not the
 		// policy's business.
 		assert.NotEqual(t, http.StatusForbidden, got.status, what)
+		return
+	}
+	if base == "keys" {
+		assert.Equal(t, http.StatusBadRequest, got.status, what)
+		assert.Contains(t, got.text, "the clients of this connection have no keys", what)
 		return
 	}
 	require.Less(t, got.status, 300, "%s: %s", what, got.text)

@@ -259,7 +259,7 @@ func TestEventsAreDocumented(t *testing.T) {
 			documented = append(documented, row[1])
 		}
 		assert.ElementsMatch(t, []backend.EventKind{
-			backend.EventConfigured, backend.EventDeleted, backend.EventRotated, backend.EventFailedOver, backend.EventFailing, backend.EventRecovered,
+			backend.EventConfigured, backend.EventDeleted, backend.EventRotated, backend.EventFailedOver, backend.EventFailing, backend.EventRecovered, backend.EventKeyMade,
 		}, kinds(documented))
 	})
 }

@@ -1,4 +1,4 @@
-# Configures, rotates and deletes every connection. Cannot read tokens: a write of
+# Configures, rotates and deletes every connection, and makes keys. Cannot read tokens: a write of
 # config is verified at GBG before it is stored, so administrators need no token,
 # and the audit log shows only applications under creds.
 #   vault write gbg/config/team-a client_id=ID client_secret=@secret-file
@@ -23,6 +23,14 @@ path "gbg/rotate" {
 
 path "gbg/rotate/+" {
   capabilities = ["update"]
+}
+
+path "gbg/keys" {
+  capabilities = ["read", "update"]
+}
+
+path "gbg/keys/+" {
+  capabilities = ["read", "update"]
 }
 
 # List the status of all connections. Vault adds the slash.

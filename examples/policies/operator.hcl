@@ -1,4 +1,4 @@
-# Rotates every connection and reads its status. Cannot read or change the
+# Rotates every connection, and reads its status and public keys. Cannot read or change the
 # configuration, and cannot read tokens.
 #   vault read gbg/status/team-a
 #   vault write gbg/rotate/team-a client_id=STANDBY client_secret=@new.secret
@@ -10,6 +10,14 @@ path "gbg/rotate" {
 
 path "gbg/rotate/+" {
   capabilities = ["update"]
+}
+
+path "gbg/keys" {
+  capabilities = ["read"]
+}
+
+path "gbg/keys/+" {
+  capabilities = ["read"]
 }
 
 # List the status of all connections. Vault adds the slash.
