@@ -76,8 +76,8 @@ var (
 	configures = forEveryConnection("config", "create", "read", "update", "delete")
 	lists      = rights{"config/": {"list"}}
 	rotates    = forEveryConnection("rotate", "update")
-	readsKeys  = forEveryConnection("keys", "read")
-	makesKeys  = forEveryConnection("keys", "read", "update")
+	readsKeys  = forEveryConnection("keys", "read").join(rights{"keys/": {"read"}}) // "+" is also no name
+	makesKeys  = readsKeys.join(forEveryConnection("keys", "update"))
 	watches    = forEveryConnection("status", "read").join(rights{"status/": {"list"}})
 )
 
@@ -161,7 +161,7 @@ func TestPolicyWildcards(t *testing.T) {
 		"star without slash":  {rights{"creds*": {"read"}}, append([]string{"creds"}, named...)},
 		"every path of a team": {
 			rights{"+/team-a": {"read"}},
-			[]string{"config/team-a", "creds/team-a", "rotate/team-a", "status/team-a"},
+			[]string{"config/team-a", "creds/team-a", "keys/team-a", "rotate/team-a", "status/team-a"},
 		},
 		"the whole mount":              {rights{"*": {"read"}}, withName(everyPath())},
 		"no name":                      {rights{"creds": {"read"}}, []string{"creds"}},
