@@ -14,24 +14,25 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// refusal is an engine's error that comes from GBG.
+// refusal is an error of the engine that comes from GBG.
 type refusal interface {
 	error
 	Temporary() bool
-	// Refused reports whether GBG understood the request and said no; ClientRefused,
-	// whether to who asked.
+	// Refused reports whether GBG understood the request and refused it; ClientRefused,
+	// whether it refused the client itself.
 	Refused() bool
 	ClientRefused() bool
-	// RetryAfter returns how long GBG asked to be left alone; zero if it did not.
+	// RetryAfter returns GBG's Retry-After; zero if it sent none.
 	RetryAfter() time.Duration
 }
 
-// errorResponse turns an engine's error into what Vault passes on to the client: 400
-// is a plain error response; 502 and 503 are coded errors, outermost, because
-// Vault makes a wrapped one a 500.
+// errorResponse returns the answer for an error of the engine. 400 is a plain error
+// response. 502 and 503 are coded errors, which must not be wrapped: Vault turns a
+// wrapped one into a 500.
 func (d *handlers) errorResponse(req *logical.Request, name string, err error) (*logical.Response, error) {
 	var input *connection.InputError
 	var recent *backend.RecentRotationError
+	var alone *backend.NoPairError
 	var failing *backend.FailingError
 	var refused refusal
 	var asked *backend.ClientError
@@ -40,11 +41,10 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	case errors.Is(err, backend.ErrNotConfigured):
 		return logical.ErrorResponse("connection %q is not configured; configure it with: vault write %s client_id=ID client_secret=@FILE",
 			name, pathFor(req, "config", name)), nil
-	case errors.Is(err, connection.ErrNoPair):
-		return logical.ErrorResponse("connection %q has no paired client to rotate to; add one with: vault write %s paired_client_id=ID paired_client_secret=@FILE",
-			name, pathFor(req, "config", name)), nil
+	case errors.As(err, &alone):
+		return logical.ErrorResponse("connection %q has no paired %s to rotate to; add one with: %s", name, alone.Fields.Noun(), addPairedCommand(req, name, alone.Fields)), nil
 	case errors.Is(err, backend.ErrNoClients):
-		return logical.ErrorResponse("connection %q has no clients of its own, it exchanges tokens that callers bring: %s", name, exchangeCommand(req, name)), nil
+		return logical.ErrorResponse("connection %q has no clients of its own: it exchanges tokens that callers bring: %s", name, exchangeCommand(req, name)), nil
 	case errors.As(err, &input):
 		return logical.ErrorResponse(input.Error()), nil
 	case errors.As(err, &recent):
@@ -62,31 +62,31 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	case errors.As(err, &short):
 		return unavailable(short.Error(), 0)
 	case backend.IsReadOnly(err):
-		return nil, logical.ErrReadOnly // bare: Vault forwards the request by it
-	case errors.Is(err, backend.ErrClosed), d.engine.Closed(): // its storage goes with it
+		return nil, logical.ErrReadOnly // bare, so that Vault forwards the request
+	case errors.Is(err, backend.ErrClosed), d.engine.Closed(): // its storage may fail then
 		return unavailable(backend.ErrClosed.Error(), 0)
 	}
 	return nil, err
 }
 
-// exchangeResponse answers a caller whose own token was not exchanged. That is the
-// caller's affair, unless it was the exchange's own client that GBG refused.
+// exchangeResponse returns the answer to a caller whose own token could not be
+// exchanged. It is the caller's error, unless GBG refused the client of the exchange.
 func exchangeResponse(req *logical.Request, name string, err *backend.ClientError) (*logical.Response, error) {
 	switch {
 	case err.Temporary():
 		return unavailable(sentences(err.Error()), err.RetryAfter())
 	case err.ClientRefused():
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error(),
-			"GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at "+pathFor(req, "config", name)))
+			"GBG refused the client that sends the id_token, not the id_token: check exchange_client_id and exchange_client_secret at "+pathFor(req, "config", name)))
 	case !err.Refused():
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error()))
 	}
 	return logical.ErrorResponse(err.Error()), nil
 }
 
-// failingResponse answers a reader for whom there is no token.
+// failingResponse returns the answer to a reader while token requests fail.
 func failingResponse(req *logical.Request, name string, failing *backend.FailingError, refused refusal) (*logical.Response, error) {
-	when := fmt.Sprintf("Token requests fail since %s; the next try is at %s", timestamp(failing.Since), timestamp(failing.NextTry))
+	when := fmt.Sprintf("Token requests have failed since %s; the next try is at %s", timestamp(failing.Since), timestamp(failing.NextTry))
 	if refused.Temporary() {
 		return unavailable(sentences(refused.Error(), when), failing.Wait)
 	}
@@ -94,28 +94,56 @@ func failingResponse(req *logical.Request, name string, failing *backend.Failing
 	var asked *backend.ClientError
 	switch {
 	case errors.As(refused, &asked) && asked.Step == backend.StepExchange && refused.Refused():
-		answer = append(answer, "The identity provider's part went well: check scope, idp_scope and the exchange client at "+pathFor(req, "config", name))
-	case asked != nil && asked.UsesKey && refused.ClientRefused():
-		answer = append(answer, "Check that its key is registered at the identity provider: vault read "+pathFor(req, "keys", name))
-	case refused.ClientRefused():
-		answer = append(answer, "If its secret was regenerated, write the new one: "+secretCommand(req, name))
+		answer = append(answer, "The identity provider issued its token: check scope, idp_scope and the exchange client at "+pathFor(req, "config", name))
+	case asked != nil && (asked.ClientRefused() || asked.OrganizationRefused()):
+		answer = append(answer, renewal(req, name, asked.Fields, asked.OrganizationRefused()))
 	}
 	return nil, logical.CodedError(http.StatusBadGateway, sentences(answer...))
 }
 
-// secretCommand is how a person replaces the secret of a client.
-func secretCommand(req *logical.Request, name string) string {
-	return fmt.Sprintf("vault write %s client_secret=@FILE (paired_client_secret for the paired client)", pathFor(req, "config", name))
+// renewal returns what to do about a refused client or user, or about the
+// organization's client, in a sentence.
+func renewal(req *logical.Request, name string, fields connection.PairFields, organization bool) string {
+	switch {
+	case organization:
+		return fmt.Sprintf("If its secret was regenerated, write the new one: vault write %s client_secret=@FILE", pathFor(req, "config", name))
+	case fields.Keys():
+		return "If a client is refused, check that its key is registered at the identity provider: vault read " + pathFor(req, "keys", name)
+	case fields.Users():
+		return "If its password was changed, or is a temporary one, write the new one: " + secretCommand(req, name, fields)
+	}
+	return "If its secret was regenerated, write the new one: " + secretCommand(req, name, fields)
 }
 
-// unavailable returns a 503 that says when to come back, at least a second from now.
+// secretCommand returns the command that replaces the secret of a client, or the
+// password of a user.
+func secretCommand(req *logical.Request, name string, fields connection.PairFields) string {
+	return fmt.Sprintf("vault write %s %s=@FILE (%s for the paired %s)",
+		pathFor(req, "config", name), fields.Secret(connection.First), fields.Secret(connection.Paired), fields.Noun())
+}
+
+// addPairedCommand returns the command that adds a second client or user.
+func addPairedCommand(req *logical.Request, name string, fields connection.PairFields) string {
+	id := "ID"
+	switch {
+	case fields.Keys():
+		return fmt.Sprintf("vault write %s %s=ID verify_connection=false", pathFor(req, "config", name), fields.ID(connection.Paired))
+	case fields.Users():
+		id = "NAME"
+	}
+	return fmt.Sprintf("vault write %s %s=%s %s=@FILE",
+		pathFor(req, "config", name), fields.ID(connection.Paired), id, fields.Secret(connection.Paired))
+}
+
+// unavailable returns a 503 with a Retry-After of wait, rounded up to whole seconds and
+// at least one.
 func unavailable(text string, wait time.Duration) (*logical.Response, error) {
 	after := strconv.FormatInt(max(seconds(wait+time.Second-1), 1), 10)
 	return &logical.Response{Headers: map[string][]string{"Retry-After": {after}}},
 		logical.CodedError(http.StatusServiceUnavailable, text)
 }
 
-// sentences joins them, whether they end in a full stop or not.
+// sentences joins texts, each with or without a full stop, into sentences.
 func sentences(all ...string) string {
 	for i, s := range all {
 		all[i] = strings.TrimSuffix(s, ".")

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// maxWaitingEvents bounds the events that Vault has not taken yet. Beyond, new
-	// ones are lost: they are news, not records.
+	// maxWaitingEvents is the maximum number of events that Vault has not taken yet.
+	// Any more are lost.
 	maxWaitingEvents = 256
-	// eventTimeout bounds the sending of one.
+	// eventTimeout limits the time to send one event.
 	eventTimeout = 5 * time.Second
 )
 
-// eventBus sends what happens in an engine to Vault's event bus, in order and in
-// the background. It is an observer of the engine.
+// eventBus sends the events of an engine to Vault's event bus, in order and in the
+// background. It implements OnEvent of backend.Observer.
 type eventBus struct {
 	sender  logical.EventSender
 	logger  hclog.Logger
@@ -30,8 +30,8 @@ type eventBus struct {
 	work    sync.WaitGroup
 }
 
-// newEventBus begins to send. A nil sender takes nothing, a nil logger discards.
-// close must be called.
+// newEventBus returns an eventBus and starts sending. A nil sender discards the
+// events, a nil logger discards the log. close must be called.
 func newEventBus(sender logical.EventSender, logger hclog.Logger) *eventBus {
 	if logger == nil {
 		logger = hclog.NewNullLogger()
@@ -44,7 +44,7 @@ func newEventBus(sender logical.EventSender, logger hclog.Logger) *eventBus {
 	return b
 }
 
-// OnEvent implements backend.Observer. It never waits.
+// OnEvent implements backend.Observer. It never blocks.
 func (b *eventBus) OnEvent(ev backend.Event) {
 	if b.sender == nil {
 		return
@@ -56,7 +56,7 @@ func (b *eventBus) OnEvent(ev backend.Event) {
 	}
 }
 
-// close ends it. Events that Vault has not taken by then are lost.
+// close stops sending. Events that Vault has not taken yet are lost.
 func (b *eventBus) close() {
 	b.stop()
 	b.work.Wait()
@@ -78,13 +78,13 @@ func (b *eventBus) send(ctx context.Context) {
 	}
 }
 
-// eventType is the topic that subscribers name.
+// eventType returns the type that subscribers name.
 func eventType(ev backend.Event) string { return operationPrefix + "/" + string(ev.Kind) }
 
-// eventMetadata are keys and values by turns. path, data_path, operation and
+// eventMetadata returns alternating keys and values. path, data_path, operation and
 // modified are Vault's convention: a subscriber needs the subscribe capability on
-// path, and reads data_path anew if it was modified. Vault puts the mount before
-// both.
+// path, and reads data_path again if modified is true. Vault prepends the mount to
+// both paths.
 func eventMetadata(ev backend.Event) []string {
 	path, data, modified := "creds", "creds", true
 	switch ev.Kind {
@@ -106,8 +106,8 @@ func eventMetadata(ev backend.Event) []string {
 		"connection", ev.Connection,
 	}
 	for _, more := range []struct{ key, text string }{
-		{"active_client_id", ev.ActiveClientID},
-		{"standby_client_id", ev.StandbyClientID},
+		{ev.Fields.ActiveKey(), ev.ActiveClientID},
+		{ev.Fields.StandbyKey(), ev.StandbyClientID},
 		{"regenerate_after", timestampOrNone(ev.RegenerateAfter)},
 		{"result", ev.Result},
 		{"next_try_time", timestampOrNone(ev.NextTry)},

@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// value is a field's value. A field that was not given, or is JSON's null, has
-// none: the framework alone would take null for the zero value, and so turn
+// value returns a field's value. ok is false if the field was not given or is null in
+// JSON: the framework would treat null as the zero value, and so turn
 // verify_connection off or remove the paired client.
 func value[T any](data *framework.FieldData, field connection.Field) (v T, ok bool) {
 	if data.Raw[string(field)] == nil {
@@ -28,7 +28,7 @@ func value[T any](data *framework.FieldData, field connection.Field) (v T, ok bo
 	return v, ok
 }
 
-// text is a field's value, or nil if it has none.
+// text returns a field's value, or nil if it has none.
 func text(data *framework.FieldData, field connection.Field) *string {
 	return pointer(value[string](data, field))
 }
@@ -43,8 +43,8 @@ func secret(data *framework.FieldData, field connection.Field) *connection.Secre
 }
 
 func duration(data *framework.FieldData, field connection.Field) *time.Duration {
-	whole, ok := value[int](data, field)
-	return pointer(time.Duration(whole)*time.Second, ok)
+	s, ok := value[int](data, field)
+	return pointer(time.Duration(s)*time.Second, ok)
 }
 
 // fieldValue returns what a pointer points to; ok is false if it is nil.
@@ -62,9 +62,9 @@ func pointer[T any](v T, ok bool) *T {
 	return &v
 }
 
-// gbgBackend looks at the fields of a request before the framework does, which would
-// make texts of numbers, rounded, and of true ("1"), and quotes other values, secrets
-// included, in its error.
+// gbgBackend checks the fields of a request before the framework does. The framework
+// would convert numbers (rounded) and true ("1") to text, and quotes other values,
+// including secrets, in its error.
 type gbgBackend struct {
 	*framework.Backend
 
@@ -83,21 +83,20 @@ func (b gbgBackend) HandleRequest(ctx context.Context, req *logical.Request) (*l
 	return b.Backend.HandleRequest(ctx, req)
 }
 
-// HandleExistenceCheck implements logical.Backend. Whether a connection exists is a
-// question of its name alone. What is wrong with the rest of the request is for
-// HandleRequest to say, once Vault knows which right it takes.
+// HandleExistenceCheck implements logical.Backend. Whether a connection exists
+// depends on its name alone. HandleRequest reports errors in the rest of the request,
+// after Vault has checked the capabilities.
 func (b gbgBackend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	return b.Backend.HandleExistenceCheck(ctx, &logical.Request{Operation: req.Operation, Path: req.Path, Storage: req.Storage})
 }
 
-// fieldProblem returns what is wrong with a request's name or with a value that is
-// given for a text field or a map, beginning with the field. It returns "" if nothing
-// is, and quotes no value. It replaces the values of maps by what keyValuePairs makes of
-// them.
+// fieldProblem returns what is wrong with a request's name or with a value of a text
+// field or a map, starting with the name of the field. It returns "" if nothing is, and
+// never quotes a value. It replaces the values of maps with the result of keyValuePairs.
 func (b gbgBackend) fieldProblem(req *logical.Request) string {
 	validName := validName(req.Path)
 	if req.Operation == logical.HelpOperation || len(req.Data) == 0 && validName {
-		return "" // nearly every read, so there is no path to look for
+		return "" // true for nearly every read, which saves looking up the path
 	}
 	path := b.Route(req.Path)
 	switch {

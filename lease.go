@@ -12,18 +12,18 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// tokenSecretType is under which name Vault keeps the leases of tokens. Leases
-// that exist refer to it.
+// tokenSecretType is the type under which Vault stores the leases of tokens. It must
+// not change: existing leases refer to it.
 const tokenSecretType = "gbg_access_token"
 
-// tokenSecret is what Vault has to know to end a lease. It cannot be renewed: GBG
-// does not lengthen a token's life.
+// tokenSecret returns the framework's secret for leases. They cannot be renewed: GBG
+// does not extend a token's lifetime.
 func (d *handlers) tokenSecret() *framework.Secret {
 	return &framework.Secret{Type: tokenSecretType, Fields: credsAnswer(), Revoke: d.revoke}
 }
 
-// leased is the answer to a read with a lease. What Vault keeps with the lease, it
-// keeps encrypted.
+// leased returns the answer to a read with a lease. Vault encrypts the internal data that
+// it stores with the lease.
 func (d *handlers) leased(c backend.Credential) *logical.Response {
 	t := c.Lease.Token
 	resp := d.tokenSecret().Response(credential(c), map[string]any{
@@ -37,20 +37,20 @@ func (d *handlers) leased(c backend.Credential) *logical.Response {
 	return resp
 }
 
-// revoke ends the token of a lease that has ended.
+// revoke revokes the token of a lease that has ended.
 func (d *handlers) revoke(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	kept := func(key string) string {
+	internal := func(key string) string {
 		text, _ := req.Secret.InternalData[key].(string)
 		return text
 	}
-	expires, err := time.Parse(time.RFC3339Nano, kept("expire_time"))
+	expires, err := time.Parse(time.RFC3339Nano, internal("expire_time"))
 	if err != nil {
-		return nil, fmt.Errorf("the lease does not say when its token ends: %w", err)
+		return nil, fmt.Errorf("the lease has no valid expire_time: %w", err)
 	}
 	err = d.engine.Revoke(ctx, backend.LeasedToken{
-		Connection:  kept("connection"),
-		ClientID:    kept("client_id"),
-		AccessToken: connection.NewSecret(kept("access_token")),
+		Connection:  internal("connection"),
+		ClientID:    internal("client_id"),
+		AccessToken: connection.NewSecret(internal("access_token")),
 		Expires:     expires,
 	})
 	if err != nil && d.engine.Closed() {

@@ -17,7 +17,7 @@ func (d *handlers) configPaths() []*framework.Path {
 	return append(d.connectionPaths(), d.listPath())
 }
 
-// listPath is apart, because Vault adds a slash to the path of every list.
+// listPath is separate because Vault adds a slash to the path of every list.
 func (d *handlers) listPath() *framework.Path {
 	return &framework.Path{
 		Pattern: "config/",
@@ -71,7 +71,7 @@ func (d *handlers) connectionPaths() []*framework.Path {
 					ForwardPerformanceStandby:   true,
 					ForwardPerformanceSecondary: true,
 					Responses: map[int][]framework.Response{
-						http.StatusNoContent: {{Description: "Deleted, or it was not there."}},
+						http.StatusNoContent: {{Description: "Deleted, or it did not exist."}},
 					},
 				},
 			},
@@ -83,9 +83,9 @@ func (d *handlers) connectionPaths() []*framework.Path {
 	})
 }
 
-// configExists tells Vault whether a write creates or updates. Of an error Vault
-// would show its writer "internal error" alone: the write is then taken for an update,
-// and says itself what is wrong.
+// configExists reports to Vault whether a write creates or updates. After an error it
+// returns true, because Vault would show only "internal error": the update then
+// returns the actual error.
 func (d *handlers) configExists(ctx context.Context, _ *logical.Request, data *framework.FieldData) (bool, error) {
 	name := connectionName(data)
 	if !validName(name) {
@@ -114,11 +114,11 @@ func (d *handlers) writeConfig(ctx context.Context, req *logical.Request, data *
 	if len(warnings) == 0 && allKnown(req.Data, data.Schema) {
 		return nil, nil
 	}
-	// The framework adds its warning about a misspelt field to an answer only.
+	// The framework adds its warning about unknown fields only to a non-nil answer.
 	return &logical.Response{Warnings: warnings}, nil
 }
 
-// allKnown says that every field that was given is one of the path's.
+// allKnown reports whether every given field is one of the path's.
 func allKnown(given map[string]any, fields map[string]*framework.FieldSchema) bool {
 	for field := range given {
 		if _, ok := fields[field]; !ok {
@@ -143,14 +143,14 @@ func (d *handlers) readConfig(ctx context.Context, req *logical.Request, data *f
 			answer[string(f.Field)] = v
 		}
 	}
-	putText(answer, "active_client_id", c.Pair.Active().ID)
+	putText(answer, c.PairFields().ActiveKey(), c.Pair.Active().ID)
 	return &logical.Response{Data: answer}, nil
 }
 
 // verifyField is the one field of config that is not stored.
 const verifyField = "verify_connection"
 
-// configFields returns what a write may give.
+// configFields returns the fields of a write.
 func configFields() map[string]*framework.FieldSchema {
 	fields := map[string]*framework.FieldSchema{
 		verifyField: {
@@ -166,8 +166,8 @@ func configFields() map[string]*framework.FieldSchema {
 	return fields
 }
 
-// fieldTypes are the framework's types for those of connections. Durations are in
-// seconds, or texts such as "5m".
+// fieldTypes maps field types to the framework's. Durations are in seconds, or texts such
+// as "5m".
 var fieldTypes = map[connection.Type]framework.FieldType{
 	connection.Text:         framework.TypeString,
 	connection.Confidential: framework.TypeString,
@@ -176,7 +176,7 @@ var fieldTypes = map[connection.Type]framework.FieldType{
 	connection.Map:          framework.TypeKVPairs,
 }
 
-// fieldSchema returns the framework's form of a field's declaration.
+// fieldSchema returns the framework's schema of a field.
 func fieldSchema(f connection.FieldSchema) *framework.FieldSchema {
 	attributes := &framework.DisplayAttributes{Name: f.Title, Group: f.Group, Sensitive: f.Type() == connection.Confidential}
 	if f.Multiline {
@@ -187,7 +187,7 @@ func fieldSchema(f connection.FieldSchema) *framework.FieldSchema {
 	}
 }
 
-// configValue returns the value that a write gives for a field, in the field's type.
+// configValue returns the value of a field in a write, in the field's type.
 func configValue(data *framework.FieldData, f connection.FieldSchema) (v any, ok bool) {
 	switch f.Type() {
 	case connection.Confidential:
@@ -203,13 +203,16 @@ func configValue(data *framework.FieldData, f connection.FieldSchema) (v any, ok
 	}
 }
 
-// configAnswer returns the fields of an answer to a read: no secret, and nothing that
-// the connection has no use for.
+// configAnswer returns the fields of an answer to a read. There are no secrets.
 func configAnswer() map[string]*framework.FieldSchema {
 	answer := map[string]*framework.FieldSchema{
 		"active_client_id": {
 			Type:        framework.TypeString,
-			Description: "Which of the two clients tokens are issued to. Only a rotation changes it. Left out if there are none.",
+			Description: "The client that tokens are issued to. Only a rotation changes it. Left out if there are none.",
+		},
+		"active_username": {
+			Type:        framework.TypeString,
+			Description: `For grant_type "password": which of the two users tokens are issued to. Only a rotation changes it.`,
 		},
 	}
 	for _, f := range connection.Fields() {
@@ -248,18 +251,26 @@ both the role "Go API Access", and write them here:
       paired_client_id=ID-B paired_client_secret=@secret-b
 
 Before anything is stored, the engine gets a token with each client, so a typo
-is found now. Later writes may give just what changes. Writing never changes
+is found now. Later writes need only the fields that change. Writing never changes
 which client is active: only gbg/rotate does. Repeating a write changes nothing.
 
-For GBG Identity Solution, give grant_type=id_auth. With idp_token_url the pair
+For GBG Identity Solution, set grant_type=id_auth. With idp_token_url the pair
 are clients of your identity provider, whose tokens are exchanged for GBG's:
 
   $ vault write gbg/config/m2m grant_type=id_auth idp_token_url=URL \
       client_id=ID-A client_secret=@secret-a
 
-Without it there are no clients: callers bring tokens of their own to exchange.
+Without it there are no clients: callers bring their own tokens to exchange.
 
-Reading gives everything but the secrets. gbg/config is the connection
+For a GBG GO account with API users, give grant_type=password. client_id and
+client_secret are then the organization's, and the pair is two users:
+
+  $ vault write gbg/config/users grant_type=password \
+      client_id=ID client_secret=@secret \
+      username=NAME-A        password=@password-a \
+      paired_username=NAME-B paired_password=@password-b
+
+Reading returns everything except the secrets. gbg/config is the connection
 "default"; gbg/config/NAME is any other.
 `
 

@@ -105,26 +105,19 @@ func keysResponse(keys backend.Keys) (*logical.Response, error) {
 	return &logical.Response{Data: map[string]any{"clients": clients, "jwks": keys.JWKS}}, nil
 }
 
-// keysCommand is how a person gets a new key for the standby.
-func keysCommand(req *logical.Request, name, standby string) string {
-	return clientCommand(pathFor(req, "keys", name), standby)
-}
-
-// nextKeyStep is nextStep for clients that have keys.
-func nextKeyStep(req *logical.Request, name, standby string, regenerateAfter time.Time, fresh bool) string {
-	rotate := rotateCommand(req, name, standby)
+// nextKeyStep is nextStep for clients that have keys. rotate is the command that makes
+// the standby active.
+func nextKeyStep(req *logical.Request, name string, f connection.PairFields, standby, rotate string, regenerateAfter time.Time, fresh bool) string {
+	newKey := idCommand(pathFor(req, "keys", name), f, standby)
 	switch {
-	case standby == "":
-		return fmt.Sprintf("Add a second client, so that keys can be rotated without downtime: vault write %s paired_client_id=ID verify_connection=false",
-			pathFor(req, "config", name))
 	case fresh:
 		return fmt.Sprintf("Client %q stands by with a key that has not been used yet. Register it at the identity provider (vault read %s), then, when it is time to rotate: %s",
 			standby, pathFor(req, "keys", name), rotate)
 	case regenerateAfter.IsZero():
-		return fmt.Sprintf("Make a new key for client %q: %s; register it at the identity provider, then: %s", standby, keysCommand(req, name, standby), rotate)
+		return fmt.Sprintf("Make a new key for client %q: %s; register it at the identity provider, then: %s", standby, newKey, rotate)
 	}
 	return fmt.Sprintf("After %s make a new key for client %q: %s; register it at the identity provider, then, when it is time to rotate again: %s",
-		timestamp(regenerateAfter), standby, keysCommand(req, name, standby), rotate)
+		timestamp(regenerateAfter), standby, newKey, rotate)
 }
 
 const keysHelp = `

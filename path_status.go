@@ -2,6 +2,7 @@ package gbg
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -16,14 +17,14 @@ func (d *handlers) statusPaths() []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation: &framework.PathOperation{
 					Callback: d.readStatus,
-					Summary:  "See how a connection is.",
+					Summary:  "Read the status of a connection.",
 					Responses: map[int][]framework.Response{
-						http.StatusOK: {{Description: "How the connection is. What never happened is left out.", Fields: statusAnswer()}},
+						http.StatusOK: {{Description: "The status. Times that never occurred are left out.", Fields: statusAnswer()}},
 					},
 				},
 			},
 			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "status", OperationVerb: "read"},
-			HelpSynopsis:    "See how a connection is: active client, ages, last error, next step.",
+			HelpSynopsis:    "Read the status of a connection: active client, ages, last error, next step.",
 			HelpDescription: strings.TrimSpace(statusHelp),
 		}
 	})
@@ -35,26 +36,28 @@ func statusAnswer() map[string]*framework.FieldSchema {
 	}
 	return map[string]*framework.FieldSchema{
 		"connection":              text(true, "Name of the connection."),
-		"grant_type":              text(true, "How tokens are asked for."),
-		"token_url":               text(true, "Where tokens are asked for."),
-		"idp_token_url":           text(false, "Where the tokens are asked for that are exchanged at token_url."),
+		"grant_type":              text(true, "How tokens are requested."),
+		"token_url":               text(true, "Where tokens are requested."),
+		"idp_token_url":           text(false, "Where the tokens to exchange at token_url are requested."),
 		"active_client_id":        text(false, "The client that tokens are issued to. Left out if callers bring the tokens to exchange."),
 		"standby_client_id":       text(false, "The other client of the pair."),
+		"active_username":         text(false, "For grant_type \"password\", in place of active_client_id: the user that tokens are issued to."),
+		"standby_username":        text(false, "For grant_type \"password\", in place of standby_client_id: the other user."),
 		"active_secret_set_time":  text(false, "When the active client's secret was stored (RFC 3339, UTC)."),
 		"standby_secret_set_time": text(false, "When the standby's secret was stored (RFC 3339, UTC)."),
 		"active_verified_time":    text(false, "When the active client last got a token (RFC 3339, UTC)."),
 		"standby_verified_time":   text(false, "When the standby last got a token (RFC 3339, UTC)."),
 		"last_rotation_time":      text(false, "When the active client last changed (RFC 3339, UTC)."),
 		"last_rotation_cause":     text(false, "Why it changed."),
-		"regenerate_after":        text(false, "From when on the standby's secret can be regenerated with nothing depending on it (RFC 3339, UTC)."),
+		"regenerate_after":        text(false, "When the standby's secret can be regenerated because nothing depends on it any longer (RFC 3339, UTC)."),
 		"token_expire_time":       text(false, "When the current token expires (RFC 3339, UTC)."),
-		"token_refresh_time":      text(false, "When the current token gets its successor (RFC 3339, UTC)."),
-		"token_lifetime_assumed":  {Type: framework.TypeInt64, Description: "Seconds that the current token is taken to live because GBG did not say. Left out if GBG did."},
-		"last_error":              text(false, "How the last token request failed. Left out if it went well."),
+		"token_refresh_time":      text(false, "When the current token is replaced (RFC 3339, UTC)."),
+		"token_lifetime_assumed":  {Type: framework.TypeInt64, Description: "Lifetime in seconds that is assumed for the current token because it came without expires_in."},
+		"last_error":              text(false, "How the last token request failed. Left out if it succeeded."),
 		"last_error_time":         text(false, "When it failed (RFC 3339, UTC)."),
 		"consecutive_errors":      {Type: framework.TypeInt64, Description: "How many token requests have failed in a row."},
-		"next_try_time":           text(false, "When GBG is asked again, at the earliest (RFC 3339, UTC)."),
-		"max_secret_age":          {Type: framework.TypeInt64, Description: "The greatest age of the active client's secret, in seconds. Left out if that is off."},
+		"next_try_time":           text(false, "The earliest time of the next token request (RFC 3339, UTC)."),
+		"max_secret_age":          {Type: framework.TypeInt64, Description: "The maximum age of the active client's secret, in seconds. Left out if it is off."},
 		"active_secret_due_time":  text(false, "When the active client's secret reaches that age (RFC 3339, UTC)."),
 		"next_step":               text(true, "What to do next, in a sentence."),
 	}
@@ -70,17 +73,14 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 		"connection": s.Connection,
 		"grant_type": s.GrantType,
 		"token_url":  s.TokenURL,
-		"next_step":  nextStep(req, name, portal(s.IDPTokenURL != ""), s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
-	}
-	if s.UsesKeys {
-		answer["next_step"] = nextKeyStep(req, name, s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed)
+		"next_step":  nextStep(req, name, s.Fields, portal(s.IDPTokenURL != ""), s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed),
 	}
 	if s.Active.ID == "" {
 		answer["next_step"] = "Exchange an identity provider's token: " + exchangeCommand(req, name)
 	}
 	putText(answer, "idp_token_url", s.IDPTokenURL)
-	putText(answer, "active_client_id", s.Active.ID)
-	putText(answer, "standby_client_id", s.Standby.ID)
+	putText(answer, s.Fields.ActiveKey(), s.Active.ID)
+	putText(answer, s.Fields.StandbyKey(), s.Standby.ID)
 	putTime(answer, "active_secret_set_time", s.Active.SecretSetTime)
 	putTime(answer, "standby_secret_set_time", s.Standby.SecretSetTime)
 	putTime(answer, "active_verified_time", s.Active.VerifiedTime)
@@ -104,20 +104,21 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 		answer["consecutive_errors"] = int64(s.ConsecutiveErrors)
 		answer["next_step"] = "Token requests fail: see last_error."
 		switch {
-		case s.LastErrorResult == "client_refused" && s.UsesKeys:
-			answer["next_step"] = "Token requests fail: see last_error. If a client is refused, check that its key is registered at the identity provider: vault read " + pathFor(req, "keys", name)
-		case s.LastErrorResult == "client_refused":
-			answer["next_step"] = "Token requests fail: see last_error. If a client is refused, write its current secret: " + secretCommand(req, name)
+		case s.Fields.Keys() && s.LastErrorResult == "client_refused":
+			answer["next_step"] = "Token requests fail: see last_error. " + renewal(req, name, s.Fields, false)
+		case s.Fields.Users() && s.LastErrorResult == "client_refused":
+			answer["next_step"] = "Token requests fail: see last_error. " + renewal(req, name, s.Fields, true)
+		case s.LastErrorResult == "client_refused", s.LastErrorResult == "user_refused":
+			answer["next_step"] = fmt.Sprintf("Token requests fail: see last_error. If a %s is refused, write its current %s: %s", s.Fields.Noun(), s.Fields.SecretNoun(), secretCommand(req, name, s.Fields))
 		}
 	}
 	return &logical.Response{Data: answer, Warnings: s.Warnings}, nil
 }
 
 const statusHelp = `
-What a person wants to know about a connection without rights to change it:
-which client is active, how old each secret is and when it last proved itself,
+The status of a connection, for those who may not change it: which client is active, how old each secret is and when it last proved itself,
 the last rotation, the current token's times, the last error, and what to do
-next. It holds no secret and no token, and it asks nothing of GBG.
+next. It holds no secret and no token, and sends no request to GBG.
 
-Times are RFC 3339 in UTC. What never happened is left out.
+Times are RFC 3339 in UTC. Times that never occurred are left out.
 `

@@ -14,16 +14,16 @@ import (
 	"vault-plugin-secrets-gbg/backend"
 )
 
-// statusListPath is apart, because Vault adds a slash to the path of every list.
+// statusListPath is separate because Vault adds a slash to the path of every list.
 func (d *handlers) statusListPath() *framework.Path {
 	return &framework.Path{
 		Pattern: "status/",
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ListOperation: &framework.PathOperation{
 				Callback: d.listStatus,
-				Summary:  "See how all connections are.",
+				Summary:  "Read the status of all connections.",
 				Responses: map[int][]framework.Response{
-					http.StatusOK: {{Description: "The names, and a few words on each.", Fields: map[string]*framework.FieldSchema{
+					http.StatusOK: {{Description: "The names, with a short status of each.", Fields: map[string]*framework.FieldSchema{
 						"keys":     {Type: framework.TypeStringSlice, Description: "Names of the connections."},
 						"key_info": {Type: framework.TypeMap, Description: "By name: active, standby, token_for, secret_age, standby_proven, last_error."},
 					}}},
@@ -31,7 +31,7 @@ func (d *handlers) statusListPath() *framework.Path {
 			},
 		},
 		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "list", OperationSuffix: "statuses"},
-		HelpSynopsis:    "See how all connections are, in a line each.",
+		HelpSynopsis:    "Read the status of all connections, one line each.",
 		HelpDescription: strings.TrimSpace(statusListHelp),
 	}
 }
@@ -50,7 +50,7 @@ func (d *handlers) listStatus(ctx context.Context, req *logical.Request, _ *fram
 	return logical.ListResponseWithInfo(names, lines), nil
 }
 
-// listEntry is a connection in a few words, for a table on a terminal.
+// listEntry returns the short status of a connection, for a table on a terminal.
 func listEntry(s backend.Status) map[string]any {
 	none := func(text string) string { return cmp.Or(text, "-") }
 	return map[string]any{
@@ -90,8 +90,8 @@ func age(since, now time.Time) string {
 	return span(max(now.Sub(since), 0))
 }
 
-// span is a length of time in its largest unit that leaves two of them; "" if it is
-// negative.
+// span formats a duration in the largest unit of which it has at least two. It returns ""
+// if the duration is negative.
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -112,13 +112,13 @@ A line for each connection of this mount. The table is there with -detailed:
 
   $ vault list -detailed gbg/status
 
-  active          the client that tokens are asked with
-  last_error      why the last token request failed, and how many did in a row
+  active          the client that tokens are requested with
+  last_error      why the last token request failed, and how many have failed in a row
   secret_age      how old the active client's secret is
   standby         the other client
   standby_proven  how long ago the standby last got a token
-  token_for       how long the current token is still good
+  token_for       how long the current token is still valid
 
-"vault read gbg/status/NAME" tells more. As everywhere in Vault, who may list sees
-all names.
+"vault read gbg/status/NAME" shows more. As everywhere in Vault, anyone who may
+list sees all names.
 `

@@ -14,19 +14,19 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// fetchTimeLayout is RFC 3339 with fractions that never fall away.
+// fetchTimeLayout is RFC 3339 with nanoseconds, including trailing zeros.
 const fetchTimeLayout = "2006-01-02T15:04:05.000000000Z"
 
 func (d *handlers) credsPaths() []*framework.Path {
 	return withOptionalName("creds", func(fields map[string]*framework.FieldSchema) *framework.Path {
 		fields[string(backend.MinTTL)] = &framework.FieldSchema{
 			Type:        framework.TypeDurationSecond,
-			Description: "How long the token must be valid at least. A fresh one is fetched if need be. For those who come back on their own clock and not when ttl says.",
+			Description: "The minimum time that the token must still be valid. A new one is fetched if necessary. For callers that come back on their own schedule instead of after ttl.",
 			Query:       true,
 		}
 		fields[string(backend.IDToken)] = &framework.FieldSchema{
 			Type:         framework.TypeString,
-			Description:  `For grant_type "id_auth": the identity provider's token to exchange for GBG's. The answer is the caller's alone.`,
+			Description:  `For grant_type "id_auth": the identity provider's token to exchange for GBG's. The result is for the caller alone.`,
 			DisplayAttrs: &framework.DisplayAttributes{Name: "ID token", Sensitive: true},
 		}
 		answer := map[int][]framework.Response{
@@ -58,14 +58,15 @@ func (d *handlers) credsPaths() []*framework.Path {
 func credsAnswer() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"access_token":        {Type: framework.TypeString, Required: true, Description: "The token.", DisplayAttrs: &framework.DisplayAttributes{Sensitive: true}},
-		"token_type":          {Type: framework.TypeString, Required: true, Description: "How to present it, as GBG gave it: Bearer."},
-		"expire_time":         {Type: framework.TypeString, Required: true, Description: "When GBG lets the token end (RFC 3339, UTC)."},
+		"token_type":          {Type: framework.TypeString, Required: true, Description: "The type that GBG issued: Bearer."},
+		"expire_time":         {Type: framework.TypeString, Required: true, Description: "When the token expires (RFC 3339, UTC)."},
 		"ttl":                 {Type: framework.TypeInt64, Required: true, Description: "Seconds after which there is a newer token. Read again then, not before."},
 		"rotation_period":     {Type: framework.TypeInt64, Required: true, Description: "Seconds from one token to the next."},
 		"last_vault_rotation": {Type: framework.TypeString, Required: true, Description: "When this token was fetched (RFC 3339, UTC, with fractions)."},
 		"client_id":           {Type: framework.TypeString, Required: true, Description: "The GBG client that the token was issued to."},
-		"scope":               {Type: framework.TypeString, Required: true, Description: "The scope granted, or asked for if GBG named none."},
-		"connection":          {Type: framework.TypeString, Required: true, Description: "The connection that the token is of."},
+		"username":            {Type: framework.TypeString, Description: `For grant_type "password": the user that the token was issued to.`},
+		"scope":               {Type: framework.TypeString, Required: true, Description: "The granted scope, or the requested one if GBG named none."},
+		"connection":          {Type: framework.TypeString, Required: true, Description: "The connection that the token belongs to."},
 	}
 }
 
@@ -91,7 +92,7 @@ func (d *handlers) readCreds(ctx context.Context, req *logical.Request, data *fr
 func (d *handlers) exchange(ctx context.Context, req *logical.Request, data *framework.FieldData) (*logical.Response, error) {
 	name := connectionName(data)
 	if duration(data, backend.MinTTL) != nil {
-		return logical.ErrorResponse("min_ttl is for reads; an exchange always gives a fresh token"), nil
+		return logical.ErrorResponse("min_ttl is for reads; an exchange always returns a new token"), nil
 	}
 	plain, _ := value[string](data, backend.IDToken)
 	c, err := d.engine.Exchange(ctx, name, connection.NewSecret(plain))
@@ -101,18 +102,18 @@ func (d *handlers) exchange(ctx context.Context, req *logical.Request, data *fra
 	return &logical.Response{Data: credential(c), Warnings: c.Warnings}, nil
 }
 
-// exchangeCommand is how a person exchanges a token of their own.
+// exchangeCommand returns the command that exchanges a caller's own token.
 func exchangeCommand(req *logical.Request, name string) string {
 	return fmt.Sprintf("vault write %s id_token=@FILE", pathFor(req, "creds", name))
 }
 
-// credential is the answer to a read or an exchange. ttl, rotation_period and
-// last_vault_rotation are Vault's convention for static credentials, by which
-// Vault Agent and Vault Secrets Operator know when to come back. No other key
-// may differ between two answers with the same token: they would take it for a
-// new secret.
+// credential returns the answer to a read or an exchange. ttl, rotation_period and
+// last_vault_rotation are Vault's convention for static credentials; Vault Agent and
+// Vault Secrets Operator use them to decide when to come back. All other keys must be
+// the same in two answers with the same token, or they would be taken for a new
+// secret.
 func credential(c backend.Credential) map[string]any {
-	return map[string]any{
+	data := map[string]any{
 		"access_token":        c.AccessToken.Reveal(),
 		"token_type":          c.TokenType,
 		"expire_time":         c.ExpireTime.Format(time.RFC3339),
@@ -123,11 +124,13 @@ func credential(c backend.Credential) map[string]any {
 		"scope":               c.Scope,
 		"connection":          c.Connection,
 	}
+	putText(data, "username", c.Username)
+	return data
 }
 
 const credsHelp = `
-Reading this path gives an access token of the connection's active client, to
-be sent to GBG as "Authorization: Bearer TOKEN". All readers share one token,
+Reading this path returns an access token of the connection's active client. Send
+it to GBG as "Authorization: Bearer TOKEN". All readers share one token,
 so reading often costs GBG nothing.
 
 "ttl" is the number of seconds after which there is a newer token; the one you
@@ -136,18 +139,18 @@ itself. "expire_time" is when GBG stops accepting the token. The next token is
 fetched in the background, so a read waits for GBG only when there is no valid
 token at all.
 
-Who comes back on a clock of their own gives min_ttl, how long the token must be
-valid at least:
+Callers that come back on their own schedule set min_ttl, the minimum time that
+the token must still be valid:
 
   $ vault read gbg/creds min_ttl=10m
 
-There is no lease: a token that has been read cannot be taken back before it
-expires. With lease=true in the configuration every read gets a token of its own
+There is no lease: a token that has been read cannot be revoked before it
+expires. With lease=true in the configuration every read gets a separate token
 under a lease; revoking the lease revokes the token, if there is a revoke_url.
 
 On a connection with grant_type "id_auth" (GBG Identity Solution), a caller can
-also exchange a token of their own identity provider. The answer is theirs
-alone: it is neither kept nor shared.
+also exchange a token of their own identity provider. The result is for the
+caller alone: it is neither stored nor shared.
 
   $ vault write gbg/creds id_token=@token.jwt
 `

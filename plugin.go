@@ -2,8 +2,8 @@
 // secrets under config, serves short-lived GBG access tokens at creds, and
 // rotates between two paired clients without downtime.
 //
-// This package holds the paths: a request comes in, one call goes to the
-// engine in package backend, an answer goes out.
+// This package implements the paths: each decodes a request, calls the engine in package
+// backend once, and encodes the answer.
 package gbg
 
 import (
@@ -20,25 +20,25 @@ import (
 	"vault-plugin-secrets-gbg/internal/metrics"
 )
 
-// operationPrefix begins the operation ids of the OpenAPI document.
+// operationPrefix is the prefix of the operation ids in the OpenAPI document.
 const operationPrefix = "gbg"
 
-// Options are what a factory may be given. The zero value is for production.
+// Options configures a factory. The zero value is for production.
 type Options struct {
-	// Version is what Vault shows as the plugin's running version: "v" and a
-	// semantic version. Empty shows none.
+	// Version is the plugin's running version as Vault shows it: "v" and a semantic
+	// version. Empty means none.
 	Version string
 	// Now returns the current time; nil means time.Now. It is for tests of a wall
 	// clock that is set: timers go by package time whatever it returns.
 	Now func() time.Time
-	// Random gives numbers in [0, 1) from many goroutines at once; nil is
-	// math/rand/v2's.
+	// Random returns a number in [0, 1). It must be safe for concurrent use; nil means
+	// math/rand/v2's Float64.
 	Random func() float64
-	// DialContext connects to a host and port; nil means over TCP.
+	// DialContext connects to a host and port; nil means a plain TCP dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// userAgent returns what requests to GBG name themselves (RFC 9110 section 10.1.5).
+// userAgent returns the User-Agent header of requests to GBG (RFC 9110 section 10.1.5).
 func userAgent(version string) string {
 	if version == "" {
 		return gbgauth.DefaultUserAgent
@@ -46,7 +46,7 @@ func userAgent(version string) string {
 	return gbgauth.DefaultUserAgent + "/" + strings.TrimPrefix(version, "v")
 }
 
-// NewFactory gives the function by which Vault makes a mount's backend.
+// NewFactory returns the function that creates a mount's backend for Vault.
 func NewFactory(o Options) logical.Factory {
 	return func(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
 		observer := observers{Metrics: metrics.New(o.Version), events: newEventBus(config.EventsSender, config.Logger)}
@@ -74,7 +74,7 @@ func NewFactory(o Options) logical.Factory {
 	}
 }
 
-// framework is the table of paths.
+// framework returns the framework's backend with the table of paths.
 func (d *handlers) framework(version string) *framework.Backend {
 	return &framework.Backend{
 		BackendType:    logical.TypeLogical,
@@ -100,13 +100,13 @@ func (d *handlers) framework(version string) *framework.Backend {
 	}
 }
 
-// handlers are the paths of one mount.
+// handlers implements the paths of one mount.
 type handlers struct {
 	engine  *backend.Engine
 	metrics *metrics.Metrics
 }
 
-// observers passes on what an engine reports.
+// observers implements backend.Observer for the metrics and the event bus.
 type observers struct {
 	*metrics.Metrics
 
@@ -129,8 +129,8 @@ any other, and give a team a policy on its name.
   config    what a connection is: clients, secrets, endpoint, timing
   creds     an access token, shared by all readers, always valid
   rotate    make the standby client the active one, without downtime
-  keys      the clients' public keys, if they have keys in place of secrets
-  status    how a connection is: no secret, no token
+  keys      the clients' public keys, if they have keys instead of secrets
+  status    the state of a connection: no secret, no token
   metrics   all of them, for Prometheus
 
 Begin with:
@@ -138,5 +138,5 @@ Begin with:
   $ vault write gbg/config client_id=ID client_secret=@secret-file
   $ vault read gbg/creds
 
-"vault path-help gbg/config" and so on tell more.
+See also "vault path-help gbg/config" and so on.
 `

@@ -6,33 +6,33 @@ import (
 )
 
 const (
-	// firstRetryDelay and maxRetryDelay bound the pauses between the tries of one
+	// firstRetryDelay and maxRetryDelay bound the pauses between the attempts of one
 	// request.
 	firstRetryDelay = 250 * time.Millisecond
 	maxRetryDelay   = 4 * time.Second
-	// firstBackoff and maxBackoff bound the pause after a request that has failed.
+	// firstBackoff and maxBackoff bound the pause after a failed request.
 	firstBackoff = time.Second
 	maxBackoff   = time.Minute
 )
 
-// backoff is a run of failed token requests and the pause that follows it. Nil
-// stands for none.
+// backoff is a run of consecutive failed token requests and the pause that follows
+// it. Nil means that the last request did not fail.
 type backoff struct {
 	// err is the last failure.
 	err error
-	// since is when the first of the run failed, last when the last did.
+	// since and last are the times of the first and the last failure of the run.
 	since, last time.Time
-	// count is how many failed in a row.
+	// count is the number of consecutive failures.
 	count int
-	// until is when the token endpoint may be asked again.
+	// until is when the next token request may be sent.
 	until time.Time
 }
 
-// delayFunc returns the pause after the nth failure in a row.
-type delayFunc func(nth int, first, most time.Duration) time.Duration
+// delayFunc returns the pause after n consecutive failures.
+type delayFunc func(n int, first, most time.Duration) time.Duration
 
-// next returns the backoff after one more failure. Its pause is what delay says, or
-// what the endpoint asked for (Retry-After) if that is longer.
+// next returns the backoff after one more failure. The pause is the longer of delay's
+// and the endpoint's Retry-After.
 func (b *backoff) next(err error, now time.Time, delay delayFunc) *backoff {
 	n := &backoff{err: err, since: now, last: now, count: 1}
 	if b != nil {
@@ -43,10 +43,10 @@ func (b *backoff) next(err error, now time.Time, delay delayFunc) *backoff {
 	return n
 }
 
-// blocked reports whether the token endpoint is to be left alone at this time.
+// blocked reports whether the pause lasts at time now.
 func (b *backoff) blocked(now time.Time) bool { return b != nil && now.Before(b.until) }
 
-// wait returns how long the token endpoint is to be left alone.
+// wait returns how long the pause still lasts; zero if it is over.
 func (b *backoff) wait(now time.Time) time.Duration {
 	if b == nil {
 		return 0
@@ -54,7 +54,7 @@ func (b *backoff) wait(now time.Time) time.Duration {
 	return max(b.until.Sub(now), 0)
 }
 
-// withoutPause returns the same run of failures with its pause at an end.
+// withoutPause returns the same run of failures with its pause ended.
 func (b *backoff) withoutPause(now time.Time) *backoff {
 	if !b.blocked(now) {
 		return b
@@ -70,25 +70,26 @@ func (b *backoff) clientRefused() bool {
 	return b != nil && errors.As(b.err, &failed) && failed.ClientRefused()
 }
 
-// failingError returns the backoff as an error for a reader.
+// failingError returns the error for a reader while the backoff lasts.
 func (b *backoff) failingError(now time.Time) error {
 	return &FailingError{Cause: b.err, Since: b.since, NextTry: b.until, Wait: b.wait(now)}
 }
 
-// delay returns the pause after the nth failure: twice as long each time, up to
-// most, less a random fifth, so that many callers do not come back at once.
-func (e *Engine) delay(nth int, first, most time.Duration) time.Duration {
+// delay returns the pause after n consecutive failures. It doubles each time, up to
+// most, and is shortened by up to a fifth at random so that many callers do not retry
+// at once.
+func (e *Engine) delay(n int, first, most time.Duration) time.Duration {
 	pause := most
-	if shift := nth - 1; shift < 16 { // beyond, it would overflow
+	if shift := n - 1; shift < 16 { // a larger shift would overflow
 		pause = min(first<<shift, most)
 	}
 	return max(pause-time.Duration(e.random()*float64(pause)/5), first)
 }
 
-// recordFailure notes that a token request has failed, and plans the next one if
-// the current token is in use. Of leased reads that failed at the same time only the
-// first counts. It returns the error for those who wait; errSuperseded if the
-// connection has changed.
+// recordFailure records a failed token request, and schedules the next one if the
+// current token is in use. If several leased reads fail at the same time, only the
+// first is counted. It returns the error for the waiting readers, or errSuperseded if
+// the connection has changed.
 func (e *Engine) recordFailure(name string, st *state, err error) error {
 	var failing error
 	ok := e.update(name, st.revision, func(was *state) *state {
@@ -101,8 +102,8 @@ func (e *Engine) recordFailure(name string, st *state, err error) error {
 		e.reportFailure(name, was.conn, was.backoff, next.backoff)
 		failing = next.backoff.failingError(next.backoff.last)
 		if next.token != nil {
-			next.token.refreshing.Store(false) // or the planned try would do nothing
-			// Not before its time, if it was a reader's min_ttl that failed.
+			next.token.refreshing.Store(false) // or the scheduled refresh would do nothing
+			// Not before refreshStart: the failed request may have been for a reader's min_ttl.
 			e.scheduleRefresh(name, &next, latest(next.backoff.until, next.token.refreshStart()))
 		}
 		return &next
@@ -113,9 +114,9 @@ func (e *Engine) recordFailure(name string, st *state, err error) error {
 	return failing
 }
 
-// recordExchangeFailure notes that GBG could not be reached for an exchange. Of
-// callers that meet the same failure at once only the first counts. It returns the
-// error for the caller; errSuperseded if the connection has changed.
+// recordExchangeFailure records that an exchange could not reach GBG. If several
+// callers meet the same failure at the same time, only the first is counted. It
+// returns the error for the caller, or errSuperseded if the connection has changed.
 func (e *Engine) recordExchangeFailure(name string, st *state, err error) error {
 	var failing error
 	ok := e.update(name, st.revision, func(was *state) *state {
@@ -140,8 +141,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// endPause lets the token endpoint be asked again at once. The failures so far stay
-// in the status until a request succeeds.
+// endPause ends the pause, so that the next request is sent at once. The failures
+// stay in the status until a request succeeds.
 func (e *Engine) endPause(name string, st *state) {
 	e.update(name, st.revision, func(was *state) *state {
 		next := *was

@@ -18,11 +18,11 @@ type Change struct {
 // verifyConnection is the field of a write that sets SkipVerification.
 const verifyConnection connection.Field = "verify_connection"
 
-// Configure creates a connection or changes it. Every client whose token
-// request the change touches proves itself first, unless that is skipped; if
-// one fails, nothing is stored. A change that changes nothing stores nothing.
-// The warnings are for a person. The errors are *InputError, *ClientError,
-// ctx's and the storage's.
+// Configure creates a connection or changes it. Unless SkipVerification is set, it
+// first gets a token with every client whose token request changes; if one fails,
+// nothing is stored. A change that makes no difference is not stored. The warnings
+// are for the operator. The errors are *InputError, *ClientError, ctx's and the
+// storage's.
 func (e *Engine) Configure(ctx context.Context, name string, change Change) (warnings []string, err error) {
 	ctx, unlock, err := e.startChange(ctx, name)
 	if err != nil {
@@ -37,8 +37,8 @@ func (e *Engine) Configure(ctx context.Context, name string, change Change) (war
 	}
 }
 
-// configure does a configuration write on the connection as it is now. The error is
-// errSuperseded if another node has changed the connection meanwhile.
+// configure applies a configuration write to the connection's current state. The
+// error is errSuperseded if another node has changed the connection in the meantime.
 func (e *Engine) configure(ctx context.Context, name string, change Change) (warnings []string, err error) {
 	var old *connection.Connection
 	st, err := e.state(ctx, name)
@@ -87,20 +87,20 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 	if err := e.commit(ctx, name, connectionUpdate{was: st, conn: next, http: client, tokens: tokens}); err != nil {
 		return nil, err
 	}
-	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
+	e.logger.Info("connection configured", "connection", name, next.PairFields().ActiveKey(), next.Pair.Active().ID, "verified_clients", len(tokens))
 	e.reportNewKeys(name, next, newKeys...)
 	e.observer.OnEvent(eventOf(next, EventConfigured, name))
 	return warnings, nil
 }
 
-// verify gets a token with every one of the clients, one after another. Each has a
-// request timeout of its own.
+// verify gets a token with each of the clients, one after another. Each has its own
+// request timeout.
 func (e *Engine) verify(ctx context.Context, name string, conn *connection.Connection, via *gbgauth.Client, clients []connection.Client) ([]*token, error) {
 	var tokens []*token
 	for _, client := range clients {
 		t, err := e.verifyClient(ctx, name, conn, via, client)
 		if err != nil {
-			e.logger.Warn("client not verified", "connection", name, "client_id", client.ID, "error", err)
+			e.logger.Warn("client not verified", "connection", name, conn.PairFields().IDKey(), client.ID, "error", err)
 			return nil, err
 		}
 		tokens = append(tokens, t)

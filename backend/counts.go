@@ -9,23 +9,23 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// Counts are of one connection, since the engine began.
+// Counts counts what happened to one connection since the engine started.
 type Counts struct {
-	// Memory, Storage and GBG are the reads that were answered, by where the token
-	// came from; Failed those that were not, for want of a token.
+	// Memory, Storage and GBG count the successful reads by the origin of the token;
+	// Failed counts the reads that failed because there was no token.
 	Memory, Storage, GBG, Failed uint64
-	// Rotations and Failovers are the changes of the active client.
+	// Rotations and Failovers count the changes of the active client.
 	Rotations, Failovers uint64
 }
 
-// counters are what Counts are read from, and what the log has said already. They
-// outlive the states of their connection.
+// counters are the running counts of a connection, and what has been logged about it.
+// They outlive its states.
 type counters struct {
-	// lacking and assumed say that the last token lacked scopes, or had no lifetime.
+	// lacking and assumed are set if the last token lacked scopes or had no lifetime.
 	lacking, assumed             atomic.Bool
 	reads                        [fromGBG + 1]atomic.Uint64
 	failed, rotations, failovers atomic.Uint64
-	// waiting is how many readers wait for a shared token now.
+	// waiting is the number of readers that are waiting for a shared token.
 	waiting atomic.Int32
 }
 
@@ -45,10 +45,11 @@ func (c *counters) counts() Counts {
 	}
 }
 
-// countRead counts a read that is answered.
+// countRead counts a successful read.
 func (c *counters) countRead(from origin) { c.reads[from].Add(1) }
 
-// countFailure counts a read that fails with err, if it does for want of a token.
+// countFailure counts a read that fails with err, if that means that there was no
+// token, and returns err.
 func (c *counters) countFailure(err error) error {
 	var failing *FailingError
 	var short *ShortTokenError
@@ -58,16 +59,16 @@ func (c *counters) countFailure(err error) error {
 	return err
 }
 
-// endCountersLocked ends what is counted of a connection that is gone, here and with
-// the observer. The entry's lock is held.
+// endCountersLocked deletes the counters of a connection that no longer exists, here
+// and at the observer. The entry's lock must be held.
 func (e *Engine) endCountersLocked(name string) {
 	if e.states.end(name) {
 		e.observer.Forget(name)
 	}
 }
 
-// endCountersOfDeleted does so for the connections that another node has deleted:
-// names are those that there are, in order.
+// endCountersOfDeleted deletes the counters of connections that another node has
+// deleted. names are the existing connections, sorted.
 func (e *Engine) endCountersOfDeleted(ctx context.Context, names []string) {
 	e.states.counters.Range(func(key, _ any) bool {
 		name := key.(string)
@@ -78,8 +79,9 @@ func (e *Engine) endCountersOfDeleted(ctx context.Context, names []string) {
 	})
 }
 
-// endCountersIfDeleted looks again: the connection may have been made since the names
-// were listed.
+// endCountersIfDeleted deletes the counters of a connection that is not in storage.
+// It checks again because the connection may have been created since the names were
+// listed.
 func (e *Engine) endCountersIfDeleted(ctx context.Context, name string) {
 	defer e.lockEntry(name)()
 	if e.states.get(name) != nil {

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -8,41 +9,44 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// minRetryTTL is the least that a reader is told to wait while refreshing
-// fails. Vault Secrets Operator polls and then reports a failed sync below that.
+// minRetryTTL is the minimum TTL while refreshing fails. Below it, Vault Secrets
+// Operator polls and then reports a failed sync.
 const minRetryTTL = 3 * time.Second
 
-// Credential is a token as a reader gets it.
+// Credential is a token as a reader receives it.
 type Credential struct {
-	Connection  string
+	Connection string
+	// ClientID is the client that the token was issued to, and Username the user in the
+	// password grant, otherwise empty.
 	ClientID    string
+	Username    string
 	AccessToken connection.Secret
 	TokenType   string
 	// Scope is the scope granted, space-separated.
 	Scope string
-	// ExpireTime is when GBG lets the token end, in whole seconds, UTC.
+	// ExpireTime is when the token expires, in whole seconds, UTC.
 	ExpireTime time.Time
 	// FetchTime is when the token was fetched.
 	FetchTime time.Time
 	// RotationPeriod is the time from one token to the next, in whole seconds, at
-	// least one.
+	// least one second.
 	RotationPeriod time.Duration
-	// TTL is the time after which there is a newer token, in whole seconds,
-	// rounded up. It alone differs between two answers with the same token.
+	// TTL is the time until there is a newer token, in whole seconds, rounded up. It
+	// is the only field that differs between two answers with the same token.
 	TTL time.Duration
 	// Lease is nil if the token is shared.
 	Lease *Lease
-	// Warnings are for a person.
+	// Warnings are for the operator.
 	Warnings []string
 }
 
-// Token returns the current token of a connection, or one of the caller's own if the
-// connection's are leased. It waits for GBG only if there is none that is valid,
-// and valid for minTTL at least; concurrent callers share one request, and a caller
-// whose ctx ends leaves it to the others. A minTTL of zero asks for any valid
-// token; more than two thirds of a token's lifetime is an *InputError, once a lifetime
-// has been seen. The other errors are ErrNotConfigured, ErrNoClients, *FailingError,
-// *ShortTokenError, ErrClosed, ctx's and the storage's.
+// Token returns the current token of a connection, or a new one for this caller alone
+// if the connection's tokens are leased. It waits for GBG only if there is no token
+// that is valid for at least minTTL. Concurrent callers share one request; a caller
+// whose ctx ends does not cancel it for the others. If minTTL is zero any valid token
+// will do; more than two thirds of a token's lifetime is an *InputError, once a
+// lifetime is known. The other errors are ErrNotConfigured, ErrNoClients,
+// *FailingError, *ShortTokenError, ErrClosed, ctx's and the storage's.
 func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
 	var from origin
 	for {
@@ -83,7 +87,7 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 	}
 }
 
-// serveFresh returns the answer to a reader who has waited for the current token.
+// serveFresh returns the answer to a reader who has waited for a new token.
 func (e *Engine) serveFresh(name string, st *state, minTTL time.Duration) (Credential, error) {
 	now := e.now()
 	if err := checkMinTTL(minTTL, st.token.lifetime()); err != nil {
@@ -96,12 +100,13 @@ func (e *Engine) serveFresh(name string, st *state, minTTL time.Duration) (Crede
 	return e.serve(name, st, now), nil
 }
 
-// MinTTL is how long a reader needs the token to be valid.
+// MinTTL is the field with the minimum time that a reader needs the token to be
+// valid.
 const MinTTL connection.Field = "min_ttl"
 
-// checkMinTTL refuses a minTTL of more than two thirds of a token's lifetime, which
-// would make GBG issue tokens faster than three a lifetime. A lifetime of zero is not
-// known yet and refuses nothing.
+// checkMinTTL returns an error if minTTL is more than two thirds of a token's
+// lifetime: GBG would have to issue more than three tokens per lifetime. A lifetime
+// of zero means that it is not known yet, and allows any minTTL.
 func checkMinTTL(minTTL, lifetime time.Duration) error {
 	most := lifetime * 2 / 3
 	if lifetime == 0 || minTTL <= most {
@@ -110,17 +115,16 @@ func checkMinTTL(minTTL, lifetime time.Duration) error {
 	return connection.Invalid(MinTTL, "must be at most %s: two thirds of a token's lifetime, which is %s", most.Truncate(time.Second), lifetime)
 }
 
-// checkLeft refuses a token that has just come from GBG, and is valid for less than
-// its reader asked for.
+// checkLeft returns an error if a token that has just been fetched is valid for less
+// than its reader asked for.
 func checkLeft(name string, t *token, left, minTTL time.Duration) error {
 	if left > 0 && left >= minTTL {
 		return nil
 	}
-	return &ShortTokenError{Connection: name, ClientID: t.clientID, Lifetime: t.lifetime(), Left: max(left, 0), MinTTL: minTTL}
+	return &ShortTokenError{Connection: name, ClientID: t.clientID, Fields: t.source.PairFields(), Lifetime: t.lifetime(), Left: max(left, 0), MinTTL: minTTL}
 }
 
-// serve returns the answer to a reader out of the current token, and sees to it
-// that a token in use is refreshed.
+// serve returns the current token to a reader, and starts a refresh if it is due.
 func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	t := st.token
 	firstUse := !t.used.Load() && t.used.CompareAndSwap(false, true)
@@ -135,7 +139,7 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 		wait := max(ceilSecond(st.backoff.wait(now)), minRetryTTL)
 		c.TTL = max(min(wait, left.Truncate(time.Second)), time.Second)
 	}
-	// Its time came while nobody used it, or refreshing it has failed.
+	// The refresh became due while the token was unused, or has failed.
 	if (untilNext <= 0 || due && firstUse) && !st.backoff.blocked(now) {
 		e.refreshInBackground(name, st)
 	}
@@ -145,11 +149,12 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 	return c
 }
 
-// credential returns the token as a reader gets it, without its TTL.
+// credential returns the token as a Credential without its TTL.
 func (t *token) credential(connection string) Credential {
 	return Credential{
 		Connection:     connection,
-		ClientID:       t.clientID,
+		ClientID:       cmp.Or(t.source.Password.ClientID, t.clientID),
+		Username:       t.source.Password.Username,
 		AccessToken:    t.access,
 		TokenType:      t.typ,
 		Scope:          t.scope,
@@ -160,9 +165,9 @@ func (t *token) credential(connection string) Credential {
 	}
 }
 
-// untilNext returns when to come back for the token after one that is valid for left
-// and is replaced overlap before that. A random share of the overlap, always on the
-// late side, keeps many consumers from coming back in the same second.
+// untilNext returns when to come back for the next token, given that this one is
+// valid for left and is replaced overlap before it expires. A random part of the
+// overlap is added, so that many consumers do not come back in the same second.
 func (e *Engine) untilNext(left, overlap time.Duration) time.Duration {
 	return ceilSecond(left - overlap + time.Duration(e.random()*float64(overlap)/4))
 }

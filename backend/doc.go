@@ -1,7 +1,7 @@
-// Package backend is the engine behind the paths: connections to GBG, their
-// client pairs, the tokens they give, and how all of it is stored. It knows
-// Vault's storage and logger; it knows no paths and no requests.
+// Package backend implements the engine behind the paths: connections to GBG, their
+// client pairs and tokens, and how they are stored. It uses Vault's storage and logger,
+// and is independent of paths and requests.
 //
-// The way in is Engine. Everything that it hands out is a value; nothing that a
-// caller does to it reaches the engine.
+// The entry point is Engine. Everything that its methods return is a copy: changing
+// it does not affect the engine.
 package backend

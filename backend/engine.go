@@ -15,32 +15,32 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// Options are what an engine is made with.
+// Options configures an Engine.
 type Options struct {
-	// Storage is the mount's own. It must live as long as the engine: background
+	// Storage is the mount's storage. It must remain usable until Close: background
 	// work uses it between requests.
 	Storage logical.Storage
-	// Logger; nil discards.
+	// Logger receives the log; nil discards it.
 	Logger hclog.Logger
 	// Now returns the current time; nil means time.Now. It is for tests of a wall
 	// clock that is set: timers go by package time whatever it returns.
 	Now func() time.Time
-	// Random gives numbers in [0, 1), from many goroutines at once; nil is
-	// math/rand/v2's.
+	// Random returns a number in [0, 1). It must be safe for concurrent use; nil means
+	// math/rand/v2's Float64.
 	Random func() float64
-	// Observer hears what happens; nil is nobody.
+	// Observer is notified of requests and events; nil means none.
 	Observer Observer
-	// UserAgent is what requests to GBG name themselves; empty means
+	// UserAgent is the User-Agent header of requests to GBG; empty means
 	// gbgauth.DefaultUserAgent.
 	UserAgent string
-	// DialContext connects to a host and port; nil means over TCP.
+	// DialContext connects to a host and port; nil means a plain TCP dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-	// MaxLeaseTTL gives the longest lease that the mount allows; nil is no bound.
+	// MaxLeaseTTL returns the maximum lease that the mount allows; nil means no limit.
 	MaxLeaseTTL func() time.Duration
 }
 
-// Engine keeps the connections of one mount and gets their tokens. Its methods
-// may be called from many goroutines at once.
+// Engine manages the connections of one mount and gets their tokens. It is safe for
+// concurrent use.
 type Engine struct {
 	storage logical.Storage
 	logger  hclog.Logger
@@ -48,39 +48,39 @@ type Engine struct {
 	random  func() float64
 	// observer is not nil.
 	observer Observer
-	// maxLeaseTTL is the mount's.
+	// maxLeaseTTL is not nil.
 	maxLeaseTTL func() time.Duration
 
-	// http are the clients of all connections without roots of their own.
+	// http holds the shared clients of all connections without ca_pem.
 	http httpClients
 
-	// states holds what is known of each connection in use.
+	// states holds the current state of each connection in use.
 	states states
-	// changes puts the changes of one connection in a row. It is held while GBG
-	// is asked, so readers never take it.
+	// changes serializes the changes of one connection. It is held during requests to
+	// GBG, so readers never take it.
 	changes keyedLock
-	// entryLocks make reading or writing a storage entry and noting it in states
-	// one step. They are never held while GBG is asked.
+	// entryLocks make it one step to read or write a storage entry and to update
+	// states. They are never held during requests to GBG.
 	entryLocks []*locksutil.LockEntry
-	// timers wake what has to be refreshed.
+	// timers start the refresh of tokens.
 	timers timers
-	// revocations is what is known of the revocations that failed.
+	// revocations tracks the failed revocations.
 	revocations revocations
 	// fetches lets concurrent readers share one token request, or one probe.
 	fetches singleflight.Group
-	// hosts bounds the requests that are under way at once.
+	// hosts limits the number of concurrent requests per host.
 	hosts hostLimiter
 
-	// ctx is the life of the engine, and that of what it does for everybody.
+	// ctx ends with the engine. Background work and shared requests run on it.
 	ctx  context.Context
 	stop context.CancelFunc
-	// work counts what runs on ctx; closing guards the step from "open" to
-	// "waiting for the last of it".
+	// work counts what runs on ctx. closing keeps it from growing once Close has begun
+	// to wait.
 	work    sync.WaitGroup
 	closing sync.RWMutex
 }
 
-// New returns an engine. Close ends it.
+// New returns an engine. It must be closed with Close.
 func New(o Options) *Engine {
 	e := &Engine{
 		storage:     o.Storage,
@@ -99,7 +99,7 @@ func New(o Options) *Engine {
 		e.now = time.Now
 	}
 	if e.random == nil {
-		e.random = rand.Float64 //nolint:forbidigo // what is injected by default
+		e.random = rand.Float64 //nolint:forbidigo // the default of Options.Random
 	}
 	if e.observer == nil {
 		e.observer = noObserver{}
@@ -112,8 +112,8 @@ func New(o Options) *Engine {
 	return e
 }
 
-// Close ends what runs in the background and waits for it. Requests that still
-// wait for a token get ErrClosed.
+// Close stops all background work and waits for it to end. Requests that are still
+// waiting for a token fail with ErrClosed.
 func (e *Engine) Close() {
 	e.closing.Lock()
 	e.stop()
@@ -127,8 +127,9 @@ func (e *Engine) Close() {
 // Closed reports whether Close has been called.
 func (e *Engine) Closed() bool { return e.ctx.Err() != nil }
 
-// startChange begins a change of one connection, which waits for the one before.
-// The ctx it gives also ends with the engine. If err is nil, end must be called.
+// startChange begins a change of a connection, after waiting for the change in
+// progress. The returned context also ends with the engine. If err is nil, end must
+// be called.
 func (e *Engine) startChange(ctx context.Context, name string) (_ context.Context, end func(), err error) {
 	ctx, leave, err := e.join(ctx)
 	if err != nil {
@@ -142,9 +143,8 @@ func (e *Engine) startChange(ctx context.Context, name string) (_ context.Contex
 	return ctx, func() { unlock(); leave() }, nil
 }
 
-// join makes a request's work a part of the engine's life: the ctx it gives also
-// ends with the engine, which waits for leave. If err is nil, leave must be
-// called.
+// join registers a request as work that Close waits for. The returned context also
+// ends with the engine. If err is nil, leave must be called.
 func (e *Engine) join(ctx context.Context) (_ context.Context, leave func(), err error) {
 	done, ok := e.begin()
 	if !ok {
@@ -159,8 +159,8 @@ func (e *Engine) join(ctx context.Context) (_ context.Context, leave func(), err
 	}, nil
 }
 
-// begin reserves the engine's life for a piece of work. If ok, done must be
-// called at its end.
+// begin registers a piece of work that Close waits for. It returns false if the
+// engine is closed. If ok, done must be called when the work ends.
 func (e *Engine) begin() (done func(), ok bool) {
 	e.closing.RLock()
 	defer e.closing.RUnlock()

@@ -8,13 +8,13 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// IDToken is a caller's token of an identity provider.
+// IDToken is the field with a caller's token from an identity provider.
 const IDToken connection.Field = "id_token"
 
-// Exchange gets a token of GBG Identity Solution for a caller's own token. What
-// comes back is the caller's alone: it is neither kept nor shared. The errors are
-// ErrNotConfigured, *InputError, *ClientError, *FailingError, ErrClosed, ctx's
-// and the storage's.
+// Exchange exchanges a caller's own token for one of GBG Identity Solution. The
+// result is for this caller alone: it is neither stored nor shared. The errors are
+// ErrNotConfigured, *InputError, *ClientError, *FailingError, ErrClosed, ctx's and
+// the storage's.
 func (e *Engine) Exchange(ctx context.Context, name string, idToken connection.Secret) (Credential, error) {
 	ctx, leave, err := e.join(ctx)
 	if err != nil {
@@ -51,21 +51,21 @@ func (e *Engine) Exchange(ctx context.Context, name string, idToken connection.S
 	return c, nil
 }
 
-// exchangeFailed returns the error for a caller, and keeps the callers after it from
-// GBG if it cannot be reached or asks to be left alone. Any other failure may be due
-// to this caller's token and is nobody else's.
+// exchangeFailed returns the error for a caller. If GBG could not be reached, or sent
+// a Retry-After, it also blocks the next exchanges. Any other failure may be due to
+// this caller's token and must not affect the others.
 func (e *Engine) exchangeFailed(name string, st *state, err error) error {
 	var failed *ClientError
 	if !errors.As(err, &failed) || !failed.Cause.NoAnswer() && failed.RetryAfter() == 0 {
 		return err
 	}
-	if noted := e.recordExchangeFailure(name, st, err); !errors.Is(noted, errSuperseded) {
-		return noted
+	if failing := e.recordExchangeFailure(name, st, err); !errors.Is(failing, errSuperseded) {
+		return failing
 	}
 	return err
 }
 
-// exchangeSucceeded ends the failures that a state knew of.
+// exchangeSucceeded clears the exchange failures that st has.
 func (e *Engine) exchangeSucceeded(name string, st *state) {
 	if st.exchangeBackoff == nil {
 		return

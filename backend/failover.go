@@ -8,13 +8,13 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// pendingWarning is a sentence for the next reader, once. Nil stands for none.
+// pendingWarning is a warning for the next reader only. Nil means none.
 type pendingWarning struct {
 	text  string
 	taken atomic.Bool
 }
 
-// take returns the text to the first caller, and "" to all others.
+// take returns the text on the first call, and "" afterwards.
 func (w *pendingWarning) take() string {
 	if w == nil || w.taken.Load() || w.taken.Swap(true) {
 		return ""
@@ -22,7 +22,7 @@ func (w *pendingWarning) take() string {
 	return w.text
 }
 
-// mayFailOver reports whether there is a standby that may take over by itself.
+// mayFailOver reports whether there is a standby and failover is enabled.
 func (s *state) mayFailOver() bool {
 	standby, ok := s.conn.Pair.Standby()
 	if s.conn.Settings.UsesKeys() && s.clientStatus(standby).VerifiedTime.IsZero() {
@@ -31,11 +31,10 @@ func (s *state) mayFailOver() bool {
 	return ok && !s.conn.Settings.NoFailover
 }
 
-// failOver makes the standby active because GBG refuses the active client, if
-// the standby can prove itself: with the token that it gets. If it cannot, or
-// must not, the state stays as it is and the error is refused, with what GBG said
-// of the standby. If the connection's token request has changed the error is
-// errSuperseded.
+// failOver makes the standby active after GBG refused the active client, if the
+// standby can get a token, which it returns. Otherwise the state stays as it is and
+// the error is refused, together with the standby's if it has one. The error is
+// errSuperseded if the connection's token request has changed.
 func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *ClientError) (proof *token, err error) {
 	if now := e.states.get(name); now == nil || !now.mayFailOver() {
 		return nil, refused
@@ -45,7 +44,7 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 		return nil, refused
 	}
 	defer unlock()
-	// The settings may have changed while this waited for GBG and for the lock.
+	// The settings may have changed during the wait for GBG and for the lock.
 	now := e.states.get(name)
 	switch {
 	case now == nil || now.revision != st.revision:
@@ -63,18 +62,18 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 	if err != nil {
 		return nil, pairError(refused, err)
 	}
-	next := *now.conn
-	todo := "write the refused client's current secret to config"
-	if next.Settings.UsesKeys() {
+	next, fields := *now.conn, now.conn.PairFields()
+	todo := fmt.Sprintf("write the refused %s's current %s to config", fields.Noun(), fields.SecretNoun())
+	if fields.Keys() {
 		todo = "make a new key for the refused client and register it there"
 	}
 	if refused.Step == StepExchange {
 		todo = "ask GBG what that client's tokens lack"
 	}
-	warning := fmt.Sprintf("%s (%s), so client %q has taken over: %s", refused.outcome(), refused.Cause.Code, standby.ID, todo)
+	warning := fmt.Sprintf("%s (%s), so %s %q has taken over: %s", refused.outcome(), refused.Cause.Code, fields.Noun(), standby.ID, todo)
 	if err := e.flip(e.ctx, name, now, &next, proof, connection.CauseFailover, &pendingWarning{text: warning}); err != nil {
 		return nil, err
 	}
-	e.logger.Warn("failed over", "connection", name, "active_client_id", standby.ID, "refused_client_id", refused.ClientID, "error", refused.Cause)
+	e.logger.Warn("failed over", "connection", name, fields.ActiveKey(), standby.ID, "refused_"+fields.IDKey(), refused.ClientID, "error", refused.Cause)
 	return proof, nil
 }

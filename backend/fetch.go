@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// errSuperseded is the outcome of a request whose connection changed meanwhile.
+// errSuperseded is the error of a request whose connection has changed in the
+// meantime.
 var errSuperseded = errors.New("the connection has changed")
 
-// refusedPause is the pause before a client that was refused is asked once more.
+// refusedPause is the pause before a refused client's request is repeated.
 const refusedPause = 300 * time.Millisecond
 
-// awaitFetch waits for the one token request that is under way for a state, and
-// starts it if there is none.
+// awaitFetch waits for the state's token request, and starts one if there is none.
 func (e *Engine) awaitFetch(ctx context.Context, name string, st *state) error {
 	st.counters.waiting.Add(1)
 	defer st.counters.waiting.Add(-1)
@@ -29,7 +29,7 @@ func (e *Engine) awaitFetch(ctx context.Context, name string, st *state) error {
 	}
 }
 
-// startFetch joins the token request that is under way for a state, or starts it.
+// startFetch joins the state's token request, or starts one if there is none.
 func (e *Engine) startFetch(name string, st *state) <-chan fetchResult {
 	return e.fetches.DoChan(fetchKey(name, st), func() (any, error) { return nil, e.fetch(name, st) })
 }
@@ -38,15 +38,15 @@ func fetchKey(name string, st *state) string {
 	return name + "\x00" + strconv.FormatUint(st.revision, 10)
 }
 
-// fetch gets a token for everybody, on the engine's own time, and makes it the
-// current one unless the connection has changed meanwhile.
+// fetch gets a token for all readers and makes it the current one, unless the
+// connection has changed in the meantime. It runs on the engine's context.
 func (e *Engine) fetch(name string, st *state) error {
 	done, ok := e.begin()
 	if !ok {
 		return ErrClosed
 	}
 	defer done()
-	// A reader that saw the old token may come here after the new one did.
+	// A reader that saw the old token may get here after the new one was installed.
 	if now := e.states.get(name); now != nil && now.revision == st.revision && now.token != st.token {
 		return nil
 	}
@@ -70,8 +70,8 @@ func (e *Engine) fetch(name string, st *state) error {
 	return e.recordFailure(name, st, err)
 }
 
-// activeRequest returns the request for a token of a state's active client. It is
-// given up when the connection's token request changes.
+// activeRequest returns the request for a token of the state's active client. It is
+// abandoned if the connection's token request changes.
 func (e *Engine) activeRequest(name string, st *state) tokenRequest {
 	return tokenRequest{
 		connection: name, conn: st.conn, client: st.conn.Pair.Active(), via: st.http,
@@ -79,17 +79,17 @@ func (e *Engine) activeRequest(name string, st *state) tokenRequest {
 	}
 }
 
-// superseded reports whether a connection's token request is not that of st any more.
+// superseded reports whether the connection's token request has changed since st.
 func (e *Engine) superseded(name string, st *state) bool {
 	now := e.states.get(name)
 	return now == nil || now.revision != st.revision
 }
 
-// requestActive gets a token for the active client. If the client is refused it is
-// asked once more, for one stray answer must not change which client is active; not
-// so if the request before had been refused, too. first is a refusal that has just
-// come; nil if nothing was asked yet. The client is refused for good if refused is
-// not nil, which is then err.
+// requestActive gets a token for the active client. If the client is refused the
+// request is repeated once, so that one stray answer cannot change the active client;
+// it is not repeated if the previous request was refused, too. first is a refusal of
+// a request that was just made, or nil. A non-nil refused means that the refusal is
+// final; err is then the same error.
 func (e *Engine) requestActive(limit timeLimit, st *state, r tokenRequest, first *ClientError) (t *token, refused *ClientError, err error) {
 	if first == nil {
 		t, err = e.requestToken(limit, r)
@@ -106,16 +106,15 @@ func (e *Engine) requestActive(limit timeLimit, st *state, r tokenRequest, first
 
 type fetchResult = singleflight.Result
 
-// timers holds one timer for each connection whose token is to be looked at
-// later. They all stand in the clock's one heap; nothing ticks meanwhile. The
-// zero value is ready.
+// timers holds one timer for each connection whose token is to be refreshed later.
+// The zero value is ready to use.
 type timers struct {
 	mu     sync.Mutex
 	timers map[string]*time.Timer
 	closed bool
 }
 
-// set makes f run after d, instead of what was to run for this name.
+// set schedules f to run after d, in place of the name's previous timer.
 func (t *timers) set(name string, d time.Duration, f func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -131,7 +130,7 @@ func (t *timers) set(name string, d time.Duration, f func()) {
 	t.timers[name] = time.AfterFunc(d, f)
 }
 
-// drop stops the timer of this name, if there is one.
+// drop stops the timer of a name, if there is one.
 func (t *timers) drop(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -141,7 +140,7 @@ func (t *timers) drop(name string) {
 	}
 }
 
-// close stops all of them for good.
+// close stops all timers. No timer can be set afterwards.
 func (t *timers) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,7 +151,8 @@ func (t *timers) close() {
 	t.timers = nil
 }
 
-// scheduleNextRefresh makes a state's token be refreshed in good time.
+// scheduleNextRefresh schedules the refresh of the state's token for its
+// refreshStart.
 func (e *Engine) scheduleNextRefresh(name string, st *state) {
 	if st.token == nil {
 		e.timers.drop(name)
@@ -161,8 +161,9 @@ func (e *Engine) scheduleNextRefresh(name string, st *state) {
 	e.scheduleRefresh(name, st, st.token.refreshStart())
 }
 
-// scheduleRefresh makes a state's token be refreshed at a time, if it is current then
-// and somebody has read it. One that nobody reads is left to lapse.
+// scheduleRefresh schedules the refresh of the state's token. It is skipped if the
+// token is not the current one by then, or has not been read: an unused token is left
+// to expire.
 func (e *Engine) scheduleRefresh(name string, st *state, at time.Time) {
 	t := st.token
 	e.timers.set(name, at.Sub(e.now()), func() {
@@ -174,8 +175,7 @@ func (e *Engine) scheduleRefresh(name string, st *state, at time.Time) {
 	})
 }
 
-// refreshInBackground fetches the token after the current one, unless that is under
-// way.
+// refreshInBackground fetches the next token, unless a fetch is already in progress.
 func (e *Engine) refreshInBackground(name string, st *state) {
 	if !st.token.refreshing.CompareAndSwap(false, true) {
 		return
@@ -192,7 +192,7 @@ func (e *Engine) refreshInBackground(name string, st *state) {
 			return
 		}
 		st.token.refreshing.Store(false)
-		// The token may have outlived a change of its connection: ask anew.
+		// The token may still be current after the connection has changed: try again.
 		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil {
 			e.update(name, now.revision, func(now *state) *state {
 				if now.token == st.token {

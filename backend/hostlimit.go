@@ -6,33 +6,33 @@ import (
 	"sync"
 )
 
-// maxRequestsPerHost is how many requests of a mount may be under way at one host
-// (name and port) at once.
+// maxRequestsPerHost is the maximum number of concurrent requests of a mount to one
+// host (name and port).
 const maxRequestsPerHost = 16
 
-// hostLimiter bounds how many requests are under way at each host. A request that
-// somebody waits for goes before one that nobody waits for; among equals the one
-// that came first does. The zero value is ready. It is safe for concurrent use.
+// hostLimiter limits the number of concurrent requests to each host. A request that a
+// reader is waiting for goes before background requests; otherwise the order is first
+// in, first out. The zero value is ready to use. It is safe for concurrent use.
 type hostLimiter struct {
 	mu    sync.Mutex
 	hosts map[string]*hostQueue
 }
 
-// hostQueue is the requests of one host. It exists as long as there are any.
+// hostQueue holds the requests to one host. It exists as long as there are any.
 type hostQueue struct {
 	running int
 	waiting []*hostWaiter
 }
 
-// hostWaiter is a request that waits for its turn.
+// hostWaiter is a request in the queue.
 type hostWaiter struct {
-	// awaited reports whether somebody waits for the request. That may change while
-	// it waits: a reader can join a refresh.
+	// awaited reports whether a reader is waiting for the request. That may change
+	// while it is queued: a reader can join a refresh.
 	awaited func() bool
 	turn    chan struct{}
 }
 
-// acquire waits for a turn at a host. A nil awaited stands for "always". If ctx ends
+// acquire waits for a free slot at a host. A nil awaited means always. If ctx ends
 // first, the error is its cause. If err is nil, release must be called.
 func (l *hostLimiter) acquire(ctx context.Context, host string, awaited func() bool) (release func(), err error) {
 	w := l.enqueue(host, awaited)
@@ -41,13 +41,13 @@ func (l *hostLimiter) acquire(ctx context.Context, host string, awaited func() b
 		return func() { l.release(host) }, nil
 	case <-ctx.Done():
 	}
-	if !l.abandon(host, w) { // it got its turn at the same moment
+	if !l.abandon(host, w) { // its turn came at the same moment
 		l.release(host)
 	}
 	return nil, context.Cause(ctx)
 }
 
-// enqueue adds a waiter, whose turn may have come already.
+// enqueue adds a waiter. Its turn comes at once if there is a free slot.
 func (l *hostLimiter) enqueue(host string, awaited func() bool) *hostWaiter {
 	w := &hostWaiter{awaited: awaited, turn: make(chan struct{})}
 	l.mu.Lock()
@@ -82,7 +82,7 @@ func (l *hostLimiter) abandon(host string, w *hostWaiter) bool {
 	return true
 }
 
-// release ends a turn and gives it to the next waiter.
+// release frees a slot, or passes it to the next waiter.
 func (l *hostLimiter) release(host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,28 +8,28 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// minConnectTimeout is the least time for connecting to one address, and for one TLS
-// handshake.
+// minConnectTimeout is the minimum timeout for connecting to one address, and for a
+// TLS handshake.
 const minConnectTimeout = time.Second
 
-// connectTimeout returns the time for connecting to one address, and for one TLS
+// connectTimeout returns the timeout for connecting to one address, and for a TLS
 // handshake: a quarter of request_timeout.
 func connectTimeout(s connection.Settings) time.Duration {
 	return max(s.WithDefaults().RequestTimeout/4, minConnectTimeout)
 }
 
-// httpClients are the clients that all connections without roots of their own share,
-// one for each connectTimeout. It is safe for concurrent use.
+// httpClients holds the clients that all connections without ca_pem share, one for
+// each connectTimeout. It is safe for concurrent use.
 type httpClients struct {
-	// options are those of all, Roots and ConnectTimeout aside.
+	// options are common to all clients; Roots and ConnectTimeout are not set.
 	options gbgauth.ClientOptions
 
 	mu     sync.Mutex
 	shared map[time.Duration]*gbgauth.Client
 }
 
-// client returns the one for a connection's requests: that of st, which may be nil, if
-// it still fits.
+// client returns the client for a connection's requests. It is that of st, which may
+// be nil, if the settings allow it.
 func (h *httpClients) client(conn *connection.Connection, st *state) (*gbgauth.Client, error) {
 	options := h.options
 	options.Roots, options.ConnectTimeout = conn.Settings.CAPEM, connectTimeout(conn.Settings)
@@ -55,7 +55,7 @@ func (h *httpClients) client(conn *connection.Connection, st *state) (*gbgauth.C
 	return c, nil
 }
 
-// closeIdle closes network connections on which no request is under way.
+// closeIdle closes idle network connections.
 func (h *httpClients) closeIdle() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -5,9 +5,8 @@ import (
 	"sync"
 )
 
-// keyedLock is a mutex per key. Waiting for it ends with the waiter's context,
-// and a key that nobody holds or waits for costs nothing. The zero value is
-// ready.
+// keyedLock is a mutex per key. A context can cancel the wait for it. Keys that are
+// neither held nor waited for use no memory. The zero value is ready to use.
 type keyedLock struct {
 	mu   sync.Mutex
 	held map[string]*keyHolder
@@ -18,7 +17,7 @@ type keyHolder struct {
 	users int
 }
 
-// lock takes the key's lock, or gives ctx's error.
+// lock acquires the key's lock, or returns ctx's error.
 func (l *keyedLock) lock(ctx context.Context, key string) (unlock func(), err error) {
 	l.mu.Lock()
 	if l.held == nil {

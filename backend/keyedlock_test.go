@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireNothingHeld wants the lock to have forgotten every key.
+// requireNothingHeld checks that the lock holds no keys.
 func requireNothingHeld(t *testing.T, l *keyedLock) {
 	t.Helper()
 	l.mu.Lock()
@@ -23,7 +23,7 @@ func requireNothingHeld(t *testing.T, l *keyedLock) {
 	require.Empty(t, l.held)
 }
 
-// users says how many hold a key or wait for it.
+// users returns how many hold a key or wait for it.
 func (l *keyedLock) users(key string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

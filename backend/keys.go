@@ -83,7 +83,7 @@ func (e *Engine) makeKey(ctx context.Context, name string, clientID *string) (Ke
 	standby, ok := st.conn.Pair.Standby()
 	switch active := st.conn.Pair.Active().ID; {
 	case !ok:
-		return Keys{}, connection.Invalid(connection.PairedClientID, "is missing: a new key is made for the standby, which this connection does not have")
+		return Keys{}, &NoPairError{Fields: st.conn.PairFields()}
 	case clientID != nil && *clientID == active:
 		return Keys{}, connection.Invalid(connection.ClientID, "%q is the active client, which keeps its key: a new key is made for the standby, %q", active, standby.ID)
 	case clientID != nil && *clientID != standby.ID:

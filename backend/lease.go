@@ -8,25 +8,25 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// Lease is what Vault is to look after when a token is one reader's own.
+// Lease describes the Vault lease of a token that is for one reader alone.
 type Lease struct {
-	// TTL is how long the lease lasts, in whole seconds, at least one.
+	// TTL is the duration of the lease, in whole seconds, at least one second.
 	TTL time.Duration
-	// Token is what to give to Revoke when it ends.
+	// Token is the argument for Revoke when the lease ends.
 	Token LeasedToken
 }
 
-// LeasedToken is what is to be known of a token to revoke it.
+// LeasedToken holds what is needed to revoke a token.
 type LeasedToken struct {
 	Connection string
-	// ClientID is the client that got the token.
+	// ClientID is the client that the token was issued to.
 	ClientID    string
 	AccessToken connection.Secret
-	// Expires is when GBG lets the token end.
+	// Expires is when the token expires.
 	Expires time.Time
 }
 
-// lease gets a token for one reader alone. If GBG refuses the active client the
+// lease gets a token for one reader alone. If GBG refuses the active client, the
 // standby takes over as it does for shared tokens. The errors are those of Token.
 func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
 	ctx, leave, err := e.join(ctx)
@@ -52,7 +52,7 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 		switch {
 		case err == nil:
 			if now := e.states.get(name); now != nil {
-				st = now // a failover may have a warning for its reader
+				st = now // a failover may have left a warning for this reader
 			}
 			return e.leasedCredential(name, st, t, minTTL)
 		case !errors.Is(err, errSuperseded):
@@ -61,10 +61,11 @@ func (e *Engine) lease(ctx context.Context, name string, minTTL time.Duration) (
 	}
 }
 
-// issue gets one token for the active client, or for the standby that has taken
-// over. If the last request failed, or the client is refused, one reader at a time
-// asks and the others wait for the outcome. If the connection has changed, or another
-// reader has asked, the error is errSuperseded and the caller is to look again.
+// issue gets one token for the active client, or for the standby after a failover. If
+// the last request failed, or the client is refused, one reader at a time sends a
+// request and the others wait for its outcome. If the connection has changed, or
+// another reader sent the request, the error is errSuperseded and the caller must try
+// again.
 func (e *Engine) issue(ctx context.Context, name string, st *state) (*token, error) {
 	var refused *ClientError
 	if st.backoff == nil {
@@ -73,7 +74,7 @@ func (e *Engine) issue(ctx context.Context, name string, st *state) (*token, err
 			return t, err
 		}
 	}
-	var mine *token // set if it was this caller who asked
+	var mine *token // set if this caller sent the request
 	result := e.fetches.DoChan(fetchKey(name, st), func() (_ any, err error) {
 		mine, err = e.probe(name, st, refused)
 		return nil, err
@@ -89,13 +90,13 @@ func (e *Engine) issue(ctx context.Context, name string, st *state) (*token, err
 	}
 }
 
-// issueOnce gets one token for the active client. A refusal of the client is not
-// recorded.
+// issueOnce gets one token for the active client. It does not record a refusal of the
+// client.
 func (e *Engine) issueOnce(ctx context.Context, name string, st *state) (*token, error) {
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
 	r := e.activeRequest(name, st)
-	r.stale = func() bool { // also if another reader has met a failure meanwhile
+	r.stale = func() bool { // also if another reader's request has failed in the meantime
 		now := e.states.get(name)
 		return e.superseded(name, st) || now != nil && now.backoff != nil
 	}
@@ -109,17 +110,17 @@ func (e *Engine) issueOnce(ctx context.Context, name string, st *state) (*token,
 	return nil, e.recordFailure(name, st, err)
 }
 
-// probe asks for the active client's token after a failure, and fails over if the
-// client is refused. refused is the refusal that has just come; nil if there was none.
-// The token is for the reader who asked. It runs on the engine's time, for others
-// wait for the outcome.
+// probe requests the active client's token after a failure, and fails over if the
+// client is refused. refused is a refusal that was just received, or nil. The token
+// is for the reader who called. probe runs on the engine's context, because other
+// readers wait for its outcome.
 func (e *Engine) probe(name string, st *state, refused *ClientError) (*token, error) {
 	done, ok := e.begin()
 	if !ok {
 		return nil, ErrClosed
 	}
 	defer done()
-	// Another probe may have ended since this caller looked.
+	// Another probe may have ended since this caller read the state.
 	if now := e.states.get(name); now == nil || now.revision != st.revision || now.backoff != st.backoff {
 		return nil, errSuperseded
 	}
@@ -143,10 +144,10 @@ func (e *Engine) probe(name string, st *state, refused *ClientError) (*token, er
 	return nil, e.recordFailure(name, st, err)
 }
 
-// recordLeased notes that the active client has got a token for one reader. If the
-// connection's tokens are not leased any more the reader still gets it, under a lease
-// and not shared. If its client may have left the error is errSuperseded: the end of
-// the token would not be in regenerate_after.
+// recordLeased records that the active client has got a token for one reader. If the
+// connection's tokens are no longer leased, the reader still gets the token, under a
+// lease and not shared. If the client may no longer be the active one, the error is
+// errSuperseded: regenerate_after would not cover the token.
 func (e *Engine) recordLeased(name string, st *state, t *token) error {
 	defer e.lockEntry(name)()
 	was := e.states.get(name)
@@ -162,8 +163,9 @@ func (e *Engine) recordLeased(name string, st *state, t *token) error {
 	return nil
 }
 
-// leasedCredential returns the answer to the reader. A lease ends no later than the token, nor
-// than the mount allows; what the answer says of time follows the shorter.
+// leasedCredential returns the answer to the reader. A lease ends no later than the
+// token and lasts no longer than the mount allows; the times in the answer follow the
+// shorter of the two.
 func (e *Engine) leasedCredential(name string, st *state, t *token, minTTL time.Duration) (Credential, error) {
 	now := e.now()
 	left := min(t.left(now), e.maxLeaseTTL())

@@ -12,45 +12,45 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// Observer hears what an engine does. It is called from many goroutines at once,
-// sometimes while a connection is locked, so it must not wait. Nothing that it is
-// told holds a secret.
+// Observer is notified of what an engine does. Its methods are called concurrently,
+// sometimes while a connection is locked, so they must not block. Their arguments
+// hold no secrets.
 type Observer interface {
-	// OnRequest tells of one request to a token or revocation endpoint.
+	// OnRequest is called after each request to a token or revocation endpoint.
 	OnRequest(EndpointRequest)
-	// OnEvent tells of an event.
+	// OnEvent is called for each event.
 	OnEvent(Event)
-	// Forget tells that a connection is gone, here or on another node: what is kept
-	// under its name has no use any more.
+	// Forget is called when a connection has been deleted, here or on another node:
+	// whatever is stored under its name can be discarded.
 	Forget(connection string)
 }
 
-// EndpointRequest is one request to an endpoint, and what came of it.
+// EndpointRequest describes a request to an endpoint and its result.
 type EndpointRequest struct {
-	// Connection is empty as long as there is no such connection: the write that
-	// creates it verifies its clients.
+	// Connection is empty if the connection does not exist yet: the write that creates
+	// it verifies its clients.
 	Connection string
 	Step       Step
-	// Result is "ok", or why not: the gbgauth.Kind with underscores ("client_refused",
-	// "server_error", ...); "cancelled" if whoever waited for it went away.
+	// Result is "ok"; the gbgauth.Kind of the failure with underscores
+	// ("client_refused", "server_error", ...); or "cancelled" if the caller gave up.
 	Result   string
 	Duration time.Duration
 }
 
-// EventKind says what happened.
+// EventKind is the kind of an event.
 type EventKind string
 
-// What can happen to a connection.
+// The kinds of events.
 const (
 	EventConfigured EventKind = "config-write"
 	EventDeleted    EventKind = "config-delete"
 	EventRotated    EventKind = "rotate"
 	EventFailedOver EventKind = "failover"
-	// EventKeyMade tells that the standby has got a new key.
+	// EventKeyMade means that the standby has a new key.
 	EventKeyMade EventKind = "key-write"
-	// EventFailing says that token requests have begun to fail.
+	// EventFailing means that token requests have started to fail.
 	EventFailing EventKind = "token-failing"
-	// EventRecovered says that one has succeeded again.
+	// EventRecovered means that a token request has succeeded again.
 	EventRecovered EventKind = "token-recovered"
 )
 
@@ -58,27 +58,29 @@ const (
 type Event struct {
 	Kind       EventKind
 	Connection string
-	// ActiveClientID and StandbyClientID are as they are now; empty if there is no
-	// such client, or no connection any more.
+	// Fields are the fields of the pair; zero if the connection was deleted.
+	Fields connection.PairFields
+	// ActiveClientID and StandbyClientID are the clients after the event; empty if there
+	// is no such client, or if the connection was deleted.
 	ActiveClientID, StandbyClientID string
-	// RegenerateAfter is the one of a rotation or failover; otherwise zero.
+	// RegenerateAfter is set for a rotation or failover; otherwise it is zero.
 	RegenerateAfter time.Time
-	// Result is how the request failed, if requests have begun to fail: see
-	// EndpointRequest. It is "not_stored" if the standby was accepted, and Vault's
+	// Result is the result of the failed request for EventFailing: see
+	// EndpointRequest. It is "not_stored" if the standby was accepted but Vault's
 	// storage refused the failover.
 	Result string
-	// NextTry is when GBG is asked again then, at the earliest.
+	// NextTry is the earliest time of the next request, for EventFailing.
 	NextTry time.Time
 }
 
-// noObserver is for an engine that nobody observes.
+// noObserver is the default Observer.
 type noObserver struct{}
 
 func (noObserver) OnRequest(EndpointRequest) {}
 func (noObserver) OnEvent(Event)             {}
 func (noObserver) Forget(string)             {}
 
-// reportRequest tells the observer of a request.
+// reportRequest reports a request to the observer.
 func (e *Engine) reportRequest(connection string, step Step, took time.Duration, err error) {
 	if e.states.get(connection) == nil {
 		connection = ""
@@ -86,7 +88,7 @@ func (e *Engine) reportRequest(connection string, step Step, took time.Duration,
 	e.observer.OnRequest(EndpointRequest{Connection: connection, Step: step, Result: resultOf(err), Duration: took})
 }
 
-// resultOf is what came of a request, in one of a few words.
+// resultOf returns the result of a request as in EndpointRequest.Result.
 func resultOf(err error) string {
 	var failed *gbgauth.Error
 	switch {
@@ -101,16 +103,16 @@ func resultOf(err error) string {
 	}
 }
 
-// eventOf returns an event of a connection as it is now.
+// eventOf returns an event with the connection's current clients.
 func eventOf(c *connection.Connection, kind EventKind, name string) Event {
-	ev := Event{Kind: kind, Connection: name, ActiveClientID: c.Pair.Active().ID}
+	ev := Event{Kind: kind, Connection: name, Fields: c.PairFields(), ActiveClientID: c.Pair.Active().ID}
 	if standby, ok := c.Pair.Standby(); ok {
 		ev.StandbyClientID = standby.ID
 	}
 	return ev
 }
 
-// rotationEvent returns the event of a connection's last rotation or failover.
+// rotationEvent returns the event for a connection's last rotation or failover.
 func rotationEvent(c *connection.Connection, name string) Event {
 	kind := EventRotated
 	if c.Rotation.Cause == connection.CauseFailover {
@@ -121,8 +123,9 @@ func rotationEvent(c *connection.Connection, name string) Event {
 	return ev
 }
 
-// reportFailure tells of requests that fail: the log less and less often, the
-// observer only when it begins. was is nil then.
+// reportFailure reports a failed token request. It logs a warning for the first,
+// second, fourth, eighth and so on; the observer is notified only of the first, for
+// which was is nil.
 func (e *Engine) reportFailure(name string, conn *connection.Connection, was, now *backoff) {
 	level := hclog.Debug
 	if now.count&(now.count-1) == 0 { // 1, 2, 4, 8, ...
@@ -137,8 +140,8 @@ func (e *Engine) reportFailure(name string, conn *connection.Connection, was, no
 	e.observer.OnEvent(ev)
 }
 
-// reportToken tells of the recovery that a token of a client of the connection is, of
-// shared tokens, and of exchanges if it came through one.
+// reportToken reports a recovery if a new token ends a run of failures: of token
+// requests if it is the active client's, and of exchanges if it was exchanged.
 func (e *Engine) reportToken(name string, conn *connection.Connection, was *state, t *token) {
 	if was == nil {
 		return
@@ -151,7 +154,7 @@ func (e *Engine) reportToken(name string, conn *connection.Connection, was *stat
 	}
 }
 
-// reportRecovery tells of requests that succeed again, if they had failed.
+// reportRecovery reports that requests succeed again. It does nothing if was is nil.
 func (e *Engine) reportRecovery(name string, conn *connection.Connection, was *backoff) {
 	if was == nil {
 		return

@@ -7,10 +7,10 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// IsReadOnly reports whether err means that this node may not write: the request has
-// to be answered with the bare [logical.ErrReadOnly], by which Vault forwards it to
-// a node that may. In a plugin process the storage is at the other end of a gRPC
-// connection that carries the text of an error and nothing else.
+// IsReadOnly reports whether err means that this node is not allowed to write. The
+// request must then be answered with the bare [logical.ErrReadOnly], so that Vault
+// forwards it to a node that is. In a plugin process the storage is behind a gRPC
+// connection, which preserves only the text of an error.
 func IsReadOnly(err error) bool {
 	return err != nil && (errors.Is(err, logical.ErrReadOnly) || strings.Contains(err.Error(), logical.ErrReadOnly.Error()))
 }

@@ -14,16 +14,17 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// endsAnyway is how long before its end a token is left to end by itself: a lease
-// is cut to whole seconds, so it runs out a little earlier than its token.
+// endsAnyway is the remaining lifetime below which a token is left to expire: a lease
+// is truncated to whole seconds, so it ends slightly before its token.
 const endsAnyway = 2 * time.Second
 
-// Revoke ends a leased token at GBG, if the connection has a revocation endpoint.
-// If that fails, or the connection cannot be read, the error says so, once: the engine
-// goes on trying by itself until the token has ended (see RetryRevocations), and the
-// next Revoke of the same token succeeds. That is because Vault, which calls this again
-// after an error, gives up after six times and would keep the lease for ever. A
-// connection or client that is gone is no error; there is nothing to revoke with.
+// Revoke revokes a leased token at GBG, if the connection has a revocation endpoint.
+// If that fails, or the connection cannot be read, it returns the error once: the
+// engine retries until the token expires (see RetryRevocations), and the next Revoke
+// of the same token succeeds. Vault calls Revoke again after an error, but gives up
+// after six attempts and would keep the lease forever. It is not an error if the
+// connection or its client no longer exists: there are no credentials to revoke the
+// token with.
 func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	ctx, leave, err := e.join(ctx)
 	if err != nil {
@@ -34,7 +35,7 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	case err != nil:
 		return err
 	case pending:
-		e.logger.Info("lease ended before its token could be revoked; trying on until the token has ended", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+		e.logger.Info("lease ended before its token could be revoked; retrying until the token expires", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
 		return nil
 	}
 	err = e.revoke(ctx, t)
@@ -49,16 +50,16 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 		log.Warn("token not revoked yet", "error", err)
 	}
 	if keepErr := e.storeRevocation(ctx, t); IsReadOnly(keepErr) {
-		return logical.ErrReadOnly // bare: Vault forwards the request by it
+		return logical.ErrReadOnly // bare, so that Vault forwards the request
 	} else if keepErr != nil {
 		return errors.Join(err, keepErr)
 	}
 	return err
 }
 
-// revoke tries once, unless the endpoint is to be left alone: then the error is that
-// of the last try. It is a *RevocationError if it is GBG's, and else that of reading
-// the connection, or ctx's.
+// revoke tries once to revoke a token, unless the endpoint is blocked after a
+// failure: then the error is that of the last attempt. An error of GBG is a
+// *RevocationError; the others are ctx's and those of reading the connection.
 func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	if t.Expires.Sub(e.now()) <= endsAnyway {
 		return nil
@@ -77,19 +78,20 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	if err != nil {
 		return err
 	}
+	log = e.logger.With("connection", t.Connection, st.conn.PairFields().IDKey(), t.ClientID)
 	settings := st.conn.Settings.WithDefaults()
 	if settings.RevokeURL == "" {
-		log.Debug("lease ended; its token lives on: there is no revoke_url", "expire_time", t.Expires)
+		log.Debug("lease ended without revoking its token: there is no revoke_url", "expire_time", t.Expires)
 		return nil
 	}
 	id, secret, ok := st.conn.Revoker(t.ClientID)
 	if !ok {
-		log.Warn("lease ended without revoking its token: its client is no client of the connection any more", "expire_time", t.Expires)
+		log.Warn("lease ended without revoking its token: its client is no longer part of the connection", "expire_time", t.Expires)
 		return nil
 	}
 	endpoint := revocationEndpoint{connection: t.Connection, url: settings.RevokeURL, clientID: id, secret: secret, caPEM: settings.CAPEM}
 	if cause := e.revocations.endpoints.blocked(endpoint, e.now()); cause != nil {
-		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: cause}
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Fields: st.conn.PairFields(), Expires: t.Expires, Cause: cause}
 	}
 	if e.revocations.endpoints.healthy(endpoint, e.now()) {
 		unlock()
@@ -107,14 +109,14 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		e.revocations.endpoints.recordFailure(endpoint, sent, e.now(), failed, e.revocationDelay)
 		e.revocations.recordFailure(strings.TrimPrefix(revocationKey(t), RevocationPrefix))
 		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)
-		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Fields: st.conn.PairFields(), Expires: t.Expires, Cause: failed}
 	}
 	return err
 }
 
-// sendRevocation asks for a revocation, and once more if no answer comes and there is
-// time: the network connection may have gone silent. The error is a *gbgauth.Error, or
-// the context's cause if it was cancelled.
+// sendRevocation sends a revocation request, and repeats it if there is no answer and
+// enough time is left: the network connection may be dead. The error is a
+// *gbgauth.Error, or the context's cause if it was cancelled.
 func (e *Engine) sendRevocation(limit timeLimit, t LeasedToken, r gbgauth.Revocation, via *gbgauth.Client) error {
 	err := e.sendRevocationOnce(limit, t, r, via)
 	var failed *gbgauth.Error
@@ -124,7 +126,7 @@ func (e *Engine) sendRevocation(limit timeLimit, t LeasedToken, r gbgauth.Revoca
 	return err
 }
 
-// sendRevocationOnce waits for its turn at the endpoint's host and asks once.
+// sendRevocationOnce waits for its turn at the endpoint's host and sends one request.
 func (e *Engine) sendRevocationOnce(limit timeLimit, t LeasedToken, r gbgauth.Revocation, via *gbgauth.Client) error {
 	release, err := e.hosts.acquire(limit.ctx, hostOf(r.URL), notAwaited)
 	if err != nil {
@@ -142,21 +144,20 @@ func (e *Engine) sendRevocationOnce(limit timeLimit, t LeasedToken, r gbgauth.Re
 	return err
 }
 
-// notAwaited is for requests that nobody waits for.
+// notAwaited is the awaited function of requests that no reader is waiting for.
 func notAwaited() bool { return false }
 
-// revocationDelay is how long an endpoint is left alone after the nth failure in a
-// row.
-func (e *Engine) revocationDelay(nth int) time.Duration {
-	return e.delay(nth, firstRevocationPause, maxRevocationPause)
+// revocationDelay returns the pause of an endpoint after n consecutive failures.
+func (e *Engine) revocationDelay(n int) time.Duration {
+	return e.delay(n, firstRevocationPause, maxRevocationPause)
 }
 
-// RevocationPrefix is where tokens are stored whose lease has ended and that could
-// not be revoked yet. They are of use to one cluster only: Vault does not replicate
-// them, and seal-wraps them.
+// RevocationPrefix is the part of storage that holds tokens whose lease has ended and
+// that could not be revoked yet. They are local to one cluster: Vault does not
+// replicate them, and seal-wraps them.
 const RevocationPrefix = "revocation/"
 
-// revocationEntry is such a token as it is stored.
+// revocationEntry is the stored form of a token to revoke.
 type revocationEntry struct {
 	Version     int       `json:"version"`
 	Connection  string    `json:"connection"`
@@ -165,10 +166,11 @@ type revocationEntry struct {
 	Expires     time.Time `json:"expires"`
 }
 
-// revocationEntryVersion is the form of the entries that this release writes.
+// revocationEntryVersion is the version of the entries that this release writes.
 const revocationEntryVersion = 1
 
-// revocationKey says nothing of the token.
+// revocationKey returns the storage key of a token to revoke. It reveals nothing about
+// the token.
 func revocationKey(t LeasedToken) string {
 	sum := sha256.Sum256([]byte(t.AccessToken.Reveal()))
 	return RevocationPrefix + hex.EncodeToString(sum[:])
@@ -192,8 +194,8 @@ func (e *Engine) storeRevocation(ctx context.Context, t LeasedToken) error {
 	return e.storage.Put(ctx, &logical.StorageEntry{Key: revocationKey(t), Value: encoded, SealWrap: true})
 }
 
-// loadRevocation reads a stored one. One that cannot be read gives the zero value,
-// which has ended long ago.
+// loadRevocation reads a stored revocation. It returns the zero value, which has
+// expired, if the entry cannot be decoded.
 func (e *Engine) loadRevocation(ctx context.Context, key string) (LeasedToken, error) {
 	stored, err := e.storage.Get(ctx, key)
 	if err != nil || stored == nil {
@@ -209,7 +211,7 @@ func (e *Engine) loadRevocation(ctx context.Context, key string) (LeasedToken, e
 	}, nil
 }
 
-// valid says that the entry holds what a revocation needs.
+// valid reports whether the entry holds what a revocation needs.
 func (e *revocationEntry) valid() bool {
 	return e.Version == revocationEntryVersion && e.Connection != "" && e.ClientID != "" && e.AccessToken != "" && !e.Expires.IsZero()
 }

@@ -53,7 +53,7 @@ func TestRevocationEndpointPause(t *testing.T) {
 	assert.Nil(t, r.blocked(endpoint, now.Add(time.Second+time.Minute)), "the first one again")
 }
 
-// What nobody asks any more is forgotten, and what fails is not before its time.
+// Unused endpoints are deleted; failing ones are not deleted too early.
 func TestRevocationEndpointsAreForgotten(t *testing.T) {
 	t.Parallel()
 	var r revocationEndpoints

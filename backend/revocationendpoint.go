@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// firstRevocationPause and maxRevocationPause bound the time in which a revocation
-	// endpoint is left alone after a request to it has failed. The first is short: the
-	// failure may have been one token's.
+	// firstRevocationPause and maxRevocationPause bound the pause of a revocation
+	// endpoint after a failed request. The first is short: the failure may be due to
+	// one token.
 	firstRevocationPause = time.Second
 	maxRevocationPause   = 30 * time.Minute
-	// revocationProof is how long an endpoint counts as working after a success.
+	// revocationProof is how long an endpoint is considered healthy after a success.
 	revocationProof = 10 * time.Second
 )
 
-// revocationEndpoint is a revocation request without its token: who asks for which
-// connection, and where. Two that compare equal ask the same thing, so a write that
-// changes the request makes another one, of which no failure is known.
+// revocationEndpoint identifies a revocation request without its token: the
+// connection, the address and the credentials. It is a map key: a write that changes
+// the request results in a different key, which has no recorded failures.
 type revocationEndpoint struct {
 	connection string
 	url        string
@@ -30,25 +30,25 @@ type revocationEndpoint struct {
 	caPEM      string
 }
 
-// endpointHealth is what the requests to an endpoint have shown. The zero value is
-// that of an endpoint that was never asked.
+// endpointHealth is the outcome of past requests to an endpoint. The zero value is
+// for an endpoint without any requests.
 type endpointHealth struct {
-	// succeeded is when the last request succeeded; zero if none has since the last
+	// succeeded is the time of the last success; zero if there was none since the last
 	// failure.
 	succeeded time.Time
-	// failures is how many requests have failed in a row, cause why the last did and
-	// failed when.
+	// failures is the number of consecutive failures; cause and failed are the error and
+	// the time of the last one.
 	failures int
 	cause    *gbgauth.Error
 	failed   time.Time
-	// retry is when the endpoint may be asked again.
+	// retry is when the next request may be sent.
 	retry time.Time
 }
 
-// revocationEndpoints keeps endpoints that fail from being asked all the time. The
-// zero value is ready, and it is safe for concurrent use.
+// revocationEndpoints limits the requests to failing endpoints. The zero value is
+// ready to use. It is safe for concurrent use.
 type revocationEndpoints struct {
-	// probes holds back the other requests of a connection while one finds out
+	// probes holds back the other requests of a connection while one request checks
 	// whether the endpoint works.
 	probes keyedLock
 
@@ -56,8 +56,8 @@ type revocationEndpoints struct {
 	health map[revocationEndpoint]endpointHealth
 }
 
-// lock takes the right to ask the endpoints of a connection. It returns the cause of
-// ctx's end if that comes first.
+// lock acquires the right to send requests to the endpoints of a connection. The
+// error is ctx's cause if ctx ends first. unlock may be called more than once.
 func (r *revocationEndpoints) lock(ctx context.Context, connection string) (unlock func(), err error) {
 	unlock, err = r.probes.lock(ctx, connection)
 	if err != nil {
@@ -66,8 +66,8 @@ func (r *revocationEndpoints) lock(ctx context.Context, connection string) (unlo
 	return sync.OnceFunc(unlock), nil
 }
 
-// blocked returns the last failure of an endpoint that is to be left alone, and nil
-// if it may be asked.
+// blocked returns the last failure of an endpoint during the pause that follows it, and
+// nil at any other time.
 func (r *revocationEndpoints) blocked(endpoint revocationEndpoint, now time.Time) *gbgauth.Error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,8 +77,8 @@ func (r *revocationEndpoints) blocked(endpoint revocationEndpoint, now time.Time
 	return nil
 }
 
-// healthy reports whether an endpoint is known to work, so that many requests may be
-// made at once. Else one has to find out first.
+// healthy reports whether an endpoint is known to work, so that requests may be sent
+// concurrently. If not, one request has to check first.
 func (r *revocationEndpoints) healthy(endpoint revocationEndpoint, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,17 +86,17 @@ func (r *revocationEndpoints) healthy(endpoint revocationEndpoint, now time.Time
 	return !h.succeeded.IsZero() && now.Sub(h.succeeded) < revocationProof
 }
 
-// recordSuccess notes a request that succeeded.
+// recordSuccess records a successful request.
 func (r *revocationEndpoints) recordSuccess(endpoint revocationEndpoint, now time.Time) {
 	r.set(endpoint, func(endpointHealth) endpointHealth { return endpointHealth{succeeded: now} })
 }
 
-// recordFailure notes a request that failed. delay gives how long the endpoint is left alone
-// after the nth failure in a row, unless the endpoint has asked for more.
-func (r *revocationEndpoints) recordFailure(endpoint revocationEndpoint, sent, now time.Time, cause *gbgauth.Error, delay func(nth int) time.Duration) {
+// recordFailure records a failed request. The pause that follows is delay of the
+// number of consecutive failures, or the endpoint's Retry-After if that is longer.
+func (r *revocationEndpoints) recordFailure(endpoint revocationEndpoint, sent, now time.Time, cause *gbgauth.Error, delay func(n int) time.Duration) {
 	r.set(endpoint, func(was endpointHealth) endpointHealth {
 		if was.failures > 0 && !sent.After(was.failed) {
-			return was // one of many that were under way together
+			return was // it was sent before the last failure was known
 		}
 		h := endpointHealth{failures: was.failures + 1, cause: cause, failed: now}
 		h.retry = now.Add(max(delay(h.failures), cause.RetryAfter))
@@ -113,8 +113,7 @@ func (r *revocationEndpoints) set(endpoint revocationEndpoint, f func(endpointHe
 	r.health[endpoint] = f(r.health[endpoint])
 }
 
-// prune forgets what has no bearing any more, endpoints that nobody asks any more
-// included.
+// prune deletes what is no longer relevant, including endpoints that are no longer used.
 func (r *revocationEndpoints) prune(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

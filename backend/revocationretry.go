@@ -10,32 +10,33 @@ import (
 )
 
 const (
-	// revocationBudget is how long a run of RetryRevocations begins requests, and
-	// maxRevocationTime how long it gives one token. Vault ends a run after 90 seconds.
+	// revocationBudget is how long a run of RetryRevocations starts new requests, and
+	// maxRevocationTime the time limit for one token. Vault ends a run after 90
+	// seconds.
 	revocationBudget  = 45 * time.Second
 	maxRevocationTime = 30 * time.Second
 )
 
-// revocations is what an engine remembers of the revocations that have failed. The
-// zero value is ready, and it is safe for concurrent use.
+// revocations tracks the revocations that have failed. The zero value is ready to
+// use. It is safe for concurrent use.
 type revocations struct {
 	endpoints revocationEndpoints
 
 	mu sync.Mutex
-	// failed orders the stored revocations that have failed by when they last did.
-	// Each makes way for the others: a token that GBG refuses to revoke must not be
-	// the one that is tried each time.
+	// failed orders the stored revocations by their last failure. One that has just
+	// failed is tried last, so that a token that GBG refuses to revoke does not delay
+	// the others each time.
 	failed   map[string]uint64
 	failures uint64
-	// next is where the last run stopped; empty if it came to the end.
+	// next is the key that the next run starts with; empty means the first.
 	next string
-	// unreadable holds the connections that the log has been told of, and entriesFail
-	// is set once it was told of stored revocations that cannot be read or removed.
+	// unreadable holds the connections that were logged as unreadable; entriesFail is
+	// set if stored revocations were logged that cannot be read or deleted.
 	unreadable  map[string]bool
 	entriesFail bool
 }
 
-// recordFailure puts a stored revocation last in the order of the next runs.
+// recordFailure moves a stored revocation to the end of the order.
 func (r *revocations) recordFailure(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -46,8 +47,8 @@ func (r *revocations) recordFailure(key string) {
 	r.failed[key] = r.failures
 }
 
-// order sorts the keys of all stored revocations into the order in which a run is to
-// try them, and forgets the others.
+// order returns the keys of all stored revocations in the order in which a run tries
+// them, and discards what is recorded of any others.
 func (r *revocations) order(keys []string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,19 +68,19 @@ func (r *revocations) order(keys []string) []string {
 	return slices.Concat(keys[first:], keys[:first])
 }
 
-// stop notes where the next run is to begin; empty is at the beginning.
+// stop records the key that the next run starts with; empty means the first.
 func (r *revocations) stop(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.next = key
 }
 
-// shouldLog reports whether the log is to be told that a connection cannot be read: once,
-// until it could be.
+// shouldLog reports whether to log that a connection cannot be read. It returns true
+// once, until the connection could be read again.
 func (r *revocations) shouldLog(connection string, unreadable bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	told := r.unreadable[connection]
+	logged := r.unreadable[connection]
 	if !unreadable {
 		delete(r.unreadable, connection)
 		return false
@@ -88,24 +89,24 @@ func (r *revocations) shouldLog(connection string, unreadable bool) bool {
 		r.unreadable = make(map[string]bool)
 	}
 	r.unreadable[connection] = true
-	return !told
+	return !logged
 }
 
-// shouldLogEntries reports whether the log is to be told that stored revocations cannot
-// be read or removed: once, until a run has met none.
+// shouldLogEntries reports whether to log that stored revocations cannot be read or
+// deleted. It returns true once, until a run without such a failure.
 func (r *revocations) shouldLogEntries(fail bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	told := r.entriesFail
+	logged := r.entriesFail
 	r.entriesFail = fail
-	return fail && !told
+	return fail && !logged
 }
 
-// RetryRevocations tries once more to revoke the tokens whose leases have ended, and
-// forgets those that have ended by themselves. It is called about once a minute. What
-// cannot be read is passed over, and an endpoint that has failed is left alone for a
-// growing pause: neither keeps the tokens of other connections from being revoked. A
-// run that has used up its time leaves the rest to the next one, which begins there.
+// RetryRevocations retries the pending revocations, and deletes those of tokens that
+// have expired. It is called about once a minute. Entries that cannot be read are
+// skipped, and a failing endpoint is retried with increasing pauses, so that neither
+// delays the revocations of other connections. A run that has used up its time leaves
+// the rest to the next run, which starts there.
 func (e *Engine) RetryRevocations(ctx context.Context) error {
 	ctx, leave, err := e.join(ctx)
 	if err != nil {
@@ -125,7 +126,7 @@ func (e *Engine) RetryRevocations(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if err := e.retryRevocation(ctx, key); IsReadOnly(err) {
-			return nil // the node that may write does this
+			return nil // left to a node that may write
 		} else if err != nil && ctx.Err() == nil {
 			failed = cmp.Or(failed, err)
 		}
@@ -137,7 +138,8 @@ func (e *Engine) RetryRevocations(ctx context.Context) error {
 	return nil
 }
 
-// retryRevocation tries one stored revocation. The error is its storage entry's.
+// retryRevocation retries one stored revocation. The error is that of reading or
+// deleting its storage entry.
 func (e *Engine) retryRevocation(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, maxRevocationTime)
 	defer cancel()
@@ -150,14 +152,14 @@ func (e *Engine) retryRevocation(ctx context.Context, key string) error {
 		var failed *RevocationError
 		unreadable := !errors.As(err, &failed)
 		if ctx.Err() == nil && e.revocations.shouldLog(t.Connection, unreadable) {
-			e.logger.Warn("tokens wait to be revoked: their connection cannot be read", "connection", t.Connection, "error", err)
+			e.logger.Warn("tokens are waiting to be revoked: their connection cannot be read", "connection", t.Connection, "error", err)
 		}
 		return nil
 	}
 	if !ended {
 		e.revocations.shouldLog(t.Connection, false)
 	} else if t.Connection != "" {
-		e.logger.Warn("token has ended by itself before it could be revoked", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+		e.logger.Warn("token expired before it could be revoked", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
 	}
 	return e.storage.Delete(ctx, RevocationPrefix+key)
 }

@@ -10,78 +10,117 @@ import (
 )
 
 // repeatWindow is how long after a change of the active client a bare rotation is
-// taken for the same request again: a client that got no answer repeats its request
-// within seconds.
+// considered a repetition of the same request: a caller that got no answer repeats
+// its request within seconds.
 const repeatWindow = time.Minute
 
-// RotateRequest is what a rotation may be given.
+// RotateRequest holds the parameters of a rotation.
 type RotateRequest struct {
-	// ClientID is the client that must be active afterwards; nil means the standby,
-	// whichever it is.
+	// ClientID is the client to make active; nil means the current standby.
 	ClientID *string
-	// Secret is the standby's new secret; nil keeps the one it has.
+	// Secret is the standby's new secret; nil means the stored one.
 	Secret *connection.Secret
+	// Username and Password are the same for a pair of users.
+	Username *string
+	Password *connection.Secret
 }
 
-// bare reports whether nothing was given, so that the same request made twice would
-// rotate back.
-func (r RotateRequest) bare() bool { return r.ClientID == nil && r.Secret == nil }
+// bare reports whether r has no parameters, so that repeating the request would rotate
+// back.
+func (r RotateRequest) bare() bool { return r == RotateRequest{} }
 
-// normalized returns r with what was given trimmed and checked. Given but empty is
-// an error: it is more likely an unset variable or an empty file than a wish.
+// normalized returns r with its parameters trimmed and checked. An empty parameter is
+// an error: it is probably an unset variable or an empty file.
 func (r RotateRequest) normalized() (RotateRequest, error) {
-	if r.ClientID != nil {
-		id, err := connection.NormalizedID(connection.ClientID, *r.ClientID)
-		if err == nil && id == "" {
-			err = connection.Invalid(connection.ClientID, "is empty; leave it out to rotate to the standby")
-		}
-		if err != nil {
-			return r, err
-		}
-		r.ClientID = &id
+	var err error
+	if r.ClientID, err = normalizedTarget(connection.ClientID, r.ClientID); err != nil {
+		return r, err
 	}
-	if r.Secret != nil {
-		secret, err := connection.NormalizedSecret(connection.ClientSecret, *r.Secret)
-		if err == nil && secret.IsEmpty() {
-			err = connection.Invalid(connection.ClientSecret, "is empty; leave it out to rotate with the secret that is stored")
-		}
-		if err != nil {
-			return r, err
-		}
-		r.Secret = &secret
+	if r.Username, err = normalizedTarget(connection.Username, r.Username); err != nil {
+		return r, err
 	}
-	return r, nil
+	if r.Secret, err = normalizedNewSecret(connection.ClientSecret, "secret", r.Secret); err != nil {
+		return r, err
+	}
+	r.Password, err = normalizedNewSecret(connection.Password, "password", r.Password)
+	return r, err
+}
+
+func normalizedTarget(field connection.Field, given *string) (*string, error) {
+	if given == nil {
+		return nil, nil
+	}
+	id, err := connection.NormalizedID(field, *given)
+	if err == nil && id == "" {
+		err = connection.Invalid(field, "is empty; leave it out to rotate to the standby")
+	}
+	return &id, err
+}
+
+func normalizedNewSecret(field connection.Field, noun string, given *connection.Secret) (*connection.Secret, error) {
+	if given == nil {
+		return nil, nil
+	}
+	secret, err := connection.NormalizedSecret(field, *given)
+	if err == nil && secret.IsEmpty() {
+		err = connection.Invalid(field, "is empty; leave it out to rotate with the %s that is stored", noun)
+	}
+	return &secret, err
+}
+
+// of returns what was given for a pair: the id that must be active and the standby's new
+// secret. Fields of the other kind of pair are an *InputError.
+func (r RotateRequest) of(fields connection.PairFields) (id *string, secret *connection.Secret, err error) {
+	if !fields.Users() {
+		switch {
+		case r.Username != nil:
+			err = connection.Invalid(connection.Username, "is for grant_type %q: give client_id", connection.GrantPassword)
+		case r.Password != nil:
+			err = connection.Invalid(connection.Password, "is for grant_type %q: give client_secret", connection.GrantPassword)
+		case fields.Keys() && r.Secret != nil:
+			err = connection.Invalid(connection.ClientSecret, "has no use with idp_auth_method %q: the clients have keys that the engine makes", connection.AuthPrivateKey)
+		}
+		return r.ClientID, r.Secret, err
+	}
+	switch {
+	case r.ClientID != nil:
+		err = connection.Invalid(connection.ClientID, "is the organization's and the same for both users: give username")
+	case r.Secret != nil:
+		err = connection.Invalid(connection.ClientSecret, "is the organization's and the same for both users: give password, or write client_secret to config")
+	}
+	return r.Username, r.Password, err
 }
 
 // Rotation is the outcome of a rotation.
 type Rotation struct {
-	// Rotated is false if the client asked for was active already.
-	Rotated         bool
+	// Rotated is false if the requested client was already active.
+	Rotated bool
+	// Fields are the fields of the pair.
+	Fields          connection.PairFields
 	Active, Standby connection.Client
-	// Record is the last rotation: this one, if Rotated.
+	// Record is the last rotation, which is this one if Rotated.
 	Record connection.RotationRecord
-	// AtIDP says that the clients are an identity provider's, not GBG's.
+	// AtIDP is true if the clients are the identity provider's, not GBG's.
 	AtIDP bool
-	// UsesKeys is set if the clients have keys, not secrets.
-	UsesKeys bool
-	// Warnings are for a person.
+	// Warnings are for the operator.
 	Warnings []string
-	// SecretKept says that the client that became active still has the secret it
-	// had the last time it was active.
+	// SecretKept is true if the new active client has the same secret as the last time
+	// it was active.
 	SecretKept bool
-	// SecretDisregarded says that a secret was given and, because nothing was
-	// rotated, not stored.
+	// SecretDisregarded is true if a secret was given but not stored, because nothing
+	// was rotated.
 	SecretDisregarded bool
 }
 
-// RecentRotationError refuses a bare rotation that comes so soon after the last change
-// of the active client that it may be the same request again.
+// RecentRotationError is returned for a bare rotation so soon after the last change
+// of the active client that it may be a repetition of the same request.
 type RecentRotationError struct {
-	// Record is that change, whatever its cause, and Age how long ago it was.
+	// Record is that change, a rotation or a failover, and Age its age.
 	Record connection.RotationRecord
 	Age    time.Duration
-	// Active and Standby are the ids of the clients as they are now.
+	// Active and Standby are the ids of the current clients.
 	Active, Standby string
+	Fields          connection.PairFields
 }
 
 // Error implements error.
@@ -90,21 +129,21 @@ func (e *RecentRotationError) Error() string {
 }
 
 // checkRepeated returns a *RecentRotationError if the active client has just changed.
-// It goes by the wall clock, as another node would, and ignores a record that lies
-// further ahead than it could if clocks were right.
+// It uses the wall clock, because another node may have recorded the change, and
+// ignores a record too far in the future for clocks that are right.
 func checkRepeated(c *connection.Connection, now time.Time) error {
 	age := now.Round(0).Sub(c.Rotation.Time.Round(0))
 	if c.Rotation.Time.IsZero() || age.Abs() >= repeatWindow {
 		return nil
 	}
 	standby, _ := c.Pair.Standby()
-	return &RecentRotationError{Record: c.Rotation, Age: max(age, 0), Active: c.Pair.Active().ID, Standby: standby.ID}
+	return &RecentRotationError{Record: c.Rotation, Age: max(age, 0), Active: c.Pair.Active().ID, Standby: standby.ID, Fields: c.PairFields()}
 }
 
-// Rotate makes the standby active: it proves itself with a token, one storage
-// write flips the pair, and that token is what readers get from then on. If any
-// of it fails nothing has changed. The errors are ErrNotConfigured, ErrNoClients,
-// ErrNoPair, *InputError, *RecentRotationError, *ClientError, ctx's and the storage's.
+// Rotate makes the standby active. It gets a token for the standby, flips the pair in
+// one storage write, and serves the new token from then on. If any step fails nothing
+// has changed. The errors are ErrNotConfigured, ErrNoClients, *NoPairError, *InputError,
+// *RecentRotationError, *ClientError, ctx's and the storage's.
 func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	r, err := r.normalized()
 	if err != nil {
@@ -123,8 +162,8 @@ func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	}
 }
 
-// rotate does a rotation of the connection as it is now. The error is errSuperseded
-// if another node has changed the connection meanwhile.
+// rotate rotates the connection's current state. The error is errSuperseded if
+// another node has changed the connection in the meantime.
 func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	st, err := e.state(ctx, name)
 	if err != nil {
@@ -133,16 +172,14 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	if !st.conn.Settings.HasPair() {
 		return Rotation{}, ErrNoClients
 	}
-	pair := st.conn.Pair
-	standby, ok := pair.Standby()
-	switch {
-	case !ok && st.conn.Settings.UsesKeys():
-		return Rotation{}, connection.Invalid(connection.PairedClientID, "is missing: there is no standby to rotate to; add it with verify_connection=false")
-	case !ok:
-		return Rotation{}, connection.ErrNoPair
+	pair, fields := st.conn.Pair, st.conn.PairFields()
+	to, secret, err := r.of(fields)
+	if err != nil {
+		return Rotation{}, err
 	}
-	if r.Secret != nil && st.conn.Settings.UsesKeys() {
-		return Rotation{}, connection.Invalid(connection.ClientSecret, "has no use with idp_auth_method %q: the clients have keys that the engine makes", connection.AuthPrivateKey)
+	standby, ok := pair.Standby()
+	if !ok {
+		return Rotation{}, &NoPairError{Fields: fields}
 	}
 	if r.bare() {
 		if err := checkRepeated(st.conn, e.now()); err != nil {
@@ -150,20 +187,20 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		}
 	}
 	switch {
-	case r.ClientID == nil, *r.ClientID == standby.ID:
-	case *r.ClientID == pair.Active().ID:
+	case to == nil, *to == standby.ID:
+	case *to == pair.Active().ID:
 		e.endPause(name, st)
 		return Rotation{
-			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "", UsesKeys: st.conn.Settings.UsesKeys(),
-			SecretDisregarded: r.Secret != nil, Warnings: st.conn.Warnings(e.now()),
+			Fields: fields, Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
+			SecretDisregarded: secret != nil, Warnings: st.conn.Warnings(e.now()),
 		}, nil
 	default:
-		return Rotation{}, connection.Invalid(connection.ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", *r.ClientID, pair.Active().ID, standby.ID)
+		return Rotation{}, connection.Invalid(fields.ID(connection.First), "%q is not a %s of this connection; its %ss are %q (active) and %q (standby)", *to, fields.Noun(), fields.Noun(), pair.Active().ID, standby.ID)
 	}
 
 	next := *st.conn
-	if r.Secret != nil {
-		if next.Pair, err = pair.WithStandbySecret(*r.Secret, e.now()); err != nil {
+	if secret != nil {
+		if next.Pair, err = pair.WithStandbySecret(*secret, e.now()); err != nil {
 			return Rotation{}, err
 		}
 		standby, _ = next.Pair.Standby()
@@ -176,15 +213,15 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		return Rotation{}, err
 	}
 	newStandby, _ := next.Pair.Standby()
-	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
+	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, fields.ActiveKey(), standby.ID, fields.StandbyKey(), newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return Rotation{
-		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "", UsesKeys: next.Settings.UsesKeys(),
+		Rotated: true, Fields: fields, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
 		SecretKept: standby.SecretServed, Warnings: next.Warnings(e.now()),
 	}, nil
 }
 
-// flip makes the standby of next active, which has just got proof, in one
-// storage write.
+// flip makes the standby of next active, in one storage write. proof is the token
+// that the standby has just got.
 func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, warning *pendingWarning) error {
 	leaving := next.Pair.Active().ID
 	pair, err := next.Pair.Verified(proof.clientID, proof.fetched).Flip()

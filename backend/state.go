@@ -12,44 +12,44 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// state is all that is known of a connection at one moment. It is never
-// changed: a change puts a new one in its place, so a reader takes no lock.
+// state is everything known about a connection at one moment. It is immutable: a
+// change replaces it with a new state, so readers take no lock.
 type state struct {
 	conn *connection.Connection
-	// http is what conn's requests go through.
+	// http is the client for conn's requests.
 	http *gbgauth.Client
-	// revision differs between states whose token requests differ, or are made for
-	// another purpose: for all readers, or for one reader's lease.
+	// revision differs between states whose token requests differ, or of which one
+	// shares its tokens and the other leases them.
 	revision uint64
-	// token is the current one; nil if none was fetched yet.
+	// token is the current token; nil if there is none yet.
 	token *token
-	// lifetime is that of the last token that was seen; zero if none was.
+	// lifetime is the lifetime of the last token; zero if there was none.
 	lifetime time.Duration
-	// activity is what was learnt of clients since they were stored, by id. The map
-	// is never changed either.
+	// activity is what is known about clients beyond their stored form, by id. The map
+	// is immutable, too.
 	activity map[string]clientActivity
-	// backoff is the failures since the last token; nil if there were none.
+	// backoff is the run of failures since the last token; nil if there were none.
 	backoff *backoff
-	// exchangeBackoff is the failures to reach GBG since the last exchange of a
+	// exchangeBackoff is the run of failures to reach GBG since the last exchange of a
 	// caller's own token; nil if there were none.
 	exchangeBackoff *backoff
 	// warning is for the next reader; nil if there is none.
 	warning *pendingWarning
-	// counters are the connection's.
+	// counters are shared by all states of the connection.
 	counters *counters
 }
 
-// clientActivity is what is known of one client besides its stored part.
+// clientActivity is what is known about a client beyond its stored form.
 type clientActivity struct {
 	// verified is when it last got a token.
 	verified time.Time
-	// tokensUntil is when the last token that it got has expired.
+	// tokensUntil is when the last of its tokens expires.
 	tokensUntil time.Time
 }
 
-// replacedBy returns the state that follows when a connection, or a new one if s is
-// nil, becomes conn: with what stays true of the old one. A pause after failures
-// ends, the failures stay. The revision is zero if it needs a new one.
+// replacedBy returns the state for conn, which replaces the connection of s or is new
+// if s is nil. It keeps what is still true of s. A pause after failures ends, but the
+// failures stay. The revision is zero if a new one is needed.
 func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, now time.Time) *state {
 	next := &state{conn: conn, http: client}
 	if s == nil {
@@ -69,8 +69,8 @@ func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, 
 	return next
 }
 
-// withActivity returns a copy in which a client has just got a token that is nobody's
-// current one.
+// withActivity returns a copy of s after a client has got a token that does not
+// become the current one.
 func (s *state) withActivity(t *token) *state {
 	next := *s
 	next.activity = maps.Clone(s.activity)
@@ -84,8 +84,8 @@ func (s *state) withActivity(t *token) *state {
 	return &next
 }
 
-// withToken returns a copy in which a client has just got a token: the current one
-// if it is the active client's and not leased to one reader.
+// withToken returns a copy of s after a client has got a token. It becomes the
+// current one if the client is active and tokens are not leased.
 func (s *state) withToken(t *token) *state {
 	next := s.withActivity(t)
 	if t.source.Exchanges() {
@@ -101,22 +101,22 @@ func (s *state) withToken(t *token) *state {
 	return next
 }
 
-// lastTokenEnds returns when the last token of a client has expired, in whole
-// seconds, rounded up; now, if that has passed. It goes by the monotonic clock, so it is
-// not too early if the wall clock was set, and no later than any token can end.
+// lastTokenEnds returns when the last token of a client expires, in whole seconds,
+// rounded up, but not before now. It uses the monotonic clock, so it is not too early
+// if the wall clock was set, and is at most a token's maximum lifetime away.
 func (s *state) lastTokenEnds(clientID string, now time.Time) time.Time {
 	left := min(max(s.activity[clientID].tokensUntil.Sub(now), 0), gbgauth.MaxLifetime)
 	return now.Add(left + time.Second - 1).Truncate(time.Second)
 }
 
-// knownLifetime returns the lifetime of the connection's tokens; zero if none was
-// seen yet.
+// knownLifetime returns the lifetime of the connection's tokens; zero if it is not
+// known yet.
 func (s *state) knownLifetime() time.Duration {
 	return cmp.Or(s.lifetime, s.conn.TokenLifetime)
 }
 
-// sameConnection reports whether both states are of one connection as one write left
-// it. Two nil states are.
+// sameConnection reports whether both states are of the same stored version of a
+// connection. Two nil states are.
 func (s *state) sameConnection(o *state) bool {
 	if s == nil || o == nil {
 		return s == o
@@ -124,8 +124,8 @@ func (s *state) sameConnection(o *state) bool {
 	return s.conn == o.conn
 }
 
-// storedAs reports whether these bytes are the state's connection. Those of a nil
-// state are nil.
+// storedAs reports whether stored is the encoding of the state's connection. A nil
+// state is stored as nil.
 func (s *state) storedAs(stored []byte) bool {
 	if s == nil {
 		return stored == nil
@@ -134,21 +134,21 @@ func (s *state) storedAs(stored []byte) bool {
 	return err == nil && bytes.Equal(encoded, stored)
 }
 
-// closeIdle closes network connections that only this state uses.
+// closeIdle closes idle network connections that only this state uses.
 func (s *state) closeIdle() {
 	if s.conn.Settings.CAPEM != "" {
 		s.http.CloseIdleConnections()
 	}
 }
 
-// states is a map from connection names to their current states.
+// states maps connection names to their current states.
 type states struct {
 	m         sync.Map // string to *state
 	revisions atomic.Uint64
 	counters  sync.Map // string to *counters
 }
 
-// nextRevision returns a number that no state has had.
+// nextRevision returns a new revision.
 func (s *states) nextRevision() uint64 { return s.revisions.Add(1) }
 
 func (s *states) get(name string) *state {
@@ -162,14 +162,13 @@ func (s *states) put(name string, st *state) { s.m.Store(name, st) }
 
 func (s *states) drop(name string) { s.m.Delete(name) }
 
-// countersOf returns those of a connection, new ones if it has none.
+// countersOf returns the counters of a connection, creating them if necessary.
 func (s *states) countersOf(name string) *counters {
 	c, _ := s.counters.LoadOrStore(name, &counters{})
 	return c.(*counters)
 }
 
-// end forgets what outlives the states of a connection, and reports whether there was
-// something.
+// end deletes the counters of a connection, and reports whether there were any.
 func (s *states) end(name string) (ended bool) {
 	_, ended = s.counters.LoadAndDelete(name)
 	return ended

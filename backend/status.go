@@ -10,59 +10,58 @@ import (
 	"vault-plugin-secrets-gbg/backend/connection"
 )
 
-// Status is what a person may want to know about a connection. It holds no
-// secret and no token. Zero times mean never.
+// Status describes a connection to an operator. It holds no secret and no token. A zero
+// time means never.
 type Status struct {
-	// Time is when it was so, by the wall clock.
+	// Time is when the status was taken, by the wall clock.
 	Time       time.Time
 	Connection string
 	GrantType  string
 	TokenURL   string
-	// IDPTokenURL is empty if no identity provider is asked.
+	// IDPTokenURL is empty if there is no identity provider.
 	IDPTokenURL string
-	// UsesKeys is set if the clients have keys, not secrets.
-	UsesKeys bool
-	// Active and Standby are without their secrets; the ids are empty if there is
-	// no such client.
+	// Fields are the fields of the pair.
+	Fields connection.PairFields
+	// Active and Standby have an empty ID if there is no such client.
 	Active, Standby ClientStatus
 	LastRotation    connection.RotationRecord
-	// TokenExpireTime and TokenRefreshTime are of the token being served.
+	// TokenExpireTime and TokenRefreshTime are those of the current token.
 	TokenExpireTime, TokenRefreshTime time.Time
-	// TokenLifetimeAssumed is how long the token is taken to live because GBG did
-	// not say; zero if it did.
+	// TokenLifetimeAssumed is the lifetime that is assumed because the token came
+	// without expires_in; zero otherwise.
 	TokenLifetimeAssumed time.Duration
-	// LastError is the failure of the last token request, empty if it went well.
+	// LastError is the error of the last token request; empty if it succeeded.
 	LastError string
-	// LastErrorResult is the same in a word: see EndpointRequest.Result.
+	// LastErrorResult is the result of that request: see EndpointRequest.Result.
 	LastErrorResult   string
 	LastErrorTime     time.Time
 	ConsecutiveErrors int
-	// NextTryTime is when GBG is asked again, at the earliest.
+	// NextTryTime is the earliest time of the next request.
 	NextTryTime time.Time
-	// MaxSecretAge and SecretDueTime are the greatest age of the active client's
-	// secret and when it reaches it; zero if that is off.
+	// MaxSecretAge is the maximum age of the active client's secret, and SecretDueTime
+	// when the secret reaches it; zero if there is no maximum.
 	MaxSecretAge  time.Duration
 	SecretDueTime time.Time
-	// Counts are since the engine began.
+	// Counts starts at zero when the engine starts.
 	Counts Counts
-	// Warnings are for a person.
+	// Warnings are for the operator.
 	Warnings []string
 }
 
-// Readable says that the connection's storage entry could be understood. Of another
-// one there are Time, Connection and LastError only.
+// Readable reports whether the connection's storage entry could be decoded. If not,
+// only Time, Connection and LastError are set.
 func (s Status) Readable() bool { return s.GrantType != "" }
 
-// ClientStatus is what may be shown of a client.
+// ClientStatus describes a client without its secret.
 type ClientStatus struct {
 	ID                          string
 	SecretSetTime, VerifiedTime time.Time
-	// SecretServed: see Client.
+	// SecretServed is connection.Client's.
 	SecretServed bool
 }
 
-// Status tells how a connection is, without asking GBG. If there is none, the
-// error is ErrNotConfigured.
+// Status returns the status of a connection, without a request to GBG. If there is no
+// such connection, the error is ErrNotConfigured.
 func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	st, err := e.state(ctx, name)
 	if err != nil {
@@ -76,7 +75,7 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 		GrantType:    settings.GrantType,
 		TokenURL:     settings.TokenURL,
 		IDPTokenURL:  settings.IDPTokenURL,
-		UsesKeys:     settings.UsesKeys(),
+		Fields:       settings.PairFields(),
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
 		Counts:       st.counters.counts(),
@@ -99,8 +98,8 @@ func (e *Engine) Status(ctx context.Context, name string) (Status, error) {
 	return s, nil
 }
 
-// Statuses tells how all connections are, by name in order, without asking GBG, those
-// included that are not Readable. The errors are ctx's and the storage's.
+// Statuses returns the statuses of all connections, sorted by name, without a request
+// to GBG. Some may not be Readable. The errors are ctx's and the storage's.
 func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 	names, err := e.Names(ctx)
 	if err != nil {
@@ -126,7 +125,7 @@ func (e *Engine) Statuses(ctx context.Context) ([]Status, error) {
 
 func (s *state) clientStatus(c connection.Client) ClientStatus {
 	verified := c.VerifiedTime
-	// What was seen before the secret was set says nothing of it.
+	// A token from before the secret was set does not verify the secret.
 	if latest := s.activity[c.ID].verified; latest.After(verified) && !latest.Before(c.SecretSetTime) {
 		verified = latest
 	}

@@ -16,18 +16,18 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// entryPrefix is where connections are stored, by name. Vault seal-wraps it.
+// entryPrefix is the part of storage that holds connections, by name. Vault seal-wraps
+// it.
 const entryPrefix = "connection/"
 
 // SealWrapPrefix is the part of storage that holds client secrets.
 const SealWrapPrefix = entryPrefix
 
-// storageTimeout bounds each storage call that is made for the engine and not
-// for a caller.
+// storageTimeout limits each storage call on a detachedContext.
 const storageTimeout = 10 * time.Second
 
-// detachedContext is for such a call: it also happens if the caller is gone, or the
-// engine shuts down. end must be called.
+// detachedContext returns a context for a storage call that must also happen if the
+// caller is gone or the engine is being closed. end must be called.
 func detachedContext(ctx context.Context) (_ context.Context, end context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 }
@@ -37,9 +37,9 @@ func (e *Engine) Names(ctx context.Context) ([]string, error) {
 	return e.storage.List(ctx, entryPrefix)
 }
 
-// Exists says whether there is a connection of this name, also one whose entry
-// cannot be understood: Vault asks before a write, and would show its writer
-// "internal error" in place of an error. The write itself says what is wrong.
+// Exists reports whether there is a connection with this name, including one with an
+// entry that cannot be decoded. Vault calls it before a write, and would turn an
+// error into "internal error"; the write itself returns the actual error.
 func (e *Engine) Exists(ctx context.Context, name string) (bool, error) {
 	if e.states.get(name) != nil {
 		return true, nil
@@ -48,8 +48,8 @@ func (e *Engine) Exists(ctx context.Context, name string) (bool, error) {
 	return stored != nil, err
 }
 
-// Connection gives a connection as it is, defaults filled in. If there is none,
-// the error is ErrNotConfigured.
+// Connection returns a connection with its defaults filled in. If there is none, the
+// error is ErrNotConfigured.
 func (e *Engine) Connection(ctx context.Context, name string) (connection.Connection, error) {
 	st, err := e.state(ctx, name)
 	if err != nil {
@@ -60,7 +60,8 @@ func (e *Engine) Connection(ctx context.Context, name string) (connection.Connec
 	return conn, nil
 }
 
-// Invalidate forgets what is known of a storage key that another node changed.
+// Invalidate discards the state that depends on a storage key, after another node has
+// changed it.
 func (e *Engine) Invalidate(key string) {
 	for _, prefix := range []string{entryPrefix, TokenPrefix} {
 		if name, ok := strings.CutPrefix(key, prefix); ok {
@@ -80,7 +81,7 @@ func (e *Engine) forget(name string) {
 	e.dropLocked(name)
 }
 
-// dropLocked forgets a connection. The entry's lock is held.
+// dropLocked discards a connection's state. The entry's lock must be held.
 func (e *Engine) dropLocked(name string) {
 	if st := e.states.get(name); st != nil {
 		st.closeIdle()
@@ -89,7 +90,7 @@ func (e *Engine) dropLocked(name string) {
 	e.timers.drop(name)
 }
 
-// state gives the current state of a connection, from memory if it is there.
+// state returns the current state of a connection, from memory if possible.
 func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if st := e.states.get(name); st != nil {
 		return st, nil
@@ -135,7 +136,7 @@ func (e *Engine) load(ctx context.Context, name string) (*connection.Connection,
 	return connection.Decode(name, stored.Value)
 }
 
-// readEntry gives a connection's entry, nil if there is none.
+// readEntry returns a connection's storage entry, or nil if there is none.
 func (e *Engine) readEntry(ctx context.Context, name string) (*logical.StorageEntry, error) {
 	stored, err := e.storage.Get(ctx, entryPrefix+name)
 	if err != nil {
@@ -144,15 +145,15 @@ func (e *Engine) readEntry(ctx context.Context, name string) (*logical.StorageEn
 	return stored, nil
 }
 
-// possibleActivity is what can be said of the active client of a connection that
-// comes from storage without its token: whoever served it before may have
-// fetched one up to this moment.
+// possibleActivity returns the activity to assume for the active client of a
+// connection that was loaded from storage without a token: the previous leader may
+// have fetched one up to now.
 func (e *Engine) possibleActivity(conn *connection.Connection) clientActivity {
 	return clientActivity{tokensUntil: e.now().Add(cmp.Or(conn.TokenLifetime, gbgauth.MaxLifetime))}
 }
 
-// update replaces the state of a connection by what f makes of it, unless its
-// token requests have changed since revision or it is gone: then ok is false.
+// update replaces the state of a connection with f of it. ok is false if the
+// connection is gone or its token requests have changed since revision.
 func (e *Engine) update(name string, revision uint64, f func(*state) *state) (ok bool) {
 	defer e.lockEntry(name)()
 	st := e.states.get(name)
@@ -163,8 +164,8 @@ func (e *Engine) update(name string, revision uint64, f func(*state) *state) (ok
 	return true
 }
 
-// install makes a token that was fetched for a revision the current one. It is
-// readEntry first, so that what readers have seen outlives a restart. If the token
+// install makes a token that was fetched for a revision the current one. It is stored
+// first, so that a token that readers have seen survives a restart. If the token
 // request has changed since, nothing happens and the error is errSuperseded.
 func (e *Engine) install(name string, revision uint64, t *token) error {
 	defer e.lockEntry(name)()
@@ -179,13 +180,13 @@ func (e *Engine) install(name string, revision uint64, t *token) error {
 	return nil
 }
 
-// setCurrentLocked puts a state in the place of was, which may be nil. If its token is
-// another one and could not be stored while the engine shuts down, nobody gets to
-// see it: whoever comes next would not know of that token and name too early a
-// regenerate_after. The entry's lock is held.
-func (e *Engine) setCurrentLocked(ctx context.Context, name string, was, next *state) (shown bool) {
-	another := was == nil || was.token != next.token
-	if another && !e.storeTokenLocked(ctx, name, next) && e.ctx.Err() != nil {
+// setCurrentLocked replaces was, which may be nil, with next. If next has a new token
+// that could not be stored while the engine is being closed, it discards the state
+// instead and returns false: the next leader would not know of the token, and would
+// compute a regenerate_after that is too early. The entry's lock must be held.
+func (e *Engine) setCurrentLocked(ctx context.Context, name string, was, next *state) (ok bool) {
+	newToken := was == nil || was.token != next.token
+	if newToken && !e.storeTokenLocked(ctx, name, next) && e.ctx.Err() != nil {
 		e.dropLocked(name)
 		return false
 	}
@@ -196,15 +197,15 @@ func (e *Engine) setCurrentLocked(ctx context.Context, name string, was, next *s
 
 // connectionUpdate is a change of a connection that is ready to be stored.
 type connectionUpdate struct {
-	// was is the state that the change was made from; nil for a new connection.
+	// was is the state that the change is based on; nil for a new connection.
 	was  *state
 	conn *connection.Connection
 	// http is what conn's requests go through.
 	http *gbgauth.Client
-	// tokens are what conn's clients just got.
+	// tokens are the tokens that conn's clients have just got.
 	tokens []*token
-	// seal, if not nil, completes conn at a moment from which on no token of the
-	// state before can become current.
+	// seal, if not nil, completes conn. It is called with the state to be replaced,
+	// once no further token can become current in it.
 	seal func(before *state)
 	// warning is for the next reader; nil if there is none.
 	warning *pendingWarning
@@ -212,8 +213,8 @@ type connectionUpdate struct {
 
 // commit stores a connection in one write and makes it the current one. If another
 // node has changed the connection since u.was, nothing happens and the error is
-// errSuperseded. Nothing has changed if it fails, and the error tells so, or that it cannot
-// be known.
+// errSuperseded. Any other error means that nothing has changed, unless it states
+// that this is unknown.
 func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) error {
 	defer e.lockEntry(name)()
 	was := e.states.get(name)
@@ -247,28 +248,29 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	if was != nil && was.http != next.http {
 		was.closeIdle()
 	}
-	e.setCurrentLocked(ctx, name, was, next) // shown or not, the connection is stored
+	e.setCurrentLocked(ctx, name, was, next) // either way, the connection is stored
 	return nil
 }
 
-// putLocked writes an entry over the one of was, which is nil if there is none. A
-// storage that reports a failure may have stored it all the same (a lost
-// answer), so a failure is followed by a look. The entry's lock is held.
+// putLocked writes a connection's entry in place of that of was, which is nil if
+// there is none. A write that is reported as failed may have been stored all the same
+// (a lost answer), so the entry is read back after a failure. The entry's lock must
+// be held.
 func (e *Engine) putLocked(ctx context.Context, name string, was *state, encoded []byte) error {
 	err := e.storage.Put(ctx, &logical.StorageEntry{Key: entryPrefix + name, Value: encoded, SealWrap: true})
 	if err == nil {
 		return nil
 	}
 	if IsReadOnly(err) {
-		return logical.ErrReadOnly // bare: Vault forwards the request by it
+		return logical.ErrReadOnly // bare, so that Vault forwards the request
 	}
 	stored, lookErr := e.readBack(ctx, entryPrefix+name)
 	switch {
 	case lookErr != nil:
 		e.dropLocked(name)
-		return fmt.Errorf("connection %q: Vault's storage did not confirm the write, and could not be read to see whether it holds: %w", name, err)
+		return fmt.Errorf("connection %q: Vault's storage did not confirm the write, and could not be read to check it: %w", name, err)
 	case bytes.Equal(stored, encoded):
-		e.logger.Warn("storage reported a failed write that holds", "connection", name, "error", err)
+		e.logger.Warn("storage reported a failed write, but the data was written", "connection", name, "error", err)
 		return nil
 	case !was.storedAs(stored):
 		e.dropLocked(name)
@@ -276,7 +278,8 @@ func (e *Engine) putLocked(ctx context.Context, name string, was *state, encoded
 	return fmt.Errorf("connection %q: nothing has changed: Vault's storage refused the write: %w", name, err)
 }
 
-// readBack reads what a failed write has left behind. Nil is nothing.
+// readBack returns the stored value after a failed write or delete, or nil if there is
+// none.
 func (e *Engine) readBack(ctx context.Context, key string) ([]byte, error) {
 	ctx, end := detachedContext(ctx)
 	defer end()
@@ -287,8 +290,8 @@ func (e *Engine) readBack(ctx context.Context, key string) ([]byte, error) {
 	return stored.Value, nil
 }
 
-// Delete removes a connection. Deleting what is not there is no error. GBG is
-// not told: tokens issued before live on until they expire.
+// Delete removes a connection. It is not an error if there is none. There is no request
+// to GBG: tokens issued before stay valid until they expire.
 func (e *Engine) Delete(ctx context.Context, name string) error {
 	ctx, unlock, err := e.startChange(ctx, name)
 	if err != nil {
@@ -297,7 +300,7 @@ func (e *Engine) Delete(ctx context.Context, name string) error {
 	defer unlock()
 	defer e.lockEntry(name)()
 	was, lookErr := e.readBack(ctx, entryPrefix+name)
-	// The token first: what is left if the second step fails is whole.
+	// The token goes first: if the second step fails, the connection is still complete.
 	for _, prefix := range []string{TokenPrefix, entryPrefix} {
 		if err := e.storage.Delete(ctx, prefix+name); err != nil {
 			if IsReadOnly(err) {

@@ -13,20 +13,21 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// TokenPrefix is where current tokens are stored, one for each connection, so
-// that a restart or a new leader serves them at once. They are of use to one
-// cluster only: Vault does not replicate them, and seal-wraps them.
+// TokenPrefix is the part of storage that holds the current tokens, one for each
+// connection, so that they can be served at once after a restart or by a new leader.
+// They are local to one cluster: Vault does not replicate them, and seal-wraps them.
 const TokenPrefix = "token/"
 
-// tokenEntryVersion is the form of the entries that this release writes. An
-// entry of another version is passed over: a token can be had anew.
+// tokenEntryVersion is the version of the entries that this release writes. Entries
+// of other versions are ignored: a new token can be fetched.
 const tokenEntryVersion = 1
 
-// maxClockSkew is how far in the future another node's clock may have put the
-// birth of a token. Beyond, a clock is wrong, and so is the token's end.
+// maxClockSkew is how far in the future the fetch time of a stored token may be,
+// because another node's clock is ahead. Beyond that a clock is wrong, and so is the
+// token's expiry.
 const maxClockSkew = time.Minute
 
-// tokenEntry is a token as it is stored.
+// tokenEntry is the stored form of a token.
 type tokenEntry struct {
 	Version     int    `json:"version"`
 	AccessToken string `json:"access_token"`
@@ -38,15 +39,16 @@ type tokenEntry struct {
 	// Overlap is in nanoseconds.
 	Overlap         time.Duration `json:"overlap"`
 	LifetimeAssumed bool          `json:"lifetime_assumed,omitempty"`
-	// TokensUntil is when the last token of this client has expired, which need not
-	// be this one.
+	// TokensUntil is when the last token of this client expires, which may not be
+	// this one.
 	TokensUntil time.Time `json:"tokens_until"`
 }
 
-// entrySource is a token's source as it is stored: TokenURL and Asked are of the
-// last step, the IDP ones of the first if there are two.
+// entrySource is the stored form of a token's source. TokenURL and Asked are those of
+// the last step, the IDP fields those of the first if there are two.
 type entrySource struct {
 	ClientID         string `json:"client_id"`
+	Username         string `json:"username,omitempty"`
 	TokenURL         string `json:"token_url"`
 	Asked            string `json:"asked,omitempty"`
 	IDPTokenURL      string `json:"idp_token_url,omitempty"`
@@ -56,7 +58,10 @@ type entrySource struct {
 }
 
 func sourceOf(r connection.Request) entrySource {
-	if !r.Exchanges() {
+	switch {
+	case r.PairFields().Users():
+		return entrySource{ClientID: r.Password.ClientID, Username: r.Password.Username, TokenURL: r.Password.TokenURL, Asked: r.Password.Scope}
+	case !r.Exchanges():
 		return entrySource{ClientID: r.Clients.ClientID, TokenURL: r.Clients.TokenURL, Asked: r.Clients.Scope}
 	}
 	return entrySource{
@@ -65,11 +70,10 @@ func sourceOf(r connection.Request) entrySource {
 	}
 }
 
-// storeTokenLocked stores a state's current token, or removes what is stored if there
-// is none. A failure costs a token request after a restart, so it is logged
-// and no more; kept is then false if another token may still be stored. The
-// entry's lock is held.
-func (e *Engine) storeTokenLocked(ctx context.Context, name string, st *state) (kept bool) {
+// storeTokenLocked stores a state's current token, or deletes the stored one if there
+// is none. A failure is only logged: it costs a token request after a restart. ok is
+// false if another token may still be stored. The entry's lock must be held.
+func (e *Engine) storeTokenLocked(ctx context.Context, name string, st *state) (ok bool) {
 	t := st.token
 	var err error
 	if t == nil {
@@ -78,16 +82,16 @@ func (e *Engine) storeTokenLocked(ctx context.Context, name string, st *state) (
 		err = e.putToken(ctx, name, t, st.activity[t.clientID].tokensUntil)
 	}
 	if err == nil || IsReadOnly(err) {
-		return true // a node that may not write serves from memory, another one writes
+		return true // a read-only node serves from memory; another node writes
 	}
 	if t != nil {
-		// Better none than one that looks like the last that was served.
-		gone := e.deleteToken(ctx, name)
-		kept = gone == nil
-		err = errors.Join(err, gone)
+		// No token is better than an older one that looks like the last one served.
+		deleteErr := e.deleteToken(ctx, name)
+		ok = deleteErr == nil
+		err = errors.Join(err, deleteErr)
 	}
 	e.logger.Warn("the current token could not be stored; after a restart a new one will be fetched", "connection", name, "error", err)
-	return kept
+	return ok
 }
 
 func (e *Engine) deleteToken(ctx context.Context, name string) error {
@@ -97,7 +101,7 @@ func (e *Engine) deleteToken(ctx context.Context, name string) error {
 }
 
 func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUntil time.Time) error {
-	// By the wall clock, which may have been set, this one may be the last to expire.
+	// If the wall clock was set, this token may be the last to expire by that clock.
 	if expires := wallTime(t.expires); expires.After(tokensUntil) {
 		tokensUntil = expires
 	}
@@ -123,14 +127,14 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 		return err
 	}
 	if stored, lookErr := e.readBack(ctx, TokenPrefix+name); lookErr == nil && bytes.Equal(stored, encoded) {
-		return nil // reported as failed, and it holds
+		return nil // reported as failed, but written
 	}
 	return err
 }
 
-// loadToken gives the stored token of a connection, expired or not, and when the
-// last one of its client has expired; nil if there is none, or none that the
-// active client would get.
+// loadToken returns the stored token of a connection, expired or not, and when the
+// last token of its client expires. It returns nil if there is no stored token, or if
+// a request for the active client would get a different one.
 func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Connection) (_ *token, tokensUntil time.Time) {
 	stored, err := e.storage.Get(ctx, TokenPrefix+name)
 	if err != nil {
@@ -152,7 +156,7 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 	t := &token{
 		access:          gbgauth.NewSecret(entry.AccessToken),
 		typ:             entry.Type,
-		clientID:        entry.ClientID,
+		clientID:        source.ID(),
 		source:          source,
 		scope:           entry.Scope,
 		missing:         missingScopes(entry.Asked, entry.Scope),
@@ -169,8 +173,7 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 	return t, withMonotonic(entry.TokensUntil, now)
 }
 
-// valid says that the entry holds what every token has, and times that fit
-// together.
+// valid reports whether the entry holds what every token has, with consistent times.
 func (e *tokenEntry) valid() bool {
 	lifetime := e.Expires.Sub(e.Fetched)
 	return e.Version == tokenEntryVersion && e.AccessToken != "" && e.Type != "" &&

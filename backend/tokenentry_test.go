@@ -54,7 +54,7 @@ func newFuzzedEngine(tb testing.TB) *fuzzedEngine {
 	return e
 }
 
-// stored gives what is stored under a key.
+// stored returns what is stored under a key.
 func (e *fuzzedEngine) stored(t *testing.T, key string) string {
 	t.Helper()
 	entry, err := e.storage.Get(t.Context(), key)
@@ -62,7 +62,7 @@ func (e *fuzzedEngine) stored(t *testing.T, key string) string {
 	return string(entry.Value)
 }
 
-// store stores something, and forgets what was logged before.
+// store stores a value and discards the log.
 func (e *fuzzedEngine) store(t *testing.T, key string, value []byte) {
 	t.Helper()
 	require.NoError(t, e.storage.Put(t.Context(), &logical.StorageEntry{Key: key, Value: value}))

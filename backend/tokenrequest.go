@@ -13,11 +13,11 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// Step says which request to which endpoint it was.
+// Step identifies a kind of request to an endpoint.
 type Step int
 
 const (
-	// StepToken is the one request to GBG GO.
+	// StepToken is the token request to GBG GO.
 	StepToken Step = iota
 	// StepIDP is the request to the identity provider, whose token is then
 	// exchanged.
@@ -49,7 +49,7 @@ func (s Step) String() string {
 	}
 }
 
-// endpointName returns the party that the request went to, for a sentence.
+// endpointName returns who receives the request, for use in a sentence.
 func (s Step) endpointName() string {
 	if s == StepIDP {
 		return "the identity provider"
@@ -57,17 +57,17 @@ func (s Step) endpointName() string {
 	return "GBG"
 }
 
-// tokenRequest is a request for a token of one client of a connection, in as many
-// steps as that takes.
+// tokenRequest is a request for a token of one client of a connection, in one or two
+// steps.
 type tokenRequest struct {
 	connection string
 	conn       *connection.Connection
 	client     connection.Client
 	via        *gbgauth.Client
-	// awaited reports whether somebody waits for the token; nil means always.
+	// awaited reports whether a reader is waiting for the token; nil means always.
 	awaited func() bool
-	// stale is called before each try, after the wait for it, and reports whether the
-	// token is not wanted any more; nil means never.
+	// stale reports whether the token is no longer needed; nil means never. It is called
+	// before each attempt, once the host has a free slot.
 	stale func() bool
 }
 
@@ -81,18 +81,19 @@ type endpointRequest struct {
 	fetch    func(context.Context, *gbgauth.Client) (*gbgauth.Token, error)
 }
 
-// issuedToken is a token and when its request was sent.
+// issuedToken is a token with the time at which its request was sent.
 type issuedToken struct {
 	*gbgauth.Token
 
 	sent time.Time
 }
 
-// requestToken gets a token for one client, all steps within one time limit. The
+// requestToken gets a token for one client, with one time limit for all steps. The
 // errors are those of requestWithRetry.
 func (e *Engine) requestToken(limit timeLimit, r tokenRequest) (*token, error) {
 	asked := r.conn.Request(r.client)
-	step := endpointRequest{tokenRequest: r, clientID: r.client.ID, step: StepToken, url: asked.Clients.TokenURL, fetch: asked.Clients.Fetch}
+	step := endpointRequest{tokenRequest: r, clientID: r.client.ID, step: StepToken}
+	step.url, step.fetch = asked.First()
 	if asked.Exchanges() {
 		step.step = StepIDP
 		idp, err := e.requestWithRetry(limit, step)
@@ -111,9 +112,10 @@ func (e *Engine) requestToken(limit timeLimit, r tokenRequest) (*token, error) {
 	return t, nil
 }
 
-// requestWithRetry asks an endpoint for a token, and asks again after growing pauses
-// while it does not refuse and there is time. The error is a *ClientError,
-// errSuperseded if the request is stale, or the context's cause if it was cancelled.
+// requestWithRetry requests a token from an endpoint. It retries with increasing
+// pauses while the failure is temporary and there is time. The error is a
+// *ClientError, errSuperseded if the request is stale, or the context's cause if it
+// was cancelled.
 func (e *Engine) requestWithRetry(limit timeLimit, r endpointRequest) (*issuedToken, error) {
 	for attempt := 1; ; attempt++ {
 		t, err := e.requestOnce(limit, r)
@@ -129,7 +131,7 @@ func (e *Engine) requestWithRetry(limit timeLimit, r endpointRequest) (*issuedTo
 	}
 }
 
-// requestOnce waits for its turn at the endpoint's host and asks once.
+// requestOnce waits for its turn at the endpoint's host and sends one request.
 func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, error) {
 	release, err := e.hosts.acquire(limit.ctx, hostOf(r.url), r.awaited)
 	if err != nil {
@@ -147,7 +149,7 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 	sent := e.now()
 	t, err := r.fetch(ctx, r.via)
 	took := e.now().Sub(sent)
-	log := e.logger.With("connection", r.connection, "client_id", r.clientID, "token_url", r.url, "duration", took)
+	log := e.logger.With("connection", r.connection, r.conn.PairFields().IDKey(), r.clientID, "token_url", r.url, "duration", took)
 	if err == nil && t.Lifetime <= took {
 		err = &gbgauth.Error{Kind: gbgauth.NotAToken, URL: r.url, Description: "the token had expired when its answer arrived"}
 	}
@@ -164,13 +166,16 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 	return nil, err
 }
 
-// clientError returns the request's error.
+// clientError returns cause as a *ClientError of the request.
 func (r endpointRequest) clientError(cause *gbgauth.Error) *ClientError {
-	return &ClientError{Connection: r.connection, ClientID: r.clientID, Step: r.step, UsesKey: r.conn.Settings.UsesKeys(), Cause: cause}
+	return &ClientError{
+		Connection: r.connection, ClientID: r.clientID, Fields: r.conn.PairFields(), Organization: r.conn.Settings.ClientID,
+		Step: r.step, Cause: cause,
+	}
 }
 
-// hostOf returns the host and port of a URL that has been validated: the same for all
-// ways to write it.
+// hostOf returns the host and port of a validated URL. Equivalent URLs have the same
+// result.
 func hostOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -183,26 +188,26 @@ func hostOf(address string) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// minTryTimeout is the least time that a try gets.
+// minTryTimeout is the minimum timeout of one attempt.
 const minTryTimeout = time.Second
 
-// timeLimit is the time that one answer may take, by the engine's clock. One try
-// gets a part of it, so that there is time for another one.
+// timeLimit is the time limit for answering one request, by the engine's clock. One
+// attempt gets a part of it, so that there is time for another one.
 type timeLimit struct {
-	ctx  context.Context // ends with it
+	ctx  context.Context // ends at the limit
 	ends time.Time
-	// total and try are the whole time and the time for one try.
+	// total is the whole time, try the time for one attempt.
 	total, try time.Duration
 }
 
-// limit begins a connection's request timeout. end must be called.
+// limit starts a connection's request timeout. end must be called.
 func (e *Engine) limit(ctx context.Context, conn *connection.Connection) (_ timeLimit, end func()) {
 	total := conn.Settings.WithDefaults().RequestTimeout
 	ctx, end = context.WithTimeout(ctx, total)
 	return timeLimit{ctx: ctx, ends: e.now().Add(total), total: total, try: max(total/2, minTryTimeout)}, end
 }
 
-// notSentInTime returns the failure of a request that was not sent.
+// notSentInTime returns the error of a request that was not sent.
 func (l timeLimit) notSentInTime(address string) *gbgauth.Error {
 	return &gbgauth.Error{
 		Kind: gbgauth.NotSent,
@@ -212,8 +217,8 @@ func (l timeLimit) notSentInTime(address string) *gbgauth.Error {
 	}
 }
 
-// waitRetry waits, if there is more time than that, and reports whether it did. If
-// there is not it returns at once.
+// waitRetry waits for the pause and reports whether it has passed. If the time limit
+// would end first, it returns false at once.
 func (e *Engine) waitRetry(limit timeLimit, pause time.Duration) (waited bool) {
 	if limit.ends.Sub(e.now()) <= pause {
 		return false
@@ -228,18 +233,18 @@ func (e *Engine) waitRetry(limit timeLimit, pause time.Duration) (waited bool) {
 	}
 }
 
-// logTokenChanges warns of a token that lacks scopes or has no lifetime, once until
-// one comes that has them.
+// logTokenChanges logs a warning about a token that lacks scopes or a lifetime, once
+// until a token has them.
 func (e *Engine) logTokenChanges(name string, t *token) {
-	said := &counters{} // of a connection that is being made
+	last := &counters{} // for a connection that is being created
 	if st := e.states.get(name); st != nil {
-		said = st.counters
+		last = st.counters
 	}
-	log := e.logger.With("connection", name, "client_id", t.clientID)
-	if lacks := t.missing != ""; said.lacking.Swap(lacks) != lacks && lacks {
+	log := e.logger.With("connection", name, t.source.PairFields().IDKey(), t.clientID)
+	if lacks := t.missing != ""; last.lacking.Swap(lacks) != lacks && lacks {
 		log.Warn("token lacks scopes that were asked for", "missing", t.missing)
 	}
-	if t.lifetimeAssumed != said.assumed.Swap(t.lifetimeAssumed) && t.lifetimeAssumed {
+	if t.lifetimeAssumed != last.assumed.Swap(t.lifetimeAssumed) && t.lifetimeAssumed {
 		log.Warn("token came without expires_in", "assumed", t.lifetime())
 	}
 }

@@ -220,7 +220,7 @@ func TestIdentityM2MConfig(t *testing.T) {
 	for field, value := range map[string]string{"grant_type": "client_credentials", "idp_token_url": ""} {
 		status, text := m.refused("config/m2m", map[string]any{field: value})
 		assert.Equal(t, http.StatusBadRequest, status)
-		assert.Contains(t, text, "delete the connection and write it anew")
+		assert.Contains(t, text, "delete the connection and write it again")
 	}
 }
 

@@ -350,7 +350,7 @@ func playLeases(h *hearing, gbg *hostileGBG) {
 	assert.Equal(h.t, http.StatusNoContent, revoke(leases[0]))
 	gbg.play("in error_description")
 	assert.Equal(h.t, http.StatusBadRequest, revoke(leases[1]))
-	assert.Equal(h.t, http.StatusNoContent, revoke(leases[1]), "the engine goes on trying")
+	assert.Equal(h.t, http.StatusNoContent, revoke(leases[1]), "the engine retries")
 	gbg.play("")
 }
 

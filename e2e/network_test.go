@@ -97,7 +97,7 @@ func (f networkFault) meet(m *mount, g *gbg, u *url.URL, name string) {
 		status, text := m.refusedRead(cold)
 		assert.Equal(t, http.StatusServiceUnavailable, status)
 		assert.Contains(t, text, `no token for client "client-a"`)
-		assert.Contains(t, text, "Token requests fail since")
+		assert.Contains(t, text, "Token requests have failed since")
 	}
 	// Read on until the time to refresh the token has come, and a little longer.
 	eventually(t, "a refresh that meets the fault", func() bool {

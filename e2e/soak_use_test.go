@@ -223,7 +223,7 @@ func (s *soak) revoke(client *api.Client, c *soakConnection, lease *api.Secret) 
 	err := client.Sys().RevokeWithOptionsWithContext(s.t.Context(), &api.RevokeOptions{LeaseID: lease.LeaseID, Sync: true})
 	if err != nil {
 		// An endpoint that failed is left alone for a while.
-		inPause := strings.Contains(err.Error(), "the engine goes on trying") && time.Now().Unix()-s.lastGBGFault.Load() < 60
+		inPause := strings.Contains(err.Error(), "the engine retries") && time.Now().Unix()-s.lastGBGFault.Load() < 60
 		if s.calmSince(w) && !inPause {
 			s.broken("a lease of %s was not revoked: %v", c.name, err)
 		}

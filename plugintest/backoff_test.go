@@ -78,7 +78,7 @@ func TestTroubleForLong(t *testing.T) {
 				a, took := w.tryTimed(logical.ReadOperation, "creds", nil)
 				text, retryAfter := w.unavailable(a)
 				assert.Contains(t, text, `connection "default": no token for client "client-a": `)
-				assert.Contains(t, text, "Token requests fail since 2026-03-01T12:00:08Z; the next try is at 2026-03-01T12:00:09Z")
+				assert.Contains(t, text, "Token requests have failed since 2026-03-01T12:00:08Z; the next try is at 2026-03-01T12:00:09Z")
 				assert.Equal(t, 1, retryAfter)
 				assert.Equal(t, 6, w.asked())
 				assert.Equal(t, 7750*time.Millisecond, took, "the next pause would be too long")
@@ -245,7 +245,7 @@ func TestPauseAfterFailure(t *testing.T) {
 					text, retryAfter := w.unavailable(a)
 					assert.LessOrEqual(t, retryAfter, int(want.Seconds()))
 					assert.GreaterOrEqual(t, retryAfter, int(max(want*4/5, time.Second).Seconds()))
-					assert.Contains(t, text, "Token requests fail since "+since)
+					assert.Contains(t, text, "Token requests have failed since "+since)
 					asked := w.asked()
 					pause := time.Duration(retryAfter) * time.Second // rounded up
 					if random == 0 {
@@ -537,7 +537,7 @@ func TestWordsOfTrouble(t *testing.T) {
 		w := coldWith(t, nil)
 		w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusTooManyRequests, Error: "slow_down", RequestID: "req-1", RetryAfter: "30"})
 		want := fmt.Sprintf(`connection "default": no token for client "client-a": slow_down (HTTP 429 from %s, request id req-1). `+
-			"Token requests fail since 2026-03-01T12:00:00Z; the next try is at 2026-03-01T12:00:30Z.", w.tokenURL())
+			"Token requests have failed since 2026-03-01T12:00:00Z; the next try is at 2026-03-01T12:00:30Z.", w.tokenURL())
 		for _, left := range []int{30, 20, 10} {
 			text, retryAfter := w.unavailable(w.tryCreds())
 			assert.Equal(t, want, text)

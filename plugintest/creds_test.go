@@ -269,7 +269,7 @@ func TestCredsOldTokenIsServedWhileGBGIsGone(t *testing.T) {
 
 		w.pass(start.Add(time.Hour).Sub(time.Now()))
 		a, _ := w.tryRetried(logical.ReadOperation, "creds", nil)
-		assert.Regexp(t, `^connection "default": no token for client "client-a": .+ Token requests fail since 2026-03-01T12:55:03Z; the next try is at 2026-03-01T13:`,
+		assert.Regexp(t, `^connection "default": no token for client "client-a": .+ Token requests have failed since 2026-03-01T12:55:03Z; the next try is at 2026-03-01T13:`,
 			w.coded(http.StatusServiceUnavailable, a))
 	})
 }

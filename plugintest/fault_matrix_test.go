@@ -350,7 +350,7 @@ func (w *world) mustAnswer(want outcome, reads, writes bool, a answer) {
 		assert.Contains(t, text, says)
 	}
 	if reads {
-		assert.Contains(t, text, "Token requests fail since")
+		assert.Contains(t, text, "Token requests have failed since")
 	}
 	assert.Equal(t, writes, strings.Contains(text, "Nothing has changed"), text)
 }

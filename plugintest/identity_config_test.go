@@ -96,17 +96,17 @@ func TestIdentityConfigKeepsItsKind(t *testing.T) {
 		m2m := w.m2m()
 		w.write("config/m2m", m2m)
 		content := w.storage.content(t)
-		const anew = ": delete the connection and write it anew, or use another name"
+		const again = ": delete the connection and write it again, or use another name"
 		for _, c := range []struct {
 			path string
 			data fields
 			want string
 		}{
-			{"config/go", fields{"grant_type": "id_auth"}, `grant_type cannot be changed from "client_credentials" to "id_auth"` + anew},
-			{"config/go", with(m2m, nil), `grant_type cannot be changed from "client_credentials" to "id_auth"` + anew},
-			{"config/sso", fields{"grant_type": ""}, `grant_type cannot be changed from "id_auth" to "client_credentials"` + anew},
-			{"config/m2m", fields{"grant_type": "client_credentials"}, `grant_type cannot be changed from "id_auth" to "client_credentials"` + anew},
-			{"config/m2m", fields{"idp_token_url": ""}, "idp_token_url cannot be removed" + anew},
+			{"config/go", fields{"grant_type": "id_auth"}, `grant_type cannot be changed from "client_credentials" to "id_auth"` + again},
+			{"config/go", with(m2m, nil), `grant_type cannot be changed from "client_credentials" to "id_auth"` + again},
+			{"config/sso", fields{"grant_type": ""}, `grant_type cannot be changed from "id_auth" to "client_credentials"` + again},
+			{"config/m2m", fields{"grant_type": "client_credentials"}, `grant_type cannot be changed from "id_auth" to "client_credentials"` + again},
+			{"config/m2m", fields{"idp_token_url": ""}, "idp_token_url cannot be removed" + again},
 		} {
 			assert.Equal(t, c.want, w.refused(w.try(logical.UpdateOperation, c.path, c.data)))
 		}

@@ -186,7 +186,7 @@ func TestM2MTrouble(t *testing.T) {
 			[]gbgsim.Fault{refusalAt(gbgsim.EndpointIdentity, "", "invalid_grant", "Who issued this?")},
 			502,
 			`GBG refused to exchange the identity provider's token of client "idp-client-a": invalid_grant: Who issued this? ` + gbg +
-				`.{failing} The identity provider's part went well: check scope, idp_scope and the exchange client at gbg/config.`,
+				`.{failing} The identity provider issued its token: check scope, idp_scope and the exchange client at gbg/config.`,
 		},
 		"the identity provider is gone": {
 			[]gbgsim.Fault{{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIDP, Status: 503, Error: "maintenance"}},

@@ -100,7 +100,7 @@ func TestExchangeRefusesBadInput(t *testing.T) {
 			{"creds", fields{"id_token": marked + "\xff"}, "id_token is not UTF-8 text"},
 			{"creds", fields{"id_token": []any{marked}}, "id_token must be a string"},
 			{"creds", fields{"id_token": map[string]any{marked: marked}}, "id_token must be a string"},
-			{"creds", fields{"id_token": marked, "min_ttl": 60}, "min_ttl is for reads; an exchange always gives a fresh token"},
+			{"creds", fields{"id_token": marked, "min_ttl": 60}, "min_ttl is for reads; an exchange always returns a new token"},
 			{"creds/go", fields{"id_token": marked}, `id_token is for grant_type "id_auth"; this connection's is "client_credentials": read its creds instead`},
 			{"creds/go", nil, `id_token is for grant_type "id_auth"; this connection's is "client_credentials": read its creds instead`},
 			{"creds/nothing", fields{"id_token": marked}, `connection "nothing" is not configured; configure it with: vault write gbg/config/nothing client_id=ID client_secret=@FILE`},
@@ -118,7 +118,7 @@ func TestExchangeIsAWrite(t *testing.T) {
 		w.write("config", w.exchangeOnly())
 		w.write("config/m2m", w.m2m())
 		idToken := w.idToken(someone)
-		const bring = `connection "sso" has no clients of its own, it exchanges tokens that callers bring: vault write gbg/creds/sso id_token=@FILE`
+		const bring = `connection "sso" has no clients of its own: it exchanges tokens that callers bring: vault write gbg/creds/sso id_token=@FILE`
 		assert.Equal(t, bring, w.refused(w.try(logical.ReadOperation, "creds/sso", nil)))
 		assert.Equal(t, bring, w.refused(w.try(logical.ReadOperation, "creds/sso", fields{"min_ttl": 60})))
 		assert.Equal(t, bring, w.refused(w.try(logical.UpdateOperation, "rotate/sso", nil)))
@@ -155,7 +155,7 @@ func TestExchangeRefusedByGBG(t *testing.T) {
 			{
 				refusalAt(gbgsim.EndpointIdentity, "", "invalid_client", "Who is ro.client? Its secret is wrong."), http.StatusBadGateway,
 				`GBG refused to exchange the id_token: invalid_client: Who is ro.client? Its secret is wrong. (HTTP 400 from ` + at +
-					`). GBG refuses not the id_token but who sends it: see exchange_client_id and exchange_client_secret at gbg/config/sso.`,
+					`). GBG refused the client that sends the id_token, not the id_token: check exchange_client_id and exchange_client_secret at gbg/config/sso.`,
 			},
 		} {
 			c.fault.Endpoint = gbgsim.EndpointIdentity

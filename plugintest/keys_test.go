@@ -72,7 +72,7 @@ func TestKeysFirstWrite(t *testing.T) {
 		// Not registered yet.
 		text := w.badGateway(w.try(logical.ReadOperation, "creds", nil))
 		assert.Contains(t, text, `the identity provider refused client "idp-client-a": invalid_client: The client_assertion is not signed with a key that is registered for the client.`)
-		assert.True(t, strings.HasSuffix(text, "Check that its key is registered at the identity provider: vault read gbg/keys."), text)
+		assert.True(t, strings.HasSuffix(text, "If a client is refused, check that its key is registered at the identity provider: vault read gbg/keys."), text)
 		assert.Zero(t, w.sim.Stats().IDP.ByClient[idpB].Total, "an unproved key is not failed over to")
 		assert.Contains(t, w.read("status")["next_step"], "check that its key is registered at the identity provider: vault read gbg/keys")
 
@@ -148,7 +148,7 @@ func TestKeysRotation(t *testing.T) {
 
 		// And back, with the key that A still has.
 		resp = w.rotateToStandby()
-		assert.Equal(t, []string{`client "idp-client-a" is active again with the key it had the last time; make a new key for the standby before each rotation to renew it`}, resp.Warnings)
+		assert.Equal(t, []string{`client "idp-client-a" is active again with the key it had the last time; replace the standby's key before each rotation to renew it`}, resp.Warnings)
 		w.mustBeWhole(idpA)
 	})
 }
@@ -259,8 +259,9 @@ func TestKeysAreRefused(t *testing.T) {
 		assert.Equal(t, content, w.storage.content(t))
 
 		w.write("config", fields{"paired_client_id": ""})
-		assert.Contains(t, w.refused(w.try(logical.UpdateOperation, "keys", nil)), "paired_client_id is missing")
-		assert.Contains(t, w.refused(w.try(logical.UpdateOperation, "rotate", nil)), "paired_client_id is missing")
+		for _, path := range []string{"keys", "rotate"} {
+			assert.Equal(t, `connection "default" has no paired client to rotate to; add one with: vault write gbg/config paired_client_id=ID verify_connection=false`, w.refused(w.try(logical.UpdateOperation, path, nil)))
+		}
 		assert.Equal(t, "Add a second client, so that keys can be rotated without downtime: vault write gbg/config paired_client_id=ID verify_connection=false", w.read("status")["next_step"])
 	})
 }

@@ -141,13 +141,13 @@ func TestLeaseWithNothingToRevokeWith(t *testing.T) {
 			func(w *world, pair fields) {
 				w.write("config", fields{"client_id": "client-c", "client_secret": w.client("client-c")})
 			},
-			"[WARN]  lease ended without revoking its token: its client is no client of the connection any more",
+			"[WARN]  lease ended without revoking its token: its client is no longer part of the connection",
 		},
 		"there is no endpoint": {
 			func(w *world, pair fields) {
 				w.write("config", fields{"revoke_url": "", "client_secret": pair["client_secret"], "paired_client_secret": pair["paired_client_secret"]})
 			},
-			"[DEBUG] lease ended; its token lives on: there is no revoke_url",
+			"[DEBUG] lease ended without revoking its token: there is no revoke_url",
 		},
 		"the token has ended": {func(w *world, _ fields) { w.pass(time.Hour) }, ""},
 		"it ends in a moment": {func(w *world, _ fields) { w.pass(time.Hour - 2*time.Second) }, ""},
@@ -177,7 +177,7 @@ func TestLeaseThatCannotBeRevoked(t *testing.T) {
 		w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointRevoke, Status: 503, Error: "maintenance"})
 		err := w.revoke(lease)
 		require.EqualError(t, err, `connection "default": a token of client "client-a" was not revoked: maintenance (HTTP 503 from `+w.revokeURL()+
-			`); the engine goes on trying until it ends by itself at 2026-03-01T13:00:00Z`)
+			`); the engine retries until the token expires at 2026-03-01T13:00:00Z`)
 		require.NoError(t, w.revoke(lease))
 		assert.Equal(t, 1, w.revocations())
 
@@ -205,10 +205,10 @@ func TestLeaseThatNeverIsRevoked(t *testing.T) {
 		require.ErrorContains(t, w.revoke(second), "invalid_client")
 		w.minute()
 		assert.Equal(t, 2, w.revocations(), "an endpoint that refuses is not asked for every token")
-		assert.NotContains(t, w.heard.log.String(), "token has ended by itself")
+		assert.NotContains(t, w.heard.log.String(), "token expired before")
 		w.minute()
 		w.minute()
-		assert.Contains(t, w.heard.log.String(), "[WARN]  token has ended by itself before it could be revoked: connection=default client_id=client-a")
+		assert.Contains(t, w.heard.log.String(), "[WARN]  token expired before it could be revoked: connection=default client_id=client-a")
 		assert.Len(t, w.storage.content(t), 1)
 	})
 }
@@ -280,7 +280,7 @@ func TestLeaseThatSaysNothing(t *testing.T) {
 		w.write("config", w.leasing())
 		lease := w.lease("creds")
 		delete(lease.Secret.InternalData, "expire_time")
-		require.ErrorContains(t, w.revoke(lease), "the lease does not say when its token ends")
+		require.ErrorContains(t, w.revoke(lease), "the lease has no valid expire_time")
 	})
 }
 
@@ -415,7 +415,7 @@ func TestLeaseConfig(t *testing.T) {
 			{"config", fields{"revoke_url": "http://gbg.test/revoke"}, "revoke_url must begin with https:// (http:// is for a loopback address only)"},
 			{"config", fields{"revoke_url": w.revokeURL()}, "client_secret is missing: a write that changes revoke_url must give the secrets of both clients again, so that no stored secret is sent to a new address"},
 			{"config", fields{"revoke_url": w.revokeURL(), "client_secret": pair["client_secret"]}, "paired_client_secret is missing: a write that changes revoke_url must give the secrets of both clients again, so that no stored secret is sent to a new address"},
-			{"config/sso", fields{"lease": true}, "lease has no use without idp_token_url: an exchanged token is its caller's alone as it is"},
+			{"config/sso", fields{"lease": true}, "lease has no use without idp_token_url: an exchanged token is never shared"},
 		} {
 			assert.Equal(t, c.want, w.refused(w.try(logical.UpdateOperation, c.path, c.data)))
 		}

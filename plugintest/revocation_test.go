@@ -130,7 +130,7 @@ func TestRevocationOfManyLeasesAtADeadEndpoint(t *testing.T) {
 		revoking.Wait()
 		for _, err := range errs {
 			require.ErrorContains(t, err, `connection "default": a token of client "client-a" was not revoked: `)
-			require.ErrorContains(t, err, `(HTTP 503 from `+r.revokeURL()+`); the engine goes on trying until it ends by itself at 2026-03-01T13:00:00Z`)
+			require.ErrorContains(t, err, `(HTTP 503 from `+r.revokeURL()+`); the engine retries until the token expires at 2026-03-01T13:00:00Z`)
 		}
 		assert.Equal(t, 1, r.count())
 		assert.Len(t, r.pending(), 200)
@@ -347,7 +347,7 @@ func TestRevocationPassesOverWhatCannotBeRead(t *testing.T) {
 		}, "WARN", "ERROR")
 		require.Len(t, said, 2, said)
 		told := strings.Join(said, "")
-		assert.Contains(t, told, `tokens wait to be revoked: their connection cannot be read: connection=damaged error="connection \"damaged\": its storage entry is damaged`)
+		assert.Contains(t, told, `tokens are waiting to be revoked: their connection cannot be read: connection=damaged error="connection \"damaged\": its storage entry is damaged`)
 		assert.Contains(t, told, `pending revocations could not be read or deleted; trying again every minute: error="the disk is full"`)
 		assert.ElementsMatch(t, []string{r.storedRevocation(leases["damaged"]), r.storedRevocation(leases["dead"]), unread}, r.pending())
 
@@ -407,9 +407,9 @@ func TestRevocationForgetsWhatHasEnded(t *testing.T) {
 			}
 		}, "WARN", "ERROR")
 		require.Len(t, said, 3, said)
-		assert.Contains(t, said[0], "tokens wait to be revoked")
+		assert.Contains(t, said[0], "tokens are waiting to be revoked")
 		for _, line := range said[1:] {
-			assert.Contains(t, line, "token has ended by itself before it could be revoked")
+			assert.Contains(t, line, "token expired before it could be revoked")
 		}
 		assert.Empty(t, r.pending())
 	})

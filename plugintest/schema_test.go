@@ -94,7 +94,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 				for name, field := range declared {
 					assert.NotEmpty(t, field.Description, "%s of %s", name, path.Pattern)
 					sensitive := field.DisplayAttrs != nil && field.DisplayAttrs.Sensitive
-					assert.Equal(t, slices.Contains([]string{"client_secret", "paired_client_secret", "exchange_client_secret", "id_token", "access_token"}, name), sensitive,
+					assert.Equal(t, slices.Contains([]string{"client_secret", "paired_client_secret", "password", "paired_password", "exchange_client_secret", "id_token", "access_token"}, name), sensitive,
 						"%s of %s", name, path.Pattern)
 				}
 			}

@@ -103,7 +103,7 @@ func TestStorageThatCannotBeAsked(t *testing.T) {
 				return errDisk
 			})
 			assert.EqualError(t, w.try(logical.UpdateOperation, "rotate", nil).err,
-				`connection "default": Vault's storage did not confirm the write, and could not be read to see whether it holds: the disk is full`)
+				`connection "default": Vault's storage did not confirm the write, and could not be read to check it: the disk is full`)
 			w.storage.heal()
 
 			// What is stored is what is served.
@@ -184,7 +184,7 @@ func TestStoredEntryThatCannotBeUnderstood(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		pair := w.pair()
 		w.write("config", pair)
-		const damaged = `connection "default": its storage entry is damaged: delete it and write it anew`
+		const damaged = `connection "default": its storage entry is damaged: delete the connection and write it again`
 		for value, want := range map[string]string{
 			`{"clients": "` + wrongSecret: damaged,
 			`null`:                        damaged,

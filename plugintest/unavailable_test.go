@@ -26,7 +26,7 @@ func unverified(t *testing.T, gbg http.Handler) *world {
 
 // failing is what the answer to a reader adds to an error.
 func failing(since, next time.Time) string {
-	return fmt.Sprintf(" Token requests fail since %s; the next try is at %s.", timestamp(since), timestamp(next))
+	return fmt.Sprintf(" Token requests have failed since %s; the next try is at %s.", timestamp(since), timestamp(next))
 }
 
 // newSecret is what it adds if GBG refused a client.

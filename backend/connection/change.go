@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Change is a configuration write: values by field, each of its field's Type. A field
-// that is missing keeps its value, and an empty text means the default.
+// Change is a configuration write: values by field, each of its field's Type. A
+// missing field keeps its value; an empty text means the default.
 type Change map[Field]any
 
-// Apply returns the connection that a write makes of c, which is nil if there is none
-// yet. The errors are *InputError.
+// Apply returns the connection after a write to c, which is nil for a new connection.
+// The errors are *InputError.
 func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	next := &Connection{}
 	if c != nil {
@@ -28,11 +28,20 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	if err := next.Settings.check(); err != nil {
 		return nil, err
 	}
-	pair, err := change.pair()
+	if err := change.checkPairFields(next.Settings); err != nil {
+		return nil, err
+	}
+	fields := next.PairFields()
+	if fields.Users() {
+		if err := next.Settings.changeClient(change); err != nil {
+			return nil, err
+		}
+	}
+	pair, err := change.pair(fields)
 	if err != nil {
 		return nil, err
 	}
-	if pair.Keys = next.Settings.UsesKeys(); pair.Keys {
+	if fields.Keys() {
 		if err := pair.rejectSecrets(); err != nil {
 			return nil, err
 		}
@@ -52,10 +61,11 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	return next, nil
 }
 
-// pair returns the part of a write that is about the pair, normalized.
-func (c Change) pair() (p PairChange, err error) {
+// pair returns the part of a write that concerns the pair, normalized.
+func (c Change) pair(fields PairFields) (p PairChange, err error) {
+	p.Users, p.Keys = fields.Users(), fields.Keys()
 	for slot := range p.IDs {
-		idField, secretField := fieldsOf(Slot(slot))
+		idField, secretField := fields.ID(Slot(slot)), fields.Secret(Slot(slot))
 		if id, ok := c[idField].(string); ok {
 			if id, err = NormalizedID(idField, id); err != nil {
 				return p, err
@@ -72,10 +82,11 @@ func (c Change) pair() (p PairChange, err error) {
 	return p, nil
 }
 
-// rejectClients refuses clients on a connection that has none.
+// rejectClients returns an error if the write has clients. It is for connections
+// without a pair.
 func (p PairChange) rejectClients() error {
 	for slot := range p.IDs {
-		id, secret := fieldsOf(Slot(slot))
+		id, secret := clientFields.ID(Slot(slot)), clientFields.Secret(Slot(slot))
 		if p.IDs[slot] != nil && *p.IDs[slot] != "" {
 			return Invalid(id, "has no use without idp_token_url: callers bring the tokens to exchange")
 		}
@@ -86,14 +97,19 @@ func (p PairChange) rejectClients() error {
 	return nil
 }
 
-// requireSecrets refuses a write that would have a stored secret sent to a new address:
-// who changes where secrets are sent must know them.
+// requireSecrets returns an error if a write would send a stored secret to a new
+// address: only those who know the secrets may change where they are sent.
 func (c *Connection) requireSecrets(next *Connection, change Change) error {
 	if next.Settings.UsesKeys() {
 		return nil // its addresses cannot be changed
 	}
 	was, now := c.Settings.WithDefaults(), next.Settings.WithDefaults()
-	const why = "is missing: a write that changes %s must give the secrets of both clients again, so that no stored secret is sent to a new address"
+	fields := next.PairFields()
+	again := "the secrets of both clients"
+	if fields.Users() {
+		again = "client_secret and both passwords"
+	}
+	const why = "is missing: a write that changes %s must give %s again, so that no stored secret is sent to a new address"
 	for _, url := range []struct {
 		field   Field
 		changed bool
@@ -105,10 +121,13 @@ func (c *Connection) requireSecrets(next *Connection, change Change) error {
 		if !url.changed {
 			continue
 		}
+		if _, given := change[ClientSecret]; fields.Users() && !given {
+			return Invalid(ClientSecret, why, url.field, again)
+		}
 		for slot, client := range next.Pair.Clients {
-			_, secret := fieldsOf(Slot(slot))
+			secret := fields.Secret(Slot(slot))
 			if _, given := change[secret]; client.ID != "" && !given {
-				return Invalid(secret, why, url.field)
+				return Invalid(secret, why, url.field, again)
 			}
 		}
 		if _, given := change[ExchangeClientSecret]; url.field != IDPTokenURL && !next.Settings.ExchangeClientSecret.IsEmpty() && !given {
@@ -118,7 +137,7 @@ func (c *Connection) requireSecrets(next *Connection, change Change) error {
 	return nil
 }
 
-// Equal reports whether both connections are stored the same. A nil one equals none.
+// Equal reports whether both connections have the same stored form. A nil c equals none.
 func (c *Connection) Equal(o *Connection) bool {
 	if c == nil {
 		return false
@@ -128,8 +147,8 @@ func (c *Connection) Equal(o *Connection) bool {
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
-// ClientsToVerify returns the clients whose token requests are not those of the
-// connection before, and the active one if it was not active before.
+// ClientsToVerify returns the clients of c with token requests that old does not
+// have, and the active client if it was not active in old.
 func (c *Connection) ClientsToVerify(old *Connection) []Client {
 	known := map[Request]bool{}
 	if old != nil && old.Settings.CAPEM == c.Settings.CAPEM {

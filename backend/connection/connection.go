@@ -1,6 +1,6 @@
-// Package connection is what a connection to GBG is: its client pair and settings, which
-// values they take, how a write changes them, and the form in which they are stored. It
-// is pure: it has no clock, no lock, makes no request and knows no Vault.
+// Package connection defines connections to GBG: the client pair and the settings, their
+// validation, the effect of a configuration write, and the stored form. The package is
+// pure: it uses no clock and no locks, sends no requests and is independent of Vault.
 package connection
 
 import (
@@ -8,30 +8,29 @@ import (
 	"time"
 )
 
-// DefaultName is the name of the connection that paths without a name mean.
+// DefaultName is the name of the connection at paths without a name.
 const DefaultName = "default"
 
 // Connection is one way to get tokens from GBG: an endpoint, a scope and a
 // client pair. One storage entry holds all of it.
 type Connection struct {
-	// Settings are as they were set: zero values follow the defaults.
+	// Settings are as they were written; zero values mean the defaults.
 	Settings Settings
-	// Pair is its zero value if callers bring the tokens to exchange.
+	// Pair is zero if callers bring the tokens to exchange.
 	Pair Pair
-	// Rotation is the last change of the active client; its zero value means
-	// that there was none.
+	// Rotation is the last change of the active client; zero means that there was none.
 	Rotation RotationRecord
-	// TokenLifetime is the lifetime of the last token that was seen when the
-	// connection was stored; zero if none was.
+	// TokenLifetime is the lifetime of the last token when the connection was stored;
+	// zero means that it was not known.
 	TokenLifetime time.Duration
 }
 
-// RotationRecord is what is remembered of a rotation.
+// RotationRecord describes a rotation or failover.
 type RotationRecord struct {
 	// Time is by the wall clock.
 	Time  time.Time
 	Cause RotationCause
-	// RegenerateAfter is when the last token of the client that left has expired.
+	// RegenerateAfter is when the last token of the previously active client expires.
 	RegenerateAfter time.Time
 }
 
@@ -41,17 +40,17 @@ type RotationCause string
 const (
 	// CauseRotate is a request to rotate.
 	CauseRotate RotationCause = "rotate"
-	// CauseFailover is GBG's refusal of the client that was active.
+	// CauseFailover is GBG's refusal of the active client.
 	CauseFailover RotationCause = "failover"
 )
 
-// SameRequest reports whether both connections request the active client's token in the
-// same way, so that the outcome of one request is good for the other.
+// SameRequest reports whether both connections send the same request for the active
+// client's token, so that the outcome of one is valid for the other.
 func (c *Connection) SameRequest(o *Connection) bool {
 	return c.Request(c.Pair.Active()) == o.Request(o.Pair.Active()) && c.Settings.CAPEM == o.Settings.CAPEM
 }
 
-// SameToken reports whether a token of one connection is as good for the other.
+// SameToken reports whether a token of one connection can be served by the other.
 func (c *Connection) SameToken(o *Connection) bool {
 	return c.Request(c.Pair.Active()).Source() == o.Request(o.Pair.Active()).Source()
 }
@@ -65,16 +64,13 @@ func (c *Connection) SecretDue() time.Time {
 	return c.Pair.Active().SecretSetTime.Add(c.Settings.MaxSecretAge)
 }
 
-// Warnings returns what people should know about the connection: that the active
-// client's secret is too old. It is mostly nil.
+// Warnings returns the warnings for the operator: that the active client's secret is
+// too old. It is usually nil.
 func (c *Connection) Warnings(now time.Time) []string {
 	due := c.SecretDue()
 	if due.IsZero() || now.Before(due) {
 		return nil
 	}
-	what := "secret"
-	if c.Settings.UsesKeys() {
-		what = "key"
-	}
-	return []string{fmt.Sprintf("the %s of client %q is older than max_secret_age (%s): rotate", what, c.Pair.Active().ID, c.Settings.MaxSecretAge)}
+	f := c.PairFields()
+	return []string{fmt.Sprintf("the %s of %s %q is older than max_secret_age (%s): rotate", f.SecretNoun(), f.Noun(), c.Pair.Active().ID, c.Settings.MaxSecretAge)}
 }

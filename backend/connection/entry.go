@@ -8,30 +8,31 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// Versions of the stored form. An entry has the oldest one with which the releases that
-// read it do what it says, so that a downgrade is possible as long as nothing new is used.
+// Versions of the stored form. An entry has the oldest version whose readers handle it
+// correctly, so that a downgrade is possible as long as no newer setting is used.
 const (
-	// entryVersionFirst is that of release 0.1.0.
+	// entryVersionFirst is the version of release 0.1.0.
 	entryVersionFirst = 1
-	// entryVersion is the newest. The first release would authenticate a connection of
-	// this version in another way.
+	// entryVersion is the newest version. Release 0.1.0 would send different requests
+	// for a connection of this version.
 	entryVersion = 2
 )
 
 // entryVersion returns the version of the connection's stored form.
 func (c *Connection) entryVersion() int {
 	s := c.Settings.WithDefaults()
-	if s.IDPParams != "" || s.IDPTokenURL != "" && s.IDPAuthMethod != AuthSecretPost {
+	if s.PairFields().Users() || s.IDPParams != "" || s.IDPTokenURL != "" && s.IDPAuthMethod != AuthSecretPost {
 		return entryVersion
 	}
 	return entryVersionFirst
 }
 
-// entry is a connection as it is stored. Secrets are in the clear here and only
-// here: Vault encrypts what it stores.
+// entry is the stored form of a connection. It is the only place where secrets are in
+// plain text: Vault encrypts what it stores.
 type entry struct {
 	Version int `json:"version"`
 	Settings
+	ClientSecret         string        `json:"client_secret,omitempty"`
 	ExchangeClientSecret string        `json:"exchange_client_secret,omitempty"`
 	Clients              []entryClient `json:"clients,omitempty"`
 	ActiveSlot           Slot          `json:"active_slot"`
@@ -62,6 +63,7 @@ func (c *Connection) Encode() ([]byte, error) {
 	e := entry{
 		Version:              c.entryVersion(),
 		Settings:             c.Settings,
+		ClientSecret:         c.Settings.ClientSecret.Reveal(),
 		ExchangeClientSecret: c.Settings.ExchangeClientSecret.Reveal(),
 		ActiveSlot:           c.Pair.ActiveSlot,
 		RotationTime:         c.Rotation.Time,
@@ -89,11 +91,11 @@ func (c *Connection) Encode() ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// Decode returns the connection of a stored form. The error names the connection and
-// quotes nothing of the form.
+// Decode returns the connection with a stored form. The error names the connection and
+// quotes nothing from the stored form.
 func Decode(name string, stored []byte) (*Connection, error) {
-	// The version comes first: a newer entry may have any other form. The
-	// decoder's own text may quote the entry, so it is not shown.
+	// The version comes first: a newer entry may have any form. The decoder's error
+	// may quote the entry, so it is not returned.
 	var form struct {
 		Version int `json:"version"`
 	}
@@ -102,7 +104,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 	}
 	var e entry
 	if json.Unmarshal(stored, &e) != nil || !e.valid() {
-		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete it and write it anew", name)
+		return nil, fmt.Errorf("connection %q: its storage entry is damaged: delete the connection and write it again", name)
 	}
 	c := &Connection{
 		Settings:      e.Settings,
@@ -110,6 +112,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 		Rotation:      RotationRecord{Time: e.RotationTime, Cause: e.RotationCause, RegenerateAfter: e.RegenerateAfter},
 		TokenLifetime: e.TokenLifetime,
 	}
+	c.Settings.ClientSecret = gbgauth.NewSecret(e.ClientSecret)
 	c.Settings.ExchangeClientSecret = gbgauth.NewSecret(e.ExchangeClientSecret)
 	for slot, client := range e.Clients {
 		c.Pair.Clients[slot] = Client{
@@ -124,9 +127,9 @@ func Decode(name string, stored []byte) (*Connection, error) {
 	return c, nil
 }
 
-// valid reports whether the entry holds what every connection has: one client or two
-// different ones, each with a secret or key, of which one is active; none if
-// callers bring the tokens to exchange.
+// valid reports whether the entry is complete: it has one client or two different
+// ones, each with a secret or a key, and one of them is active; or none if callers bring the
+// tokens to exchange. A pair of users also needs the organization's client.
 func (e *entry) valid() bool {
 	n := len(e.Clients)
 	if e.Version < 1 || n > 2 {
@@ -134,6 +137,9 @@ func (e *entry) valid() bool {
 	}
 	if !e.HasPair() {
 		return n == 0 && e.ActiveSlot == First
+	}
+	if e.PairFields().Users() && (e.ClientID == "" || e.ClientSecret == "") {
+		return false
 	}
 	if n < 1 || e.ActiveSlot < First || int(e.ActiveSlot) >= n {
 		return false

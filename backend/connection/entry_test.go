@@ -80,6 +80,8 @@ func goldenMinimalConnection() *Connection {
 func fullConnection() *Connection {
 	c := goldenFullConnection()
 	c.Settings.GrantType = GrantIDAuth
+	c.Settings.ClientID = "id-o"
+	c.Settings.ClientSecret = NewSecret(entrySecret + "-o")
 	c.Settings.IDPTokenURL = "https://idp.test/token"
 	c.Settings.IDPScope = "gbg/.default"
 	c.Settings.IDPAuthMethod = AuthSecretBasic
@@ -95,8 +97,7 @@ func fullConnection() *Connection {
 	return c
 }
 
-// inUTC gives a copy that compares with ==: the same moment may be written in
-// many zones.
+// inUTC returns a copy with times in UTC, so that it can be compared with ==.
 func inUTC(c *Connection) Connection {
 	u := *c
 	u.Rotation.Time, u.Rotation.RegenerateAfter = u.Rotation.Time.UTC(), u.Rotation.RegenerateAfter.UTC()
@@ -163,8 +164,8 @@ func TestEntryRoundTrip(t *testing.T) {
 	}
 }
 
-// requireFilled wants no part of the full connection to be empty: what is not in
-// it is not tested to survive storage.
+// requireFilled checks that no part of the full connection is empty: an empty field
+// would not be tested.
 func requireFilled(t *testing.T, path string, v reflect.Value) {
 	t.Helper()
 	if v.Type() == reflect.TypeFor[Key]() {
@@ -201,7 +202,7 @@ func TestEntryWithoutClients(t *testing.T) {
 	} {
 		conn, err := Decode("team-a", []byte(stored))
 		if !whole {
-			require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, stored)
+			require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete the connection and write it again`, stored)
 			continue
 		}
 		require.NoError(t, err, stored)
@@ -361,7 +362,7 @@ func TestEntryDamaged(t *testing.T) {
 func requireDamaged(t *testing.T, stored string) {
 	t.Helper()
 	c, err := Decode("team-a", []byte(stored))
-	require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, "%s", stored)
+	require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete the connection and write it again`, "%s", stored)
 	require.Nil(t, c)
 }
 

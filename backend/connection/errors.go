@@ -5,13 +5,12 @@ import (
 	"fmt"
 )
 
-// ErrNoPair is the error of an operation that needs a standby, on a connection with
-// one client only.
+// ErrNoPair is returned by operations that need a standby if there is only one client.
 var ErrNoPair = errors.New("there is no paired client to rotate to")
 
-// InputError is a value that is not valid, whatever GBG would say to it.
+// InputError means that a value is invalid, independent of GBG.
 type InputError struct {
-	// Field is what the value was given for.
+	// Field is the field with the invalid value.
 	Field Field
 	// Problem completes the sentence that begins with the field's name. It never
 	// quotes a secret.
@@ -21,7 +20,7 @@ type InputError struct {
 // Error implements error.
 func (e *InputError) Error() string { return string(e.Field) + " " + e.Problem }
 
-// Invalid returns an *InputError whose problem is formatted.
+// Invalid returns an *InputError with a formatted problem.
 func Invalid(field Field, format string, args ...any) error {
 	return &InputError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }

@@ -8,8 +8,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// Field is the name of a setting of a connection, as requests, answers and error
-// messages have it. The names of OAuth's own parameters are those of RFC 6749.
+// Field is the name of a setting of a connection in requests, answers and error
+// messages. OAuth parameters have their names from RFC 6749.
 type Field string
 
 // Type is the type of a field's value in a Change.
@@ -28,25 +28,25 @@ const (
 	Map
 )
 
-// FieldSchema declares a field: what it means to people, which values it takes, and
-// where they are kept.
+// FieldSchema declares a field: its documentation, its valid values, and where its
+// value is kept.
 type FieldSchema struct {
 	Field Field
-	// Title and Group are for forms, Description for help and the OpenAPI document.
+	// Title and Group are for forms; Description is for help and the OpenAPI document.
 	Title, Group, Description string
-	// Default is the default in the unit that requests use; nil if there is none, or
-	// if it depends on other fields.
+	// Default is the default in the unit of requests; nil if there is none or if it
+	// depends on other fields.
 	Default any
-	// AllowedValues are all valid values; nil means that any may be.
+	// AllowedValues are all valid values; nil means that they cannot be listed.
 	AllowedValues []any
-	// Multiline is set if the value is a text of several lines.
+	// Multiline is set if the value may have several lines.
 	Multiline bool
-	// GrantType is the only grant type that the field is for; empty means all.
+	// GrantType is the only grant type that the field applies to; empty means all.
 	GrantType string
 	// AuthMethod is the only idp_auth_method that the field is for; empty means all.
 	AuthMethod string
 
-	// value is where the value is kept. It is nil for the fields of the pair.
+	// value accesses the value. It is nil for the fields of the pair.
 	value value
 	// pairType is the type of a field of the pair.
 	pairType Type
@@ -60,17 +60,16 @@ func (f FieldSchema) Type() Type {
 	return f.value.typ()
 }
 
-// Value returns the field's value as an answer shows it, with durations in whole
-// seconds and parameters as a map. ok is false if the connection has no use for the field, or if the value is
-// secret.
+// Value returns the field's value as answers show it, with durations in whole seconds
+// and parameters as a map. ok is false if the field does not apply to the connection,
+// or if the value is secret.
 func (f FieldSchema) Value(c *Connection) (v any, ok bool) {
 	s := c.Settings.WithDefaults()
 	switch {
 	case f.Type() == Confidential:
 		return nil, false
 	case f.value == nil:
-		slot, ok := slotOf(f.Field)
-		return c.Pair.Clients[slot].ID, ok && s.HasPair()
+		return c.id(f.Field)
 	case !f.isFor(s):
 		return nil, false
 	}
@@ -84,21 +83,30 @@ func (f FieldSchema) Value(c *Connection) (v any, ok bool) {
 	}
 }
 
-// Always reports whether every connection has a value that answers show.
+// id returns the value of a field that is the id of one of the pair, or of the
+// organization's client; ok is false if the connection has none.
+func (c *Connection) id(field Field) (id string, ok bool) {
+	if slot, ok := c.PairFields().slotOf(field); ok {
+		return c.Pair.Clients[slot].ID, c.Settings.HasPair()
+	}
+	return c.Settings.ClientID, field == ClientID && c.PairFields().Users()
+}
+
+// Always reports whether answers have a value of this field for every connection.
 func (f FieldSchema) Always() bool {
 	return f.Type() != Confidential && f.value != nil && f.GrantType == ""
 }
 
-// isFor reports whether connections with these settings have a use for the field.
+// isFor reports whether the field applies to connections with these settings.
 func (f FieldSchema) isFor(s Settings) bool {
 	s = s.WithDefaults()
 	return (f.GrantType == "" || f.GrantType == s.GrantType) && (f.AuthMethod == "" || f.AuthMethod == s.IDPAuthMethod)
 }
 
-// value is where the value of a field is kept, and what is valid there.
+// value validates the value of a field and accesses it in Settings.
 type value interface {
 	typ() Type
-	// set stores a given value, which has the type typ. The error is an *InputError.
+	// set validates and stores a value of the type typ. The error is an *InputError.
 	set(s *Settings, field Field, given any) error
 	get(s *Settings) any
 	isZero(s *Settings) bool
@@ -106,11 +114,11 @@ type value interface {
 	fill(s *Settings)
 }
 
-// setting is a value that is kept as it is given, once it is normalized.
+// setting is a value that is stored in its normalized form.
 type setting[T comparable] struct {
 	of Type
 	at func(*Settings) *T
-	// normalize returns the value to keep. The error is an *InputError.
+	// normalize returns the value to store. The error is an *InputError.
 	normalize func(Field, T) (T, error)
 	// fallback returns the default; nil means the zero value.
 	fallback func(Settings) T
@@ -140,7 +148,7 @@ func (v setting[T]) fill(s *Settings) {
 	}
 }
 
-// withDefault returns the setting with a default that depends on nothing.
+// withDefault returns the setting with a fixed default.
 func (v setting[T]) withDefault(fallback T) setting[T] {
 	v.fallback = func(Settings) T { return fallback }
 	return v
@@ -168,11 +176,11 @@ func secretSetting(at func(*Settings) *Secret) setting[Secret] {
 	return setting[Secret]{of: Confidential, at: at, normalize: NormalizedSecret}
 }
 
-// option is a valid value of a setting, and what it means.
+// option is a valid value of a setting and its meaning.
 type option struct{ value, meaning string }
 
-// choiceSetting is a setting with a few valid values, of which the first is the
-// default. An empty text means the default.
+// choiceSetting returns a setting with the given valid values. The first is the default,
+// which an empty text also means.
 func choiceSetting(at func(*Settings) *string, options ...option) setting[string] {
 	return setting[string]{of: Text, at: at, normalize: func(field Field, given string) (string, error) {
 		words := make([]string, len(options))
@@ -190,7 +198,7 @@ func choiceSetting(at func(*Settings) *string, options ...option) setting[string
 	}}.withDefault(options[0].value)
 }
 
-// keyAlgorithmSetting is key_algorithm, which has a default only where there are keys.
+// keyAlgorithmSetting returns key_algorithm, which has a default only for keys.
 func keyAlgorithmSetting() setting[string] {
 	v := choiceSetting(func(s *Settings) *string { return &s.KeyAlgorithm },
 		option{gbgauth.RS256, ""}, option{gbgauth.PS256, ""}, option{gbgauth.ES256, ""})
@@ -203,8 +211,8 @@ func keyAlgorithmSetting() setting[string] {
 	return v
 }
 
-// durationSetting is a setting between two bounds. Zero is valid too if it turns off
-// what the setting is for.
+// durationSetting returns a setting with a minimum and a maximum. If the minimum is
+// zero, zero means off.
 func durationSetting(at func(*Settings) *time.Duration, least, most time.Duration) setting[time.Duration] {
 	return setting[time.Duration]{of: Duration, at: at, normalize: func(field Field, d time.Duration) (time.Duration, error) {
 		switch {
@@ -221,8 +229,7 @@ func flagSetting(at func(*Settings) *bool) setting[bool] {
 	return setting[bool]{of: Flag, at: at, normalize: func(_ Field, given bool) (bool, error) { return given, nil }}
 }
 
-// invertedFlag is a flag that is true unless it is turned off: what is kept is the
-// opposite.
+// invertedFlag is a flag that is true by default. Its opposite is stored.
 type invertedFlag struct{ setting[bool] }
 
 func (v invertedFlag) set(s *Settings, field Field, given any) error {

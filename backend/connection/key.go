@@ -66,11 +66,12 @@ func (c *Connection) WithStandbyKey(newKey NewKey, now time.Time) (*Connection, 
 	return &next, nil
 }
 
-// rejectSecrets refuses secrets of clients that have keys.
+// rejectSecrets returns an error if the write has secrets. It is for clients that have
+// keys.
 func (p PairChange) rejectSecrets() error {
 	for slot := range p.Secrets {
-		if _, secret := fieldsOf(Slot(slot)); p.Secrets[slot] != nil {
-			return Invalid(secret, "has no use with idp_auth_method %q: the clients have keys that the engine makes", AuthPrivateKey)
+		if p.Secrets[slot] != nil {
+			return Invalid(clientFields.Secret(Slot(slot)), "has no use with idp_auth_method %q: the clients have keys that the engine makes", AuthPrivateKey)
 		}
 	}
 	return nil
@@ -79,10 +80,10 @@ func (p PairChange) rejectSecrets() error {
 // checkImmutableKeys refuses changes that would have assertions accepted elsewhere, or
 // need secrets in place of keys.
 func (s Settings) checkImmutableKeys(next Settings) error {
-	const anew = "delete the connection and write it anew, or use another name"
+	const again = "delete the connection and write it again, or use another name"
 	was, now := s.WithDefaults(), next.WithDefaults()
 	if was.UsesKeys() != now.UsesKeys() {
-		return Invalid(IDPAuthMethod, "cannot be changed from %q to %q: %s", was.IDPAuthMethod, now.IDPAuthMethod, anew)
+		return Invalid(IDPAuthMethod, "cannot be changed from %q to %q: %s", was.IDPAuthMethod, now.IDPAuthMethod, again)
 	}
 	if !was.UsesKeys() {
 		return nil
@@ -96,7 +97,7 @@ func (s Settings) checkImmutableKeys(next Settings) error {
 		{IDPAudience, was.IDPAudience != now.IDPAudience},
 	} {
 		if setting.changed {
-			return Invalid(setting.field, "cannot be changed with idp_auth_method %q: the keys are for one address and audience; %s", AuthPrivateKey, anew)
+			return Invalid(setting.field, "cannot be changed with idp_auth_method %q: the keys are for one address and audience; %s", AuthPrivateKey, again)
 		}
 	}
 	return nil

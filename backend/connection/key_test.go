@@ -159,7 +159,7 @@ func merged(all ...connection.Change) connection.Change {
 // authenticate.
 func TestKeySettingsAreImmutable(t *testing.T) {
 	t.Parallel()
-	const anew = "; delete the connection and write it anew, or use another name"
+	const again = "; delete the connection and write it again, or use another name"
 	for field, value := range map[connection.Field]string{
 		connection.TokenURL:    "https://other.test/token",
 		connection.IDPTokenURL: "https://other.test/token",
@@ -167,19 +167,19 @@ func TestKeySettingsAreImmutable(t *testing.T) {
 	} {
 		m := keyTarget(t, nil)
 		require.EqualError(t, m.set(t, connection.Change{field: value}, connection.PairChange{}),
-			string(field)+` cannot be changed with idp_auth_method "private_key_jwt": the keys are for one address and audience`+anew)
+			string(field)+` cannot be changed with idp_auth_method "private_key_jwt": the keys are for one address and audience`+again)
 	}
 	m := keyTarget(t, nil)
 	require.NoError(t, m.set(t, connection.Change{
 		connection.IDPAudience: "https://idp.test/token", connection.TokenURL: connection.DefaultIdentityTokenURL,
 	}, connection.PairChange{}), "the defaults written out are no change")
 	require.EqualError(t, m.set(t, connection.Change{connection.IDPAuthMethod: "client_secret_basic"}, twoClients()),
-		`idp_auth_method cannot be changed from "private_key_jwt" to "client_secret_basic": delete the connection and write it anew, or use another name`)
+		`idp_auth_method cannot be changed from "private_key_jwt" to "client_secret_basic": delete the connection and write it again, or use another name`)
 
 	m = newTarget(t)
 	require.NoError(t, m.set(t, connection.Change{connection.GrantType: "id_auth", connection.IDPTokenURL: "https://idp.test/token"}, twoClients()))
 	require.EqualError(t, m.set(t, connection.Change{connection.IDPAuthMethod: "private_key_jwt"}, connection.PairChange{}),
-		`idp_auth_method cannot be changed from "client_secret_post" to "private_key_jwt": delete the connection and write it anew, or use another name`)
+		`idp_auth_method cannot be changed from "client_secret_post" to "private_key_jwt": delete the connection and write it again, or use another name`)
 }
 
 func TestEntryWithKeys(t *testing.T) {
@@ -215,7 +215,7 @@ func TestEntryWithKeys(t *testing.T) {
 		damaged, err := json.Marshal(entry)
 		require.NoError(t, err)
 		_, err = connection.Decode("team-a", damaged)
-		require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete it and write it anew`, name)
+		require.EqualError(t, err, `connection "team-a": its storage entry is damaged: delete the connection and write it again`, name)
 	}
 }
 

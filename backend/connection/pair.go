@@ -9,29 +9,31 @@ import (
 // Secret is a client secret or a token, in a type that prints as "[redacted]".
 type Secret = gbgauth.Secret
 
-// NewSecret wraps a value.
+// NewSecret returns value as a Secret.
 func NewSecret(value string) Secret { return gbgauth.NewSecret(value) }
 
-// Client is one API client of a pair.
+// Client is one API client of a pair or, in the password grant, one API user.
 type Client struct {
-	// ID is the client id at GBG.
+	// ID is the client id, or the username.
 	ID string
-	// Secret is the client secret; empty if the client has a key.
+	// Secret is the client secret, or the user's password; empty if the client has a
+	// key.
 	Secret Secret
-	// Key is the client's key; zero if it has a secret. What the other fields say of the
-	// secret is then true of the key.
+	// Key is the client's key; zero if it has a secret. SecretSetTime and SecretServed
+	// then apply to the key.
 	Key Key
 	// SecretSetTime is when Secret was set, by the wall clock.
 	SecretSetTime time.Time
 	// VerifiedTime is when the client last got a token from GBG, by the wall clock;
 	// zero if it never did with this secret.
 	VerifiedTime time.Time
-	// SecretServed is set if the client has been active with this secret before, and
-	// is not any more. Rotating back to it is safe but renews nothing.
+	// SecretServed is set if the client was active with this secret and no longer is.
+	// Rotating back to it is safe but renews nothing.
 	SecretServed bool
 }
 
-// withSecret returns the client with a secret. The same secret changes nothing.
+// withSecret returns the client with a secret. It returns c unchanged if it already has
+// that secret.
 func (c Client) withSecret(secret Secret, now time.Time) Client {
 	if c.Secret == secret {
 		return c
@@ -39,26 +41,27 @@ func (c Client) withSecret(secret Secret, now time.Time) Client {
 	return Client{ID: c.ID, Secret: secret, SecretSetTime: now.Round(0)}
 }
 
-// Slot is a place in a pair. A client keeps its place when another becomes active.
+// Slot is a position in a pair. A client keeps its slot when the other one becomes
+// active.
 type Slot int
 
 const (
-	// First is the place of client_id.
+	// First is the slot of client_id.
 	First Slot = iota
-	// Paired is the place of paired_client_id. It may be empty.
+	// Paired is the slot of paired_client_id. It may be empty.
 	Paired
 )
 
-// other returns the other place.
+// other returns the other slot.
 func (s Slot) other() Slot { return 1 - s }
 
-// Pair is two API clients of which one is active, or one client that is. It is
-// a value: every transition returns a new pair and leaves the old one as it was.
+// Pair is two API clients of which one is active, or a single active client. It is a
+// value: its methods return a new pair and leave the old one unchanged.
 type Pair struct {
-	// Clients are the two places. Clients[Paired].ID is empty if there is no
-	// second client.
+	// Clients are the clients by Slot. Clients[Paired].ID is empty if there is no second
+	// client.
 	Clients [2]Client
-	// ActiveSlot is the place of the active client.
+	// ActiveSlot is the slot of the active client.
 	ActiveSlot Slot
 }
 
@@ -71,23 +74,29 @@ func (p Pair) Standby() (standby Client, ok bool) {
 	return standby, standby.ID != ""
 }
 
-// PairChange is the part of a configuration write that is about the pair. A nil value
-// is not changed.
+// PairChange is the part of a configuration write that concerns the pair. Nil means
+// unchanged.
 type PairChange struct {
-	// IDs and Secrets are by Slot. An empty paired id removes the second client.
+	// IDs and Secrets are indexed by Slot. An empty paired id removes the second client.
 	IDs     [2]*string
 	Secrets [2]*Secret
+	// Users is set if the pair is two API users.
+	Users bool
 	// Keys is set if the clients have keys, so that they need no secrets.
 	Keys bool
 }
 
-// Change applies a configuration write. A secret belongs to its id: a new id
-// needs its secret in the same write, unless the pair knows that id already.
-// The active client stays active wherever the write puts it; if its id is
-// replaced, the client that takes its place is active. The errors are
-// *InputError.
+// fields returns the fields that the values are of.
+func (c PairChange) fields() PairFields {
+	return PairFields{users: c.Users, keys: c.Keys}
+}
+
+// Change returns the pair after a configuration write. A secret belongs to its id: a
+// new id needs its secret in the same write, unless the pair already has that id. The
+// active client stays active in whichever slot the write puts it; if its id is
+// replaced, the new client in its slot is active. The errors are *InputError.
 func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
-	next := p
+	next, fields := p, change.fields()
 	for slot := range next.Clients {
 		client, err := p.changedClient(Slot(slot), change, now)
 		if err != nil {
@@ -97,7 +106,7 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	}
 	first, paired := next.Clients[First], next.Clients[Paired]
 	if first.ID == paired.ID {
-		return p, Invalid(PairedClientID, "is the same as client_id; a pair is two different clients")
+		return p, Invalid(fields.ID(Paired), "is the same as %s; a pair is two different %ss", fields.ID(First), fields.Noun())
 	}
 	switch active := p.Active().ID; {
 	case active == "":
@@ -107,39 +116,21 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	case active == paired.ID:
 		next.ActiveSlot = Paired
 	case paired.ID == "" && p.ActiveSlot == Paired:
-		return p, Invalid(PairedClientID, "cannot be removed: it is the active client. Rotate first, then remove it")
+		return p, Invalid(fields.ID(Paired), "cannot be removed: it is the active %s. Rotate first, then remove it", fields.Noun())
 	}
 	return next, nil
 }
 
-// fieldsOf returns the fields of a place's id and secret.
-func fieldsOf(slot Slot) (id, secret Field) {
-	if slot == First {
-		return ClientID, ClientSecret
-	}
-	return PairedClientID, PairedClientSecret
-}
-
-// slotOf returns the place whose id is a field's value; ok is false if there is none.
-func slotOf(field Field) (slot Slot, ok bool) {
-	switch field {
-	case ClientID:
-		return First, true
-	case PairedClientID:
-		return Paired, true
-	}
-	return First, false
-}
-
-// changedClient returns the client that a write leaves in a place.
+// changedClient returns the client in a slot after a write.
 func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client, error) {
-	idField, secretField := fieldsOf(slot)
+	fields := change.fields()
+	idField, secretField := fields.ID(slot), fields.Secret(slot)
 	client := p.Clients[slot]
 	if id := change.IDs[slot]; id != nil && *id != client.ID {
 		switch other := p.Clients[slot.other()]; {
 		case *id == "" && slot == Paired:
 			if change.Secrets[slot] != nil && !change.Secrets[slot].IsEmpty() {
-				return Client{}, Invalid(secretField, "has no client: paired_client_id is empty")
+				return Client{}, Invalid(secretField, "has no %s: %s is empty", fields.Noun(), idField)
 			}
 			return Client{}, nil
 		case *id == other.ID:
@@ -153,7 +144,7 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	case client.ID == "" && slot == First:
 		return Client{}, Invalid(idField, "is missing")
 	case client.ID == "" && secret != nil && !secret.IsEmpty():
-		return Client{}, Invalid(idField, "is missing: a secret was given for it")
+		return Client{}, Invalid(idField, "is missing: a %s was given for it", fields.SecretNoun())
 	case client.ID == "":
 		return Client{}, nil
 	case secret != nil:
@@ -165,9 +156,8 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	return client, nil
 }
 
-// WithStandbySecret returns the pair with a new secret of the standby, which must not
-// be empty.
-// Without a standby the error is ErrNoPair.
+// WithStandbySecret returns the pair with a new secret for the standby. The secret must
+// not be empty. If there is no standby, the error is ErrNoPair.
 func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	standby, ok := p.Standby()
 	if !ok {
@@ -177,7 +167,7 @@ func (p Pair) WithStandbySecret(secret Secret, now time.Time) (Pair, error) {
 	return p, nil
 }
 
-// Flip returns the pair with the standby active. Without a standby the error is
+// Flip returns the pair with the standby active. If there is no standby, the error is
 // ErrNoPair.
 func (p Pair) Flip() (Pair, error) {
 	if _, ok := p.Standby(); !ok {
@@ -188,7 +178,7 @@ func (p Pair) Flip() (Pair, error) {
 	return p, nil
 }
 
-// Verified returns the pair after the client with this id has got a token.
+// Verified returns the pair with the VerifiedTime of a client set to now.
 func (p Pair) Verified(clientID string, now time.Time) Pair {
 	for slot := range p.Clients {
 		if clientID != "" && p.Clients[slot].ID == clientID {

@@ -330,7 +330,7 @@ func TestPairChangeRefused(t *testing.T) {
 	}
 }
 
-// requireInputError wants an InputError with this text, whose first word is the
+// requireInputError requires an InputError with this text, which starts with the
 // setting.
 func requireInputError(t *testing.T, err error, want string) {
 	t.Helper()
@@ -524,10 +524,10 @@ type pairWalk struct {
 	steps map[string]int
 }
 
-// pick gives one of the values.
+// pick returns one of the values at random.
 func (w *pairWalk) pick(values ...string) string { return values[w.random.Intn(len(values))] }
 
-// write is a random configuration write. Half of its fields are unsaid.
+// write is a random configuration write. Half of its fields are left out.
 func (w *pairWalk) write() []string {
 	var fields []string
 	for _, field := range []string{"client_id", "paired_client_id"} {

@@ -9,8 +9,11 @@ import (
 const (
 	// GrantClientCredentials is GBG GO's grant (RFC 6749 section 4.4).
 	GrantClientCredentials = "client_credentials"
-	// GrantIDAuth is the grant of GBG Identity Solution: an identity provider's token
-	// is exchanged for GBG's.
+	// GrantPassword is GBG GO's grant for accounts with API users (RFC 6749 section
+	// 4.3).
+	GrantPassword = gbgauth.GrantPassword
+	// GrantIDAuth is the grant of GBG Identity Solution: it exchanges an identity
+	// provider's token for GBG's.
 	GrantIDAuth = gbgauth.GrantIDAuth
 )
 
@@ -31,11 +34,11 @@ const (
 	// DefaultIdentityTokenURL is the token endpoint of GBG Identity Solution.
 	DefaultIdentityTokenURL = "https://api.gbgplc.com/authenticate/v1/connect/token"
 	// DefaultScope is the scope that GBG GO requires. GBG Identity Solution grants
-	// all scopes that are allowed if none is requested.
+	// all allowed scopes if none is requested.
 	DefaultScope = "gbg.token"
 	// DefaultRefreshBefore is how long before expiry the next token is fetched.
 	DefaultRefreshBefore = 5 * time.Minute
-	// DefaultRequestTimeout is the time for one answer to a reader.
+	// DefaultRequestTimeout is the time limit for answering a reader.
 	DefaultRequestTimeout = 10 * time.Second
 )
 
@@ -45,6 +48,10 @@ const (
 	ClientSecret         Field = "client_secret"
 	PairedClientID       Field = "paired_client_id"
 	PairedClientSecret   Field = "paired_client_secret"
+	Username             Field = "username"
+	Password             Field = "password"
+	PairedUsername       Field = "paired_username"
+	PairedPassword       Field = "paired_password"
 	GrantType            Field = "grant_type"
 	TokenURL             Field = "token_url"
 	Scope                Field = "scope"
@@ -65,42 +72,46 @@ const (
 	RevokeURL            Field = "revoke_url"
 )
 
-// Settings are what a configuration write sets, the client pair aside. Zero values
-// mean the defaults, which are not stored: a later release may have others. The
-// storage form of each is that of its tag.
+// Settings are the settings of a connection, without the client pair. Zero values
+// mean the defaults, which are not stored: a later release may have different ones.
+// The JSON tags define the stored form.
 type Settings struct {
 	GrantType string `json:"grant_type,omitempty"`
-	TokenURL  string `json:"token_url,omitempty"`
-	// Scope is space-separated, as all scopes are.
+	// ClientID and ClientSecret are the organization's client in the password grant,
+	// where the pair is two users. They are empty for other grants.
+	ClientID     string `json:"client_id,omitempty"`
+	ClientSecret Secret `json:"-"` // stored by entry
+	TokenURL     string `json:"token_url,omitempty"`
+	// Scope is space-separated, like all scopes.
 	Scope string `json:"scope,omitempty"`
-	// IDPTokenURL is where the pair gets the tokens that are exchanged. Empty means
-	// that there is no pair: callers bring tokens of their own.
+	// IDPTokenURL is where the pair gets the tokens to exchange. Empty means that there
+	// is no pair: callers bring their own tokens.
 	IDPTokenURL string `json:"idp_token_url,omitempty"`
 	IDPScope    string `json:"idp_scope,omitempty"`
-	// IDPAuthMethod is how the clients authenticate there.
+	// IDPAuthMethod is how the clients authenticate at the identity provider.
 	IDPAuthMethod string `json:"idp_auth_method,omitempty"`
-	// IDPParams are further fields of the request there.
+	// IDPParams are additional form fields of the request to the identity provider.
 	IDPParams Params `json:"idp_params,omitempty"`
-	// IDPAudience is the audience of assertions, and KeyAlgorithm that of the next key.
-	IDPAudience  string `json:"idp_audience,omitempty"`
+	// IDPAudience is the audience of client assertions.
+	IDPAudience string `json:"idp_audience,omitempty"`
+	// KeyAlgorithm is the algorithm of the next key.
 	KeyAlgorithm string `json:"key_algorithm,omitempty"`
-	// ExchangeClientID and ExchangeClientSecret authenticate the exchange itself.
+	// ExchangeClientID and ExchangeClientSecret authenticate the exchange.
 	ExchangeClientID     string        `json:"exchange_client_id,omitempty"`
 	ExchangeClientSecret Secret        `json:"-"` // stored by entry
 	RefreshBefore        time.Duration `json:"refresh_before,omitempty"`
 	RequestTimeout       time.Duration `json:"request_timeout,omitempty"`
 	// CAPEM holds the only roots trusted for this connection.
 	CAPEM string `json:"ca_pem,omitempty"`
-	// NoFailover keeps the standby from taking over by itself when GBG refuses the
-	// active client.
+	// NoFailover disables the failover to the standby when GBG refuses the active client.
 	NoFailover bool `json:"no_failover,omitempty"`
-	// MaxSecretAge is the age of the active client's secret from which on people are
-	// warned. Zero means never.
+	// MaxSecretAge is the age of the active client's secret at which warnings start.
+	// Zero means never.
 	MaxSecretAge time.Duration `json:"max_secret_age,omitempty"`
-	// Lease gives every reader a token of its own under a Vault lease.
+	// Lease means that every reader gets a separate token under a Vault lease.
 	Lease bool `json:"lease,omitempty"`
 	// RevokeURL is where leased tokens are revoked (RFC 7009). Empty means that they
-	// live on until they expire.
+	// stay valid until they expire.
 	RevokeURL string `json:"revoke_url,omitempty"`
 }
 
@@ -110,11 +121,11 @@ func Fields() []FieldSchema { return fields }
 var fields = []FieldSchema{
 	{
 		Field: ClientID, Title: "Client ID", Group: "Clients", pairType: Text,
-		Description: "The first API client's id, as GBG's Account management portal shows it.",
+		Description: `The first API client's id, as GBG's Account management portal shows it. For "password" it is the organization's, and there is no second one.`,
 	},
 	{
 		Field: ClientSecret, Title: "Client secret", Group: "Clients", pairType: Confidential,
-		Description: "The first client's secret. It is never shown again.",
+		Description: `The first client's secret or, for "password", the organization's. It is never shown again.`,
 	},
 	{
 		Field: PairedClientID, Title: "Paired client ID", Group: "Clients", pairType: Text,
@@ -125,22 +136,38 @@ var fields = []FieldSchema{
 		Description: "The second client's secret. It is never shown again.",
 	},
 	{
+		Field: Username, Title: "Username", Group: "Users", pairType: Text, GrantType: GrantPassword,
+		Description: `For "password": the first API user's name.`,
+	},
+	{
+		Field: Password, Title: "Password", Group: "Users", pairType: Confidential, GrantType: GrantPassword,
+		Description: `For "password": the first user's password. It is never shown again.`,
+	},
+	{
+		Field: PairedUsername, Title: "Paired username", Group: "Users", pairType: Text, GrantType: GrantPassword,
+		Description: `For "password": the second API user's name. It may be added later; an empty text removes it.`,
+	},
+	{
+		Field: PairedPassword, Title: "Paired password", Group: "Users", pairType: Confidential, GrantType: GrantPassword,
+		Description: `For "password": the second user's password. It is never shown again.`,
+	},
+	{
 		Field: GrantType, Title: "Grant type", Group: "Endpoint",
-		Description: `How tokens are requested: "client_credentials" (GBG GO), which is the default, or "id_auth" (GBG Identity Solution). It cannot be changed later.`,
-		Default:     GrantClientCredentials, AllowedValues: []any{GrantClientCredentials, GrantIDAuth},
+		Description: `How tokens are requested: "client_credentials" (GBG GO), which is the default, "password" (GBG GO, for accounts with API users), or "id_auth" (GBG Identity Solution). It cannot be changed later.`,
+		Default:     GrantClientCredentials, AllowedValues: []any{GrantClientCredentials, GrantPassword, GrantIDAuth},
 		value: choiceSetting(func(s *Settings) *string { return &s.GrantType },
-			option{GrantClientCredentials, "GBG GO"}, option{GrantIDAuth, "GBG Identity Solution"}),
+			option{GrantClientCredentials, "GBG GO"}, option{GrantPassword, "GBG GO with API users"}, option{GrantIDAuth, "GBG Identity Solution"}),
 	},
 	{
 		Field: TokenURL, Title: "Token URL", Group: "Endpoint",
 		Description: "GBG's token endpoint: https, or http to a loopback address. The default is GBG GO's or GBG Identity Solution's, by grant_type. A write that changes it must give the secrets again.",
 		value: urlSetting(func(s *Settings) *string { return &s.TokenURL }).withDefaultFor(map[string]string{
-			GrantClientCredentials: DefaultTokenURL, GrantIDAuth: DefaultIdentityTokenURL,
+			GrantClientCredentials: DefaultTokenURL, GrantPassword: DefaultTokenURL, GrantIDAuth: DefaultIdentityTokenURL,
 		}),
 	},
 	{
 		Field: Scope, Title: "Scope", Group: "Endpoint",
-		Description: `The scope to request from GBG, space-separated. The default is "gbg.token", which GBG GO requires; none for "id_auth", where GBG then grants all that is allowed.`,
+		Description: `The scope to request from GBG, space-separated. The default is "gbg.token", which GBG GO requires; none for "password", and none for "id_auth", where GBG then grants all allowed scopes.`,
 		value: scopeSetting(func(s *Settings) *string { return &s.Scope }).withDefaultFor(map[string]string{
 			GrantClientCredentials: DefaultScope,
 		}),
@@ -226,19 +253,19 @@ var fields = []FieldSchema{
 	},
 	{
 		Field: MaxSecretAge, Title: "Maximum secret age", Group: "Clients",
-		Description: "The age of the active client's secret from which on answers carry a warning. 0 is never.",
+		Description: "The age of the active client's secret at which answers start to carry a warning. 0 means never.",
 		Default:     0,
 		value:       durationSetting(func(s *Settings) *time.Duration { return &s.MaxSecretAge }, 0, 10*365*24*time.Hour),
 	},
 	{
 		Field: LeaseTokens, Title: "Lease tokens", Group: "Leases",
-		Description: "Give every reader a token of its own, under a Vault lease that ends with it. The default is one token for all, without a lease.",
+		Description: "Give every reader a separate token, under a Vault lease that ends with it. The default is one shared token without a lease.",
 		Default:     false,
 		value:       flagSetting(func(s *Settings) *bool { return &s.Lease }),
 	},
 	{
 		Field: RevokeURL, Title: "Revocation URL", Group: "Leases",
-		Description: "Where leased tokens are revoked when their lease ends (RFC 7009): https, or http to a loopback address. Without it they live on until they expire. A write that changes it must give the secrets of both clients again.",
+		Description: "Where leased tokens are revoked when their lease ends (RFC 7009): https, or http to a loopback address. Without it they stay valid until they expire. A write that changes it must give the secrets of both clients again.",
 		value:       urlSetting(func(s *Settings) *string { return &s.RevokeURL }),
 	},
 }
@@ -254,11 +281,11 @@ func (s Settings) WithDefaults() Settings {
 	return s
 }
 
-// HasPair reports whether the connection has clients of its own. Without an identity
-// provider's address, GBG Identity Solution has none.
+// HasPair reports whether the connection has clients. For GBG Identity Solution, that
+// depends on IDPTokenURL.
 func (s Settings) HasPair() bool { return s.GrantType != GrantIDAuth || s.IDPTokenURL != "" }
 
-// change applies a configuration write. The errors are *InputError.
+// change returns the settings after a configuration write. The errors are *InputError.
 func (s Settings) change(c Change) (Settings, error) {
 	for _, f := range fields {
 		given, ok := c[f.Field]
@@ -272,7 +299,7 @@ func (s Settings) change(c Change) (Settings, error) {
 	return s, nil
 }
 
-// check refuses combinations of settings of which one has no use.
+// check returns an error if a setting has no effect in combination with the others.
 func (s Settings) check() error {
 	grantType := s.WithDefaults().GrantType
 	for _, f := range fields {
@@ -297,19 +324,19 @@ func (s Settings) check() error {
 		return Invalid(RevokeURL, "cannot be used with idp_auth_method %q", AuthPrivateKey)
 	}
 	if s.Lease && !s.HasPair() {
-		return Invalid(LeaseTokens, "has no use without idp_token_url: an exchanged token is its caller's alone as it is")
+		return Invalid(LeaseTokens, "has no use without idp_token_url: an exchanged token is never shared")
 	}
 	return nil
 }
 
-// checkImmutable refuses changes that would make another connection of it.
+// checkImmutable returns an error if next changes a setting that cannot be changed.
 func (s Settings) checkImmutable(next Settings) error {
 	was, now := s.WithDefaults().GrantType, next.WithDefaults().GrantType
 	switch {
 	case was != now:
-		return Invalid(GrantType, "cannot be changed from %q to %q: delete the connection and write it anew, or use another name", was, now)
+		return Invalid(GrantType, "cannot be changed from %q to %q: delete the connection and write it again, or use another name", was, now)
 	case s.IDPTokenURL != "" && next.IDPTokenURL == "":
-		return Invalid(IDPTokenURL, "cannot be removed: delete the connection and write it anew, or use another name")
+		return Invalid(IDPTokenURL, "cannot be removed: delete the connection and write it again, or use another name")
 	}
 	return s.checkImmutableKeys(next)
 }

@@ -62,7 +62,7 @@ func (m *target) stored(t *testing.T) string {
 	return string(stored)
 }
 
-// oneClient and twoClients give what a connection needs besides its settings.
+// oneClient and twoClients return what a connection needs besides its settings.
 func oneClient() connection.PairChange { return pairWrite("client_id=id-a", "client_secret=fake-a1") }
 
 func twoClients() connection.PairChange {
@@ -195,9 +195,9 @@ func TestSettingsRefused(t *testing.T) {
 		change connection.Change
 		want   string
 	}{
-		{"grant type, unknown", grantType("password"), `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
-		{"grant type, other case", grantType("Client_Credentials"), `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
-		{"grant type, control character", grantType("client_credentials\x00"), `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
+		{"grant type, unknown", grantType("implicit"), `grant_type must be "client_credentials" (GBG GO), "password" (GBG GO with API users) or "id_auth" (GBG Identity Solution)`},
+		{"grant type, other case", grantType("Client_Credentials"), `grant_type must be "client_credentials" (GBG GO), "password" (GBG GO with API users) or "id_auth" (GBG Identity Solution)`},
+		{"grant type, control character", grantType("client_credentials\x00"), `grant_type must be "client_credentials" (GBG GO), "password" (GBG GO with API users) or "id_auth" (GBG Identity Solution)`},
 
 		{"url, http", tokenURL("http://gbg.test/token"), noPlainHTTP},
 		{"url, http to an address", tokenURL("http://192.0.2.1/token"), noPlainHTTP},
@@ -342,7 +342,7 @@ func TestSettingsPartialWrites(t *testing.T) {
 	assert.Equal(t, "fake-b1", conn.Pair.Clients[connection.Paired].Secret.Reveal())
 }
 
-// Whoever changes where secrets are sent must know them.
+// Only those who know the secrets may change where they are sent.
 func TestSettingsNewTokenURLWantsSecrets(t *testing.T) {
 	t.Parallel()
 	const (

@@ -11,8 +11,8 @@ import (
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// Maximum lengths in bytes: far beyond what GBG uses, and short enough to stop an
-// accident (a file given for the wrong field).
+// Maximum lengths in bytes: far longer than what GBG uses, and short enough to catch
+// accidents such as the wrong file for a field.
 const (
 	maxIDLength      = 512
 	maxSecretLength  = 8 << 10
@@ -22,7 +22,7 @@ const (
 	maxCALength      = 256 << 10
 )
 
-// normalizedScope returns scopes separated by one space each. Their characters are
+// normalizedScope returns scopes separated by single spaces. The valid characters are
 // those of RFC 6749 section 3.3.
 func normalizedScope(field Field, scope string) (string, error) {
 	scope = strings.Join(strings.Fields(trimText(scope)), " ")
@@ -40,8 +40,7 @@ func normalizedScope(field Field, scope string) (string, error) {
 	return scope, nil
 }
 
-// normalizedURL returns a URL without white space around it. It must be one that a
-// secret may be sent to; empty is valid.
+// normalizedURL returns a URL without surrounding white space, checked by checkURL.
 func normalizedURL(field Field, text string) (string, error) {
 	text = trimText(text)
 	return text, checkURL(field, text)
@@ -57,8 +56,8 @@ func normalizedAudience(field Field, audience string) (string, error) {
 	return audience, checkText(field, audience)
 }
 
-// checkURL reports as an error what keeps a secret from being sent to a URL: it must be
-// https, or http to a loopback address. An empty one is valid.
+// checkURL returns an error if a secret must not be sent to a URL: it must be https, or
+// http to a loopback address. An empty one is valid.
 func checkURL(field Field, text string) error {
 	if text == "" {
 		return nil
@@ -89,8 +88,7 @@ func checkURL(field Field, text string) error {
 	return nil
 }
 
-// isPort reports whether a port can be connected to. An empty one is the scheme's
-// default.
+// isPort reports whether a port is valid. An empty one means the scheme's default.
 func isPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return port == "" || err == nil && n > 0
@@ -104,11 +102,11 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// byteOrderMark is what some editors put at the beginning of a file.
+// byteOrderMark is a character that some editors put at the beginning of a file.
 const byteOrderMark = '\uFEFF'
 
-// trimText removes white space from both ends of a text, and byte order marks from
-// its beginning.
+// trimText removes white space from both ends of a text, and byte order marks from the
+// beginning.
 func trimText(text string) string {
 	return strings.TrimRightFunc(trimTextLeft(text), unicode.IsSpace)
 }
@@ -118,13 +116,12 @@ func trimTextLeft(text string) string {
 	return strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == byteOrderMark })
 }
 
-// invisible holds the characters that leave no trace on a screen, or a line break
-// that nobody typed.
+// invisible holds characters that are not displayed, and unusual line breaks.
 var invisible = []*unicode.RangeTable{
 	unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Noncharacter_Code_Point, unicode.Zl, unicode.Zp,
 }
 
-// checkText refuses control characters and what checkVisible refuses.
+// checkText returns an error for control characters and for what checkVisible rejects.
 func checkText(field Field, text string) error {
 	if err := checkVisible(field, text); err != nil {
 		return err
@@ -135,9 +132,9 @@ func checkText(field Field, text string) error {
 	return nil
 }
 
-// checkVisible refuses characters that a person cannot see or cannot tell from
-// others, so that a text is what it looks like, and those that stand for lost ones:
-// Vault itself makes U+FFFD of what is not UTF-8 in a request. The error names the
+// checkVisible returns an error for characters that are invisible or look like
+// others, so that a text is what it looks like, and for replacement characters: Vault
+// puts U+FFFD in place of bytes of a request that are not UTF-8. The error names the
 // character and quotes nothing else.
 func checkVisible(field Field, text string) error {
 	if !utf8.ValidString(text) { // JSON would store something else
@@ -157,8 +154,8 @@ func checkVisible(field Field, text string) error {
 	return nil
 }
 
-// NormalizedID returns a client id without white space around it, such as the newline
-// at the end of a file. The error is an *InputError.
+// NormalizedID returns a client id without surrounding white space, such as the
+// newline at the end of a file. The error is an *InputError.
 func NormalizedID(field Field, id string) (string, error) {
 	id = trimText(id)
 	if len(id) > maxIDLength {
@@ -179,8 +176,8 @@ func NormalizedSecret(field Field, secret Secret) (Secret, error) {
 	return gbgauth.NewSecret(text), nil
 }
 
-// normalizedCAPEM returns certificates without white space before them. The newline at
-// the end of a file stays, so that the stored value is the one that was declared.
+// normalizedCAPEM returns certificates without leading white space. The newline at
+// the end of a file stays, so that the stored value is the one that was written.
 func normalizedCAPEM(field Field, pem string) (string, error) {
 	pem = trimTextLeft(pem)
 	if len(pem) > maxCALength {
@@ -195,8 +192,9 @@ func normalizedCAPEM(field Field, pem string) (string, error) {
 	return pem, nil
 }
 
-// NormalizedIDToken returns a caller's token without white space around it. It may be a
-// JWT or an opaque token (RFC 6750 section 2.1, b64token). The error is an *InputError.
+// NormalizedIDToken returns a caller's token without surrounding white space. It may
+// be a JWT or an opaque token (RFC 6750 section 2.1, b64token). The error is an
+// *InputError.
 func NormalizedIDToken(field Field, token Secret) (Secret, error) {
 	text := trimText(token.Reveal())
 	switch {

@@ -35,6 +35,8 @@ func (r *request) errorResponse() *Error {
 		return r.error(RateLimited, code, description, nil)
 	case clientRefused:
 		return r.error(RefusedClient, code, description, nil)
+	case r.user && code == "invalid_grant":
+		return r.error(RefusedUser, code, description, nil)
 	case explained:
 		return r.error(RefusedRequest, code, description, nil)
 	}

@@ -28,6 +28,8 @@ type request struct {
 	identityProvider bool
 	// asserted is the time of the client assertion; zero if there is none.
 	asserted time.Time
+	// user is set for a request with a user's password.
+	user bool
 
 	response
 }

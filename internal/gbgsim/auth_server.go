@@ -22,6 +22,7 @@ type authServer struct {
 	mu       sync.Mutex
 	lifetime time.Duration
 	clients  map[string]*Client // by client id
+	users    map[string]User    // by username
 	tokens   map[string]token   // by access token
 }
 
@@ -52,6 +53,7 @@ func newAuthServer(tokenPrefix string, lifetime time.Duration) *authServer {
 	a := &authServer{
 		tokenPrefix: tokenPrefix,
 		clients:     map[string]*Client{},
+		users:       map[string]User{},
 		tokens:      map[string]token{},
 	}
 	if err := a.setLifetime(lifetime); err != nil {

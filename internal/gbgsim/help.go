@@ -10,13 +10,18 @@ import (
 const help = `GBG simulator, for tests and demos
 
 GBG GO
-POST   ` + TokenPath + `                  get a token (form: grant_type=client_credentials, client_id, client_secret, scope)
+POST   ` + TokenPath + `                  get a token (form: grant_type=client_credentials, client_id, client_secret, scope;
+                                         or grant_type=password, with username and password as well)
 POST   ` + RevokePath + `           revoke a token (form: client_id, client_secret, token)
 GET    /portal/clients                   list the API clients
 POST   /portal/clients                   create a client {"name","department","roles":[],"client_id"}
 POST   /portal/clients/{id}/regenerate   replace its secret
 PUT    /portal/clients/{id}/roles        replace its roles {"roles":["` + RoleGoAPIAccess + `"]}
 DELETE /portal/clients/{id}              delete it
+GET    /portal/users                     list the API users, who get tokens with grant_type=password
+POST   /portal/users                     create a user with a temporary password {"username"}
+PUT    /portal/users/{name}/password     change its password {"password"}; without one it is random
+DELETE /portal/users/{name}              delete it
 
 GBG Identity Solution
 POST   ` + IdentityTokenPath + `    exchange an id_token for a token (form: grant_type=id_auth, client_id=` + IdentityClientID + `,

@@ -25,6 +25,18 @@ type tokenRequest struct {
 	url string
 }
 
+// isUser reports whether it is a user that asks for a token, and not a client.
+func (r tokenRequest) isUser() bool { return r.form.Get("grant_type") == "password" }
+
+// requester returns the id of the client or user that asks, as sent.
+func (r tokenRequest) requester() string {
+	if r.isUser() {
+		return r.form.Get("username")
+	}
+
+	return r.clientID
+}
+
 // readTokenRequest parses a token or revocation request and rejects malformed ones
 // (RFC 6749, sections 2.3 and 3.2). The client authenticates in the form, or in a
 // Basic header if basic is true. The returned request is the part that could be
