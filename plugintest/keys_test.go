@@ -383,8 +383,10 @@ func TestKeysForAnotherAudience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		w.write("config/other", with(w.withKeys(), fields{"idp_audience": "https://other.example/token"}))
-		w.write("config", fields{"grant_type": "id_auth", "idp_token_url": w.idpURL(), "token_url": w.identityURL(), "idp_auth_method": "private_key_jwt",
-			"idp_audience": gbgsim.IDPIssuer, "client_id": idpA, "verify_connection": false})
+		w.write("config", with(w.exchangeOnly(), fields{
+			"idp_token_url": w.idpURL(), "idp_auth_method": "private_key_jwt", "idp_audience": gbgsim.IDPIssuer,
+			"client_id": idpA, "verify_connection": false,
+		}))
 		w.markKeys()
 		for _, name := range []string{"other", "default"} {
 			key := w.keyOf(w.read("keys/"+name), idpA)
@@ -460,7 +462,9 @@ func TestKeysDoNotLeak(t *testing.T) {
 		w.newKey(nil)
 		// A server that quotes what it was sent.
 		w.onRequest(func(rw http.ResponseWriter, r *http.Request) bool {
-			require.NoError(t, r.ParseForm())
+			if !assert.NoError(t, r.ParseForm()) {
+				return false
+			}
 			signature := signatureOf(r.PostForm)
 			w.heard.mark(signature[:24])
 			rw.WriteHeader(http.StatusBadRequest)

@@ -71,21 +71,19 @@ func TestAssertionsAreVerified(t *testing.T) {
 	t.Parallel()
 	key, other := newKey(t, jose.RS256), newKey(t, jose.RS256)
 	other.KeyID = key.KeyID
-	claims := func(change func(*jwt.Claims)) func(*testing.T) string {
-		return func(t *testing.T) string {
-			changed := assertionClaims()
-			change(&changed)
+	claims := func(change func(*jwt.Claims)) string {
+		changed := assertionClaims()
+		change(&changed)
 
-			return sign(t, key, changed)
-		}
+		return sign(t, key, changed)
 	}
 	for name, test := range map[string]struct {
-		assertion func(t *testing.T) string
+		assertion string
 		why       string
 	}{
-		"another key":       {func(t *testing.T) string { return sign(t, other, assertionClaims()) }, "is not signed with a key that is registered for the client"},
-		"an unknown kid":    {func(t *testing.T) string { return sign(t, newKey(t, jose.RS256), assertionClaims()) }, "is not signed with a key that is registered for the client"},
-		"not a JWT":         {func(*testing.T) string { return "x.y.z" }, "is not a JWT of type " + gbgauth.AssertionType},
+		"another key":       {sign(t, other, assertionClaims()), "is not signed with a key that is registered for the client"},
+		"an unknown kid":    {sign(t, newKey(t, jose.RS256), assertionClaims()), "is not signed with a key that is registered for the client"},
+		"not a JWT":         {"x.y.z", "is not a JWT of type " + gbgauth.AssertionType},
 		"another issuer":    {claims(func(c *jwt.Claims) { c.Issuer = "idp-b" }), "is not that of the client in iss, sub and client_id"},
 		"another subject":   {claims(func(c *jwt.Claims) { c.Subject = "idp-b" }), "is not that of the client in iss, sub and client_id"},
 		"another audience":  {claims(func(c *jwt.Claims) { c.Audience = jwt.Audience{"https://other.example/token"} }), "is for another audience"},
@@ -101,7 +99,7 @@ func TestAssertionsAreVerified(t *testing.T) {
 			createIDPClient(t, simulator, "idp-a")
 			require.NoError(t, simulator.SetIDPKeys("idp-a", jwksOf(key)))
 
-			got := do(t, simulator, formRequest(t, gbgsim.IDPTokenPath, assertionForm("idp-a", test.assertion(t))))
+			got := do(t, simulator, formRequest(t, gbgsim.IDPTokenPath, assertionForm("idp-a", test.assertion)))
 
 			require.Equal(t, http.StatusUnauthorized, got.status, got.body)
 			var refused oauthError
