@@ -96,7 +96,7 @@ func New(o Options) *Engine {
 		e.logger = hclog.NewNullLogger()
 	}
 	if e.now == nil {
-		e.now = time.Now
+		e.now = time.Now //nolint:forbidigo // the default
 	}
 	if e.random == nil {
 		e.random = rand.Float64 //nolint:forbidigo // the default of Options.Random

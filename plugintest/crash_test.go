@@ -215,7 +215,7 @@ var crashOperations = []crashOperation{
 // past that, a moment in which it is.
 func refreshTime(m *mount) error {
 	err := request(logical.ReadOperation, "creds", nil)(m)
-	m.world.pass(max(start.Add(55*time.Minute).Sub(time.Now()), aMoment))
+	m.world.pass(max(time.Until(start.Add(55*time.Minute)), aMoment))
 	return err
 }
 

@@ -267,7 +267,7 @@ func TestCredsOldTokenIsServedWhileGBGIsGone(t *testing.T) {
 		w.pass(8 * time.Second) // of retries
 		assert.Equal(t, with(old, fields{"ttl": int64(3)}), w.read("creds"))
 
-		w.pass(start.Add(time.Hour).Sub(time.Now()))
+		w.passUntil(start.Add(time.Hour))
 		a, _ := w.tryRetried(logical.ReadOperation, "creds", nil)
 		assert.Regexp(t, `^connection "default": no token for client "client-a": .+ Token requests have failed since 2026-03-01T12:55:03Z; the next try is at 2026-03-01T13:`,
 			w.coded(http.StatusServiceUnavailable, a))

@@ -16,16 +16,16 @@ import (
 // process, and returns the client that Vault would have of it. Requests, storage,
 // system view and events cross the protocol as they do for a plugin process: an
 // error of the storage arrives as text. The backend is closed with the test.
-func newGRPCBackend(t testing.TB, options gbg.Options, config *logical.BackendConfig) logical.Backend {
-	t.Helper()
-	client, server := plugin.TestPluginGRPCConn(t, false, map[string]plugin.Plugin{
+func newGRPCBackend(tb testing.TB, options gbg.Options, config *logical.BackendConfig) logical.Backend {
+	tb.Helper()
+	client, server := plugin.TestPluginGRPCConn(tb, false, map[string]plugin.Plugin{
 		sdkplugin.BackendPluginName: &sdkplugin.GRPCBackendPlugin{Factory: gbg.NewFactory(options), Logger: config.Logger},
 	})
 	dispensed, err := client.Dispense(sdkplugin.BackendPluginName)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	b := dispensed.(logical.Backend)
-	require.NoError(t, b.Setup(t.Context(), config))
-	t.Cleanup(func() {
+	require.NoError(tb, b.Setup(tb.Context(), config))
+	tb.Cleanup(func() {
 		b.Cleanup(context.Background()) // also stops the server of the storage
 		_ = client.Close()              // stops the plugin's server, whose answer may not come any more
 		<-server.DoneCh

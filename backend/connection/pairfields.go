@@ -63,11 +63,10 @@ func (f PairFields) SecretNoun() string {
 
 // slotOf returns the slot of an id field; ok is false for any other field.
 func (f PairFields) slotOf(field Field) (slot Slot, ok bool) {
-	switch field {
-	case f.ID(First):
-		return First, true
-	case f.ID(Paired):
-		return Paired, true
+	for _, slot := range []Slot{First, Paired} {
+		if f.ID(slot) == field {
+			return slot, true
+		}
 	}
 	return First, false
 }
