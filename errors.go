@@ -95,7 +95,8 @@ func failingResponse(req *logical.Request, name string, failing *backend.Failing
 	switch {
 	case errors.As(refused, &asked) && asked.Step == backend.StepExchange && refused.Refused():
 		answer = append(answer, "The identity provider issued its token: check scope, idp_scope and the exchange client at "+pathFor(req, "config", name))
-	case asked != nil && (asked.ClientRefused() || asked.OrganizationRefused()):
+	case asked != nil && (asked.ClientRefused() || asked.OrganizationRefused()),
+		asked != nil && asked.Fields.Keys() && asked.Refused(): // some refuse an unknown key as invalid_request
 		answer = append(answer, renewal(req, name, asked.Fields, asked.OrganizationRefused()))
 	}
 	return nil, logical.CodedError(http.StatusBadGateway, sentences(answer...))
