@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"vault-plugin-secrets-gbg/backend/connection"
 	"vault-plugin-secrets-gbg/internal/gbgauth"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -35,7 +36,7 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	case err != nil:
 		return err
 	case pending:
-		e.logger.Info("lease ended before its token could be revoked; retrying until the token expires", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+		e.logger.Info("lease ended before its token could be revoked; retrying until the token expires", "connection", t.Connection, e.idKey(t.Connection), t.ClientID, "expire_time", t.Expires)
 		return nil
 	}
 	err = e.revoke(ctx, t)
@@ -43,7 +44,7 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	if err == nil || !errors.As(err, &failed) && ctx.Err() != nil {
 		return err
 	}
-	log := e.logger.With("connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+	log := e.logger.With("connection", t.Connection, e.idKey(t.Connection), t.ClientID, "expire_time", t.Expires)
 	if failed != nil {
 		log.Warn("token not revoked yet", "error", failed.Cause)
 	} else {
@@ -69,8 +70,8 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		return err
 	}
 	defer unlock()
-	log := e.logger.With("connection", t.Connection, "client_id", t.ClientID)
 	st, err := e.state(ctx, t.Connection)
+	log := e.logger.With("connection", t.Connection, e.idKey(t.Connection), t.ClientID)
 	if errors.Is(err, ErrNotConfigured) {
 		log.Warn("lease ended without revoking its token: the connection has been deleted", "expire_time", t.Expires)
 		return nil
@@ -78,7 +79,6 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	if err != nil {
 		return err
 	}
-	log = e.logger.With("connection", t.Connection, st.conn.PairFields().IDKey(), t.ClientID)
 	settings := st.conn.Settings.WithDefaults()
 	if settings.RevokeURL == "" {
 		log.Debug("lease ended without revoking its token: there is no revoke_url", "expire_time", t.Expires)
@@ -142,6 +142,15 @@ func (e *Engine) sendRevocationOnce(limit timeLimit, t LeasedToken, r gbgauth.Re
 	err = r.Send(ctx, via)
 	e.reportRequest(t.Connection, StepRevoke, e.now().Sub(sent), err)
 	return err
+}
+
+// idKey returns what logs call an id of a connection's pair: "client_id", also if the
+// connection is not in memory, or "username".
+func (e *Engine) idKey(name string) string {
+	if st := e.states.get(name); st != nil {
+		return st.conn.PairFields().IDKey()
+	}
+	return connection.PairFields{}.IDKey()
 }
 
 // notAwaited is the awaited function of requests that no reader is waiting for.

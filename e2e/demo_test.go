@@ -34,6 +34,7 @@ func TestDemo(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	assert.Regexp(t, `\d{2,} reads of gbg/creds: 0 failed. \d{2,} calls of GBG: 0 refused.`, string(out))
+	assert.Regexp(t, `(?s)vault read gbg/creds/users\n.*username +api-user-a\n.*password=@api-user-b.secret\n.*active_username +api-user-b\n`, string(out))
 	assert.Regexp(t, `(?s)vault read gbg/creds/identity\n.*client_id +idp-a\n.*id_token=@token.jwt\n.*client_id +ro.client\n`, string(out))
 	assert.NotContains(t, string(out), "\x1b", "no colours in a pipe")
 	assertNothingLeft(t, cmd)

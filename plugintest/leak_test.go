@@ -78,7 +78,8 @@ func TestLeakNothingPrintsASecret(t *testing.T) {
 		w.write("config/m2m", with(w.m2m(), fields{"exchange_client_secret": gbgsim.SecretPrefix + "EXCHANGE", "verify_connection": false}))
 		w.write("config/sso", w.exchangeOnly())
 		w.write("config/basic", with(w.exchangeOnly(), fields{
-			"idp_token_url": w.idpURL(), "client_id": "basic", "client_secret": w.idpClient("basic"), "idp_auth_method": "client_secret_basic", "idp_params": "audience=api"}))
+			"idp_token_url": w.idpURL(), "client_id": "basic", "client_secret": w.idpClient("basic"), "idp_auth_method": "client_secret_basic", "idp_params": "audience=api",
+		}))
 		w.write("config/users", w.users())
 		w.refused(w.try(logical.UpdateOperation, "rotate/users", fields{"password": wrongSecret}))
 		w.write("rotate/users", fields{"username": userB, "password": w.changePassword(userB)})

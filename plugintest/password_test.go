@@ -294,6 +294,7 @@ func TestPasswordGrantLeases(t *testing.T) {
 
 		w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointRevoke, Status: http.StatusServiceUnavailable})
 		assert.ErrorContains(t, w.revoke(other), `a token of user "user-b" was not revoked`)
+		assert.True(t, w.logged("[DEBUG] token not revoked: connection=default username=user-b"))
 		w.sim.ClearFaults()
 		w.minute()
 		assert.False(t, w.accepted(other))

@@ -60,6 +60,9 @@ func (w *world) tour(ctx context.Context) error {
 	if err := w.run(ctx, "read", "gbg/status"); err != nil {
 		return err
 	}
+	if err := w.users(ctx); err != nil {
+		return err
+	}
 	if err := w.identity(ctx); err != nil {
 		return err
 	}
@@ -124,7 +127,7 @@ func do(req *http.Request) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
+	if err == nil && resp.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL, resp.Status, body)
 	}
 	return body, err
@@ -196,7 +199,10 @@ func (w *world) stayUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, args := range [][]string{register, enable, configure, w.configureIdentity()} {
+	if err := w.createUsers(ctx); err != nil {
+		return err
+	}
+	for _, args := range [][]string{register, enable, configure, w.configureUsers(), w.configureIdentity()} {
 		if _, err := w.vaultCLI(ctx, args...); err != nil {
 			return err
 		}
@@ -216,14 +222,17 @@ curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret
 vault write gbg/rotate client_id=%[6]s client_secret=SECRET
 vault read gbg/status
 vault list -detailed gbg/status
+vault read gbg/creds/users                          # an account with API users
+curl -X PUT -d '{}' $GBG/portal/users/%[8]s/password   # copy the password
+vault write gbg/rotate/users username=%[8]s password=PASSWORD
 vault read gbg/creds/identity                       # GBG Identity Solution, with an identity provider
 curl -d '{"subject":"alice"}' $GBG/idp/login        # a person signs on: copy the id_token
 vault write gbg/creds/identity id_token=ID_TOKEN
 vault path-help gbg
 curl $GBG/                                          # other functions of the simulator
 
-Vault's log is %s. Press Ctrl-C to stop everything.
-`, w.vault.Address(), w.vault.Token(), dirOf(w.parts.vault), w.gbg, w.dir, clientB, w.vaultLog.Name())
+Vault's log is %[7]s. Press Ctrl-C to stop everything.
+`, w.vault.Address(), w.vault.Token(), dirOf(w.parts.vault), w.gbg, w.dir, clientB, w.vaultLog.Name(), userB)
 	<-ctx.Done()
 	fmt.Fprintln(w.file, "\nStopping Vault and the simulator.")
 	return nil

@@ -17,6 +17,9 @@ import (
 	"github.com/ory/fosite/token/jwt"
 )
 
+// audiences are what clients may name.
+var audiences = []string{"https://api.gbg.example"}
+
 // scopes are what clients may ask for.
 var scopes = []string{"gbg.token", "api"}
 
@@ -63,7 +66,7 @@ func (p *provider) renew(id string) (secret string, err error) {
 }
 
 func newClient(id string) *fosite.DefaultClient {
-	return &fosite.DefaultClient{ID: id, GrantTypes: []string{"client_credentials"}, Scopes: scopes}
+	return &fosite.DefaultClient{ID: id, GrantTypes: []string{"client_credentials"}, Scopes: scopes, Audience: audiences}
 }
 
 // keys are the public keys of a client that has no secret.
