@@ -3,7 +3,9 @@ package gbg
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,12 +22,18 @@ const (
 	eventTimeout = 5 * time.Second
 )
 
+// noEventBus is part of the error of a server that has no event bus, such as OpenBao:
+// gRPC reports that it does not know the service.
+const noEventBus = "unknown service pb.Events"
+
 // eventBus sends the events of an engine to Vault's event bus, in order and in the
 // background. It implements OnEvent of backend.Observer.
 type eventBus struct {
 	sender  logical.EventSender
 	logger  hclog.Logger
 	waiting chan backend.Event
+	// missing is set once the server has answered that it has no event bus.
+	missing atomic.Bool
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 }
@@ -46,7 +54,7 @@ func newEventBus(sender logical.EventSender, logger hclog.Logger) *eventBus {
 
 // OnEvent implements backend.Observer. It never blocks.
 func (b *eventBus) OnEvent(ev backend.Event) {
-	if b.sender == nil {
+	if b.sender == nil || b.missing.Load() {
 		return
 	}
 	select {
@@ -69,6 +77,11 @@ func (b *eventBus) send(ctx context.Context) {
 			one, end := context.WithTimeout(ctx, eventTimeout)
 			err := logical.SendEvent(one, b.sender, eventType(ev), eventMetadata(ev)...)
 			end()
+			if err != nil && strings.Contains(err.Error(), noEventBus) {
+				b.missing.Store(true)
+				b.logger.Debug("events are not sent: the server has no event bus", "error", err)
+				return
+			}
 			if err != nil && ctx.Err() == nil {
 				b.logger.Warn("event lost: Vault did not take it", "type", eventType(ev), "connection", ev.Connection, "error", err)
 			}

@@ -55,6 +55,6 @@ The answer is text and not JSON, which "vault read" cannot show:
 
   $ curl -H "X-Vault-Token: $(vault print token)" $VAULT_ADDR/v1/gbg/metrics
 
-Counters start at zero when the plugin starts, and count what happens on the
-active node.
+Counters start at zero when the plugin starts, and count what happens on this
+node. A node that forwards all reads returns those of the active node.
 `

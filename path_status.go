@@ -21,6 +21,7 @@ func (d *handlers) statusPaths() []*framework.Path {
 					Responses: map[int][]framework.Response{
 						http.StatusOK: {{Description: "The status. Times that never occurred are left out.", Fields: statusAnswer()}},
 					},
+					ForwardPerformanceStandby: true, // for what the active node alone knows
 				},
 			},
 			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "status", OperationVerb: "read"},

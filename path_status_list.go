@@ -28,6 +28,7 @@ func (d *handlers) statusListPath() *framework.Path {
 						"key_info": {Type: framework.TypeMap, Description: "By name: active, standby, token_for, secret_age, standby_proven, last_error."},
 					}}},
 				},
+				ForwardPerformanceStandby: true, // as for the status of one
 			},
 		},
 		DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: "list", OperationSuffix: "statuses"},

@@ -46,6 +46,8 @@ func (d *handlers) credsPaths() []*framework.Path {
 					Summary:      "Exchange an identity provider's token for a GBG access token.",
 					Responses:    answer,
 					DisplayAttrs: &framework.DisplayAttributes{OperationVerb: "exchange"},
+
+					ForwardPerformanceStandby: true,
 				},
 			},
 			DisplayAttrs:    &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationSuffix: "credentials"},

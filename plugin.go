@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-gbg/backend"
@@ -49,6 +50,8 @@ func userAgent(version string) string {
 // NewFactory returns the function that creates a mount's backend for Vault.
 func NewFactory(o Options) logical.Factory {
 	return func(ctx context.Context, config *logical.BackendConfig) (logical.Backend, error) {
+		// A node that changes its role creates new backends, so this never changes.
+		replication := config.System.ReplicationState()
 		observer := observers{Metrics: metrics.New(o.Version), events: newEventBus(config.EventsSender, config.Logger)}
 		engine := backend.New(backend.Options{
 			Storage:     config.StorageView,
@@ -59,6 +62,8 @@ func NewFactory(o Options) logical.Factory {
 			UserAgent:   userAgent(o.Version),
 			DialContext: o.DialContext,
 			MaxLeaseTTL: config.System.MaxLeaseTTL,
+			ReadOnly:    replication.HasState(consts.ReplicationPerformanceStandby),
+			Replicated:  !config.System.LocalMount() && replication.HasState(consts.ReplicationPerformancePrimary|consts.ReplicationPerformanceSecondary),
 		})
 		d := &handlers{engine: engine, metrics: observer.Metrics}
 		b := d.framework(o.Version)
@@ -94,6 +99,9 @@ func (d *handlers) framework(version string) *framework.Backend {
 			[]*framework.Path{d.statusListPath(), d.metricsPath()},
 		),
 		PeriodicFunc: func(ctx context.Context, _ *logical.Request) error {
+			if d.engine.ReadOnly() {
+				return nil // the active node does this
+			}
 			return d.engine.RetryRevocations(ctx)
 		},
 		Invalidate: func(_ context.Context, key string) { d.engine.Invalidate(key) },

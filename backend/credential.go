@@ -46,8 +46,12 @@ type Credential struct {
 // whose ctx ends does not cancel it for the others. If minTTL is zero any valid token
 // will do; more than two thirds of a token's lifetime is an *InputError, once a
 // lifetime is known. The other errors are ErrNotConfigured, ErrNoClients,
-// *FailingError, *ShortTokenError, ErrClosed, ctx's and the storage's.
+// *FailingError, *ShortTokenError, ErrClosed, ctx's and the storage's. On a node that
+// cannot write to storage the only error is logical.ErrReadOnly.
 func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (Credential, error) {
+	if e.readOnly {
+		return e.readOnlyToken(ctx, name, minTTL)
+	}
 	var from origin
 	for {
 		st := e.states.get(name)
@@ -81,7 +85,7 @@ func (e *Engine) Token(ctx context.Context, name string, minTTL time.Duration) (
 			if fresh := e.states.get(name); fresh != nil && fresh.token != st.token && fresh.token != nil {
 				return e.serveFresh(name, fresh, minTTL)
 			}
-		case !errors.Is(err, errSuperseded):
+		case !errors.Is(err, errSuperseded) && !errors.Is(err, errNoStorage):
 			return Credential{}, st.counters.countFailure(err)
 		}
 	}

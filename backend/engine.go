@@ -35,6 +35,11 @@ type Options struct {
 	UserAgent string
 	// DialContext connects to a host and port; nil means a plain TCP dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// ReadOnly is true on a node that serves reads and cannot write to storage.
+	ReadOnly bool
+	// Replicated is true if other clusters share the connections and fetch their own
+	// tokens (performance replication).
+	Replicated bool
 	// MaxLeaseTTL returns the maximum lease that the mount allows; nil means no limit.
 	MaxLeaseTTL func() time.Duration
 }
@@ -48,6 +53,8 @@ type Engine struct {
 	random  func() float64
 	// observer is not nil.
 	observer Observer
+	// readOnly and replicated are as in Options.
+	readOnly, replicated bool
 	// maxLeaseTTL is not nil.
 	maxLeaseTTL func() time.Duration
 
@@ -88,6 +95,8 @@ func New(o Options) *Engine {
 		now:         o.Now,
 		random:      o.Random,
 		observer:    o.Observer,
+		readOnly:    o.ReadOnly,
+		replicated:  o.Replicated,
 		maxLeaseTTL: o.MaxLeaseTTL,
 		http:        httpClients{options: gbgauth.ClientOptions{UserAgent: o.UserAgent, DialContext: o.DialContext}},
 		entryLocks:  locksutil.CreateLocks(),
@@ -108,6 +117,9 @@ func New(o Options) *Engine {
 		e.maxLeaseTTL = func() time.Duration { return gbgauth.MaxLifetime }
 	}
 	e.http.options.Now = e.now
+	if e.readOnly {
+		e.timers.close()
+	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	return e
 }
@@ -144,8 +156,12 @@ func (e *Engine) startChange(ctx context.Context, name string) (_ context.Contex
 }
 
 // join registers a request as work that Close waits for. The returned context also
-// ends with the engine. If err is nil, leave must be called.
+// ends with the engine. If err is nil, leave must be called. On a node that cannot write
+// the error is [logical.ErrReadOnly].
 func (e *Engine) join(ctx context.Context) (_ context.Context, leave func(), err error) {
+	if e.readOnly {
+		return nil, nil, logical.ErrReadOnly
+	}
 	done, ok := e.begin()
 	if !ok {
 		return nil, nil, ErrClosed

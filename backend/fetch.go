@@ -46,9 +46,14 @@ func (e *Engine) fetch(name string, st *state) error {
 		return ErrClosed
 	}
 	defer done()
-	// A reader that saw the old token may get here after the new one was installed.
-	if now := e.states.get(name); now != nil && now.revision == st.revision && now.token != st.token {
-		return nil
+	// A reader that saw the old state may get here after another fetch has ended.
+	if now := e.states.get(name); now != nil && now.revision == st.revision {
+		switch {
+		case now.token != st.token:
+			return nil
+		case now.backoff != st.backoff:
+			return errSuperseded // there may be a pause now
+		}
 	}
 	limit, end := e.limit(e.ctx, st.conn)
 	defer end()
@@ -66,6 +71,8 @@ func (e *Engine) fetch(name string, st *state) error {
 		return err
 	case e.ctx.Err() != nil:
 		return ErrClosed
+	case errors.Is(err, errNoStorage): // says nothing of GBG
+		return err
 	}
 	return e.recordFailure(name, st, err)
 }
@@ -177,7 +184,7 @@ func (e *Engine) scheduleRefresh(name string, st *state, at time.Time) {
 
 // refreshInBackground fetches the next token, unless a fetch is already in progress.
 func (e *Engine) refreshInBackground(name string, st *state) {
-	if !st.token.refreshing.CompareAndSwap(false, true) {
+	if e.readOnly || !st.token.refreshing.CompareAndSwap(false, true) {
 		return
 	}
 	done, ok := e.begin()
@@ -192,14 +199,22 @@ func (e *Engine) refreshInBackground(name string, st *state) {
 			return
 		}
 		st.token.refreshing.Store(false)
-		// The token may still be current after the connection has changed: try again.
-		if now := e.states.get(name); errors.Is(r.Err, errSuperseded) && now != nil {
-			e.update(name, now.revision, func(now *state) *state {
-				if now.token == st.token {
-					e.scheduleRefresh(name, now, e.now())
-				}
-				return now
-			})
+		now, pause := e.states.get(name), time.Duration(0)
+		switch {
+		case now == nil:
+			return
+		case errors.Is(r.Err, errNoStorage):
+			pause = noStoragePause
+		case !errors.Is(r.Err, errSuperseded):
+			return
 		}
+		// The token may still be current after the connection has changed: try again.
+		e.update(name, now.revision, func(now *state) *state {
+			if now.token == st.token {
+				at := e.now()
+				e.scheduleRefresh(name, now, at.Add(max(pause, now.backoff.wait(at))))
+			}
+			return now
+		})
 	}()
 }

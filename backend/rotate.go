@@ -220,6 +220,18 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	}, nil
 }
 
+// regenerateAfter returns when the last token of the client that leaves has expired.
+// Other clusters that use the same connection fetch their own tokens until they learn
+// of the change; that adds a token's lifetime. proof is the token of the client that
+// becomes active.
+func (e *Engine) regenerateAfter(before *state, leaving string, proof *token, now time.Time) time.Time {
+	ends := before.lastTokenEnds(leaving, now)
+	if e.replicated {
+		ends = ends.Add(max(before.knownLifetime(), proof.lifetime()))
+	}
+	return ends
+}
+
 // flip makes the standby of next active, in one storage write. proof is the token
 // that the standby has just got.
 func (e *Engine) flip(ctx context.Context, name string, st *state, next *connection.Connection, proof *token, cause connection.RotationCause, warning *pendingWarning) error {
@@ -234,7 +246,7 @@ func (e *Engine) flip(ctx context.Context, name string, st *state, next *connect
 		was: st, conn: next, http: st.http, tokens: []*token{proof}, warning: warning,
 		seal: func(before *state) {
 			now := e.now()
-			next.Rotation = connection.RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: before.lastTokenEnds(leaving, now)}
+			next.Rotation = connection.RotationRecord{Time: wallTime(now), Cause: cause, RegenerateAfter: e.regenerateAfter(before, leaving, proof, now)}
 		},
 	})
 	if err != nil {

@@ -41,7 +41,7 @@ func (e *Engine) Names(ctx context.Context) ([]string, error) {
 // entry that cannot be decoded. Vault calls it before a write, and would turn an
 // error into "internal error"; the write itself returns the actual error.
 func (e *Engine) Exists(ctx context.Context, name string) (bool, error) {
-	if e.states.get(name) != nil {
+	if !e.readOnly && e.states.get(name) != nil {
 		return true, nil
 	}
 	stored, err := e.readEntry(ctx, name)
@@ -51,6 +51,9 @@ func (e *Engine) Exists(ctx context.Context, name string) (bool, error) {
 // Connection returns a connection with its defaults filled in. If there is none, the
 // error is ErrNotConfigured.
 func (e *Engine) Connection(ctx context.Context, name string) (connection.Connection, error) {
+	if e.readOnly {
+		return e.storedConnection(ctx, name)
+	}
 	st, err := e.state(ctx, name)
 	if err != nil {
 		return connection.Connection{}, err
@@ -99,6 +102,12 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if st := e.states.get(name); st != nil {
 		return st, nil
 	}
+	return e.loadLocked(ctx, name, nil)
+}
+
+// loadLocked reads a connection and its token from storage and makes them the current
+// state in the place of was, which may be nil. The entry's lock is held.
+func (e *Engine) loadLocked(ctx context.Context, name string, was *state) (*state, error) {
 	conn, err := e.load(ctx, name)
 	if errors.Is(err, ErrNotConfigured) {
 		e.endCountersLocked(name) // another node may have deleted it
@@ -106,7 +115,7 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := e.http.client(conn, nil)
+	client, err := e.http.client(conn, was)
 	if err != nil {
 		return nil, fmt.Errorf("connection %q: ca_pem %w", name, err)
 	}
@@ -119,6 +128,9 @@ func (e *Engine) state(ctx context.Context, name string) (*state, error) {
 		st = st.withToken(t)
 	} else if conn.Settings.HasPair() {
 		st.activity[conn.Pair.Active().ID] = e.possibleActivity(conn)
+	}
+	if was != nil {
+		st.token.keepForwards(was.token)
 	}
 	e.states.put(name, st)
 	e.scheduleNextRefresh(name, st)

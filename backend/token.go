@@ -36,6 +36,8 @@ type token struct {
 	used atomic.Bool
 	// refreshing is set while the next token is being fetched.
 	refreshing atomic.Bool
+	// forwards is for a node that cannot write to storage.
+	forwards forwards
 }
 
 // maxAnswerTime is the maximum time that refreshLead allows for GBG's answer.

@@ -138,7 +138,7 @@ func (e *Engine) putToken(ctx context.Context, name string, t *token, tokensUnti
 func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Connection) (_ *token, tokensUntil time.Time) {
 	stored, err := e.storage.Get(ctx, TokenPrefix+name)
 	if err != nil {
-		e.logger.Warn("the stored token could not be read; a new one will be fetched", "connection", name, "error", err)
+		e.fetchLogger().Warn("the stored token could not be read; a new one will be fetched", "connection", name, "error", err)
 		return nil, time.Time{}
 	}
 	if stored == nil {
@@ -167,7 +167,7 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 		lifetimeAssumed: entry.LifetimeAssumed,
 	}
 	if entry.Fetched.After(now.Add(maxClockSkew)) {
-		e.logger.Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)
+		e.fetchLogger().Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)
 		return nil, time.Time{}
 	}
 	return t, withMonotonic(entry.TokensUntil, now)

@@ -114,8 +114,8 @@ func (e *Engine) requestToken(limit timeLimit, r tokenRequest) (*token, error) {
 
 // requestWithRetry requests a token from an endpoint. It retries with increasing
 // pauses while the failure is temporary and there is time. The error is a
-// *ClientError, errSuperseded if the request is stale, or the context's cause if it
-// was cancelled.
+// *ClientError, errSuperseded if the request is stale, errNoStorage, or the context's
+// cause if it was cancelled.
 func (e *Engine) requestWithRetry(limit timeLimit, r endpointRequest) (*issuedToken, error) {
 	for attempt := 1; ; attempt++ {
 		t, err := e.requestOnce(limit, r)
@@ -143,6 +143,9 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 	defer release()
 	if r.stale != nil && r.stale() {
 		return nil, errSuperseded
+	}
+	if err := e.checkStorage(limit.ctx, r.tokenRequest); err != nil {
+		return nil, err
 	}
 	ctx, end := context.WithTimeout(limit.ctx, limit.try)
 	defer end()

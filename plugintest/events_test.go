@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,4 +270,37 @@ func kinds(names []string) (all []backend.EventKind) {
 		all = append(all, backend.EventKind(name))
 	}
 	return all
+}
+
+// A server without an event bus is asked once, and the log says so at debug alone.
+func TestEventsWithoutABus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, worldOptions{})
+		sender := &missingSender{}
+		config := w.backendConfig()
+		config.EventsSender = sender
+		b, err := gbg.NewFactory(w.factoryOptions(gbg.Options{}))(t.Context(), config)
+		require.NoError(t, err)
+		defer b.Cleanup(t.Context())
+		m := &mount{world: w, backend: b}
+		pair := w.pair()
+		said := w.lines(func() {
+			for range 300 { // more than may wait
+				m.write("config", with(pair, fields{"verify_connection": false}))
+				m.ok(m.try(logical.DeleteOperation, "config", nil))
+				synctest.Wait()
+			}
+		}, "DEBUG", "WARN", "ERROR")
+		require.Len(t, said, 1)
+		assert.Contains(t, said[0], "[DEBUG] events are not sent: the server has no event bus")
+		assert.EqualValues(t, 1, sender.asked.Load())
+	})
+}
+
+// missingSender answers as a server that has no event bus.
+type missingSender struct{ asked atomic.Int64 }
+
+func (s *missingSender) SendEvent(context.Context, logical.EventType, *logical.EventData) error {
+	s.asked.Add(1)
+	return errors.New("rpc error: code = Unimplemented desc = unknown service pb.Events")
 }

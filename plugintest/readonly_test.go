@@ -2,8 +2,10 @@ package plugintest
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
+	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -77,4 +79,86 @@ func TestReadOnlyStorageAndALeaseAcrossGRPC(t *testing.T) {
 	w.fault(revokeFails(503))
 	w.readOnly()
 	require.EqualError(t, node.revoke(lease), logical.ErrReadOnly.Error())
+}
+
+// Behind the plugin protocol, a node that cannot write answers whatever it does not serve
+// with the words that make a server forward the request, asks GBG nothing and says
+// nothing in the log. It knows what it is by one question, when it is made.
+func TestStandbyAcrossGRPC(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	pair := w.pair()
+	w.write("config", with(pair, fields{"verify_connection": false}))
+	w.write("config/leased", with(pair, fields{"lease": true, "verify_connection": false}))
+	w.write("config/own", w.exchangeOnly())
+	token := w.read("creds")["access_token"]
+	content, asked := w.storage.content(t), w.asked()
+	w.readOnly()
+	w.heard.log.Reset()
+	system := &countingView{SystemView: standbyNode()}
+	node := w.newGRPCMount(system)
+	require.EqualValues(t, 1, system.states.Load())
+
+	forwarded := func(op logical.Operation, path string, data fields) {
+		t.Helper()
+		a := node.send(t.Context(), op, path, data)
+		require.EqualError(t, a.err, logical.ErrReadOnly.Error(), "%s %s", op, path)
+		require.Nil(t, a.resp)
+	}
+	forwarded(logical.ReadOperation, "creds", nil) // the first of its token
+	system.states.Store(0)
+	for range 3 {
+		assert.Equal(t, token, node.ok(node.send(t.Context(), logical.ReadOperation, "creds", nil)).Data["access_token"])
+	}
+	assert.Zero(t, system.states.Load(), "a read asks nothing of the server")
+	forwarded(logical.ReadOperation, "creds", fields{"min_ttl": "59m"})
+	forwarded(logical.ReadOperation, "creds/leased", nil)
+	forwarded(logical.ReadOperation, "creds/own", nil)
+	forwarded(logical.ReadOperation, "creds/unknown", nil)
+	forwarded(logical.UpdateOperation, "creds/own", fields{"id_token": "a token"})
+	forwarded(logical.UpdateOperation, "config", fields{"client_secret": wrongSecret})
+	forwarded(logical.UpdateOperation, "config/new", w.exchangeOnly())
+	forwarded(logical.DeleteOperation, "config/own", nil)
+	forwarded(logical.UpdateOperation, "rotate", fields{"client_id": clientB})
+	forwarded(logical.ReadOperation, "status", nil)
+	forwarded(logical.ListOperation, "status/", nil)
+	for _, path := range []string{"config", "metrics"} {
+		node.ok(node.send(t.Context(), logical.ReadOperation, path, nil))
+	}
+	_, err := node.backend.HandleRequest(t.Context(), &logical.Request{Operation: logical.RollbackOperation, Storage: w.storage})
+	require.NoError(t, err)
+	require.NoError(t, node.backend.Initialize(t.Context(), &logical.InitializationRequest{Storage: w.storage}))
+
+	assert.Equal(t, asked, w.asked())
+	assert.Equal(t, content, w.storage.content(t))
+	for _, level := range []string{"[INFO]", "[WARN]", "[ERROR]"} {
+		assert.NotContains(t, w.heard.log.String(), level)
+	}
+}
+
+// An invalidation crosses the protocol too: the node then serves what has been stored.
+func TestStandbyInvalidatedAcrossGRPC(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.write("config", w.pair())
+	node := w.newGRPCMount(standbyNode())
+	read := func() answer { return node.send(t.Context(), logical.ReadOperation, "creds", nil) }
+	require.EqualError(t, read().err, logical.ErrReadOnly.Error())
+	assert.Equal(t, clientA, node.ok(read()).Data["client_id"])
+	w.rotate(nil)
+	assert.Equal(t, clientA, node.ok(read()).Data["client_id"])
+	node.backend.InvalidateKey(t.Context(), connectionKey)
+	node.backend.InvalidateKey(t.Context(), tokenKey)
+	require.EqualError(t, read().err, logical.ErrReadOnly.Error())
+	assert.Equal(t, clientB, node.ok(read()).Data["client_id"])
+}
+
+// countingView counts how often a backend asks for the state of its node.
+type countingView struct {
+	logical.SystemView
+
+	states atomic.Int64
+}
+
+func (v *countingView) ReplicationState() consts.ReplicationState {
+	v.states.Add(1)
+	return v.SystemView.ReplicationState()
 }
