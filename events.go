@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-gbg/backend"
+	"gbg.example/vault-plugin-secrets-gbg/backend"
 )
 
 const (

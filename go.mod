@@ -1,4 +1,4 @@
-module vault-plugin-secrets-gbg
+module gbg.example/vault-plugin-secrets-gbg
 
 go 1.26.0
 

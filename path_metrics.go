@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-gbg/internal/metrics"
+	"gbg.example/vault-plugin-secrets-gbg/internal/metrics"
 )
 
 func (d *handlers) metricsPath() *framework.Path {

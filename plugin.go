@@ -16,9 +16,9 @@ import (
 	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-gbg/backend"
-	"vault-plugin-secrets-gbg/internal/gbgauth"
-	"vault-plugin-secrets-gbg/internal/metrics"
+	"gbg.example/vault-plugin-secrets-gbg/backend"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/metrics"
 )
 
 // operationPrefix is the prefix of the operation ids in the OpenAPI document.

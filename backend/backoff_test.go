@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // testNow is the current time of these tests.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"vault-plugin-secrets-gbg/backend/connection"
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Change is a configuration write.

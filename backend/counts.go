@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // Counts counts what happened to one connection since the engine started.

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // minRetryTTL is the minimum TTL while refreshing fails. Below it, Vault Secrets

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // IDToken is the field with a caller's token from an identity provider.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // pendingWarning is a warning for the next reader only. Nil means none.

@@ -4,8 +4,8 @@ import (
 	"sync"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // minConnectTimeout is the minimum timeout for connecting to one address, and for a

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // repeatedKeyWindow is how long after a key was made the same request is taken for a

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // Lease describes the Vault lease of a token that is for one reader alone.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"vault-plugin-secrets-gbg/backend/connection"
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Observer is notified of what an engine does. Its methods are called concurrently,

@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 
-	"vault-plugin-secrets-gbg/backend"
+	"gbg.example/vault-plugin-secrets-gbg/backend"
 )
 
 func TestIsReadOnly(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // repeatWindow is how long after a change of the active client a bare rotation is

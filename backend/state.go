@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // state is everything known about a connection at one moment. It is immutable: a

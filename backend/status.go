@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // Status describes a connection to an operator. It holds no secret and no token. A zero

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // token is an access token in memory. It is immutable except for its flags.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/logical"

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/vaultserver"
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // newRaftServer starts a server of the test's own on integrated storage, which

@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // Network connections to GBG go silent, without being closed, and new ones work: the

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/vaultserver"
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // Each section of docs/troubleshooting.md starts with a command and what it

@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/vaultserver"
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // release is a build of the plugin in a server's plugin folder, in a file of its

@@ -16,8 +16,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
-	gbg "vault-plugin-secrets-gbg"
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // benchConnections are many connections.

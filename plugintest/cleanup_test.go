@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // What a backend starts, its clean-up ends: goroutines, and the connections to

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	gbg "vault-plugin-secrets-gbg"
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // machineClock is the clock of a machine that sleeps, or whose wall clock is set: its

@@ -18,7 +18,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
-	gbg "vault-plugin-secrets-gbg"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
 )
 
 // What stands in the secret fields of what a fuzzer sends, so that it is known

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"

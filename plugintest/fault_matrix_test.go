@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // matrixState is a state in which a fault is met, and the request that meets it.

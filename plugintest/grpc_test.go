@@ -9,7 +9,7 @@ import (
 	sdkplugin "github.com/hashicorp/vault/sdk/plugin"
 	"github.com/stretchr/testify/require"
 
-	gbg "vault-plugin-secrets-gbg"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
 )
 
 // newGRPCBackend runs the whole plugin behind the SDK's own gRPC services, in one

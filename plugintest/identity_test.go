@@ -3,7 +3,7 @@ package plugintest
 import (
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // The clients that most of these tests create at the identity provider.

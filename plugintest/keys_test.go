@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	gbg "vault-plugin-secrets-gbg"
-	"vault-plugin-secrets-gbg/backend"
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
+	"gbg.example/vault-plugin-secrets-gbg/backend"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // keyMade is a connection whose clients have registered keys of which A's has got a

@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/backend"
-	"vault-plugin-secrets-gbg/backend/connection"
-	"vault-plugin-secrets-gbg/internal/gbgauth"
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/backend"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // formatted is a value as every way of printing it shows it, and what it points

@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	gbg "vault-plugin-secrets-gbg"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"

@@ -12,13 +12,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	gbg "vault-plugin-secrets-gbg"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
 
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // After a restart the token is served at once, whether GBG is there or not.

@@ -22,9 +22,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	gbg "vault-plugin-secrets-gbg"
-	"vault-plugin-secrets-gbg/internal/gbgsim"
-	"vault-plugin-secrets-gbg/internal/memnet"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/memnet"
 )
 
 // TestMain fails if a test leaves a goroutine behind.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Versions of the stored form. An entry has the oldest version whose readers handle it

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Field is the name of a setting of a connection in requests, answers and error

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Key is a key pair by which a client authenticates in place of a secret.

@@ -3,7 +3,7 @@ package connection
 import (
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Secret is a client secret or a token, in a type that prints as "[redacted]".

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Limits of the parameters of a connection. The length is in bytes.

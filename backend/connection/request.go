@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Request describes how to get a token for one client of a connection: in one step at

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // target is a connection that writes are applied to; none at first.

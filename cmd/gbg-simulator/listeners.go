@@ -7,7 +7,7 @@ import (
 	"net"
 	"os"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // listeners are the listeners of the command. Without HTTPS, secure is nil.

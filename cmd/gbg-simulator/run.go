@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 const defaultTokenLifetime = 5 * time.Minute

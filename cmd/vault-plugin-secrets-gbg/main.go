@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/sdk/plugin"
 
-	gbg "vault-plugin-secrets-gbg"
+	gbg "gbg.example/vault-plugin-secrets-gbg"
 )
 
 // version is stamped by the linker. Vault wants "v" and a semantic version.

@@ -1,8 +1,8 @@
-module vault-plugin-secrets-gbg/e2e/kubernetes
+module gbg.example/vault-plugin-secrets-gbg/e2e/kubernetes
 
 go 1.26.0
 
-replace vault-plugin-secrets-gbg => ../..
+replace gbg.example/vault-plugin-secrets-gbg => ../..
 
 require (
 	github.com/go-jose/go-jose/v4 v4.1.4
@@ -18,7 +18,7 @@ require (
 	k8s.io/client-go v0.32.2
 	sigs.k8s.io/controller-runtime v0.20.2
 	sigs.k8s.io/yaml v1.4.0
-	vault-plugin-secrets-gbg v0.0.0-00010101000000-000000000000
+	gbg.example/vault-plugin-secrets-gbg v0.0.0-00010101000000-000000000000
 )
 
 require (

@@ -32,7 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"vault-plugin-secrets-gbg/internal/vaultserver"
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // cluster is an API server's objects and a running Vault Secrets Operator.

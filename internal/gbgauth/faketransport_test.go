@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // fakeTransport is a RoundTripper that returns the same response to all requests.

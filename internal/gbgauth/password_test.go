@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 const (

@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
-	"vault-plugin-secrets-gbg/internal/memnet"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/memnet"
 )
 
 // proxyAddress is the address of the proxy in memory.

@@ -19,7 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 const privateCAHint = "; if the endpoint's certificate comes from a private CA, set ca_pem"

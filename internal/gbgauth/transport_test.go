@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgauth"
-	"vault-plugin-secrets-gbg/internal/memnet"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
+	"gbg.example/vault-plugin-secrets-gbg/internal/memnet"
 )
 
 // gbgAddress is the address of the token endpoint in memory.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
-	"vault-plugin-secrets-gbg/internal/memnet"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/memnet"
 )
 
 func TestListen(t *testing.T) {

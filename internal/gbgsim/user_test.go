@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // passwordForm returns a token request with a user's password as GBG documents it.

@@ -5,8 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"vault-plugin-secrets-gbg/backend"
-	"vault-plugin-secrets-gbg/backend/connection"
+	"gbg.example/vault-plugin-secrets-gbg/backend"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 // snapshot is a prometheus.Collector of the state of the connections at a scrape.

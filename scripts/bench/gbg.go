@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // tokenLength is the length of a token in bytes: about what a signed JWT has.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
-	"vault-plugin-secrets-gbg/internal/vaultserver"
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // load is a number of readers that read tokens and call GBG with each of them.

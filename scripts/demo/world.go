@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"vault-plugin-secrets-gbg/internal/vaultserver"
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // The clients that the demo creates: two at its GBG, two at its identity

@@ -1,4 +1,4 @@
-module vault-plugin-secrets-gbg/scripts/idp
+module gbg.example/vault-plugin-secrets-gbg/scripts/idp
 
 go 1.26
 

@@ -1,4 +1,4 @@
-module vault-plugin-secrets-gbg/scripts/tools
+module gbg.example/vault-plugin-secrets-gbg/scripts/tools
 
 go 1.26.0
 

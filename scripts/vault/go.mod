@@ -1,4 +1,4 @@
-module vault-plugin-secrets-gbg/scripts/vault
+module gbg.example/vault-plugin-secrets-gbg/scripts/vault
 
 go 1.26.0
 

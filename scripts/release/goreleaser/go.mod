@@ -1,4 +1,4 @@
-module vault-plugin-secrets-gbg/scripts/release/goreleaser
+module gbg.example/vault-plugin-secrets-gbg/scripts/release/goreleaser
 
 go 1.26.3
 

@@ -1,4 +1,4 @@
-module vault-plugin-secrets-gbg/scripts/release/inventory
+module gbg.example/vault-plugin-secrets-gbg/scripts/release/inventory
 
 go 1.26.0
 

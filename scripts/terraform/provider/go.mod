@@ -1,4 +1,4 @@
-module vault-plugin-secrets-gbg/scripts/terraform/provider
+module gbg.example/vault-plugin-secrets-gbg/scripts/terraform/provider
 
 go 1.26.0
 

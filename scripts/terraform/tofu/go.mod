@@ -1,4 +1,4 @@
-module vault-plugin-secrets-gbg/scripts/terraform/tofu
+module gbg.example/vault-plugin-secrets-gbg/scripts/terraform/tofu
 
 go 1.26.6
 
