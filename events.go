@@ -107,6 +107,8 @@ func eventMetadata(ev backend.Event) []string {
 		path = "rotate"
 	case backend.EventRotationDue, backend.EventRotationMissed:
 		path, modified = "rotate", false
+	case backend.EventKeyMade:
+		path, data = "keys", "keys"
 	case backend.EventFailing, backend.EventRecovered:
 		modified = false
 	case backend.EventStandbyRefused, backend.EventStandbyAccepted, backend.EventClaimsDiffer:

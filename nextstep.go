@@ -65,11 +65,11 @@ func (a advice) unprovenStandby(standby backend.ClientStatus) string {
 	verify := "vault write -f " + pathFor(a.req, "verify", a.name)
 	member := capitalized(a.member(standby.ID))
 	switch {
-	case standby.Refusal.Error != "":
-		return fmt.Sprintf("%s is the standby and gets no token: see standby_error. To check it again: %s", member, verify)
-	case a.fields.Keys():
+	case a.fields.Keys() && standby.VerifiedTime.IsZero():
 		return fmt.Sprintf("%s stands by with a key that has not been proved: register it at the identity provider (vault read %s), then prove it: %s. When it is time to rotate: %s",
 			member, pathFor(a.req, "keys", a.name), verify, a.rotateCommand(standby.ID))
+	case standby.Refusal.Error != "":
+		return fmt.Sprintf("%s is the standby and gets no token: see standby_error. To check it again: %s", member, verify)
 	}
 	return fmt.Sprintf("%s stands by with a %s that has not been proved. To prove it: %s. When it is time to rotate: %s",
 		member, a.fields.SecretNoun(), verify, a.rotateCommand(standby.ID))

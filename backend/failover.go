@@ -37,7 +37,10 @@ func (w *pendingNotice) take() *FailoverNotice {
 
 // mayFailOver reports whether there is a standby and failover is enabled.
 func (s *state) mayFailOver() bool {
-	_, ok := s.conn.Pair.Standby()
+	standby, ok := s.conn.Pair.Standby()
+	if s.conn.Settings.UsesKeys() && s.clientStatus(standby).VerifiedTime.IsZero() {
+		return false // its key may not be registered yet
+	}
 	return ok && !s.conn.Settings.NoFailover
 }
 

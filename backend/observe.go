@@ -51,6 +51,8 @@ const (
 	// EventRotationMissed means that the window of a rotation has closed before it could
 	// be made.
 	EventRotationMissed EventKind = "rotation-missed"
+	// EventKeyMade means that the standby has a new key.
+	EventKeyMade EventKind = "key-write"
 	// EventFailing means that token requests have started to fail.
 	EventFailing EventKind = "token-failing"
 	// EventRecovered means that a token request has succeeded again.

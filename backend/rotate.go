@@ -77,6 +77,8 @@ func (r RotateRequest) of(fields connection.PairFields) (id *string, secret *con
 			err = connection.Invalid(connection.Username, "is for grant_type %q: give client_id", connection.GrantPassword)
 		case r.Password != nil:
 			err = connection.Invalid(connection.Password, "is for grant_type %q: give client_secret", connection.GrantPassword)
+		case fields.Keys() && r.Secret != nil:
+			err = connection.Invalid(connection.ClientSecret, "has no use with idp_auth_method %q: the clients have keys that the engine makes", connection.AuthPrivateKey)
 		}
 		return r.ClientID, r.Secret, err
 	}

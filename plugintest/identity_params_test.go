@@ -159,7 +159,7 @@ func TestIDPParamsThatAreRefused(t *testing.T) {
 			w.refused(w.try(logical.UpdateOperation, "config", with(w.exchangeOnly(), fields{"idp_params": "a=b"}))))
 		assert.Equal(t, "idp_auth_method needs idp_token_url: it is how the clients authenticate there",
 			w.refused(w.try(logical.UpdateOperation, "config", with(w.exchangeOnly(), fields{"idp_auth_method": "client_secret_basic"}))))
-		assert.Equal(t, `idp_auth_method must be "client_secret_post" (in the form) or "client_secret_basic" (in a Basic header)`,
+		assert.Equal(t, `idp_auth_method must be "client_secret_post" (in the form), "client_secret_basic" (in a Basic header) or "private_key_jwt" (with keys)`,
 			w.refused(w.try(logical.UpdateOperation, "config", with(m2m, fields{"idp_auth_method": "basic"}))))
 		assert.Empty(t, w.storage.content(t))
 		w.write("config", with(w.exchangeOnly(), fields{"idp_params": fields{}, "idp_auth_method": ""}))

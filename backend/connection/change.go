@@ -45,6 +45,11 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if fields.Keys() {
+		if err := pair.rejectSecrets(); err != nil {
+			return nil, err
+		}
+	}
 	if !next.Settings.HasPair() {
 		if err := pair.rejectClients(); err != nil {
 			return nil, err
@@ -66,7 +71,7 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 
 // pair returns the part of a write that concerns the pair, normalized.
 func (c Change) pair(fields PairFields) (p PairChange, err error) {
-	p.Users = fields.Users()
+	p.Users, p.Keys = fields.Users(), fields.Keys()
 	for slot := range p.IDs {
 		idField, secretField := fields.ID(Slot(slot)), fields.Secret(Slot(slot))
 		if id, ok := c[idField].(string); ok {
@@ -107,6 +112,9 @@ func (p PairChange) rejectClients() error {
 // requireSecrets returns an error if a write would send a stored secret to a new
 // address: only those who know the secrets may change where they are sent.
 func (c *Connection) requireSecrets(next *Connection, change Change) error {
+	if next.Settings.UsesKeys() {
+		return nil // its addresses cannot be changed
+	}
 	was, now := c.Settings.WithDefaults(), next.Settings.WithDefaults()
 	fields := next.PairFields()
 	again := "the secrets of both clients"

@@ -48,7 +48,8 @@ type entry struct {
 
 type entryClient struct {
 	ID            string    `json:"id"`
-	Secret        string    `json:"secret"`
+	Secret        string    `json:"secret,omitempty"`
+	Key           *entryKey `json:"key,omitempty"`
 	SecretSetTime time.Time `json:"secret_set_time,omitzero"`
 	VerifiedTime  time.Time `json:"verified_time,omitzero"`
 	SecretServed  bool      `json:"secret_served,omitempty"`
@@ -56,6 +57,13 @@ type entryClient struct {
 	Refusal Refusal `json:"refusal,omitzero"`
 	// Claims are Client.Claims. They were added after 0.1.0, too.
 	Claims json.RawMessage `json:"claims,omitempty"`
+}
+
+// entryKey is a client's key as it is stored.
+type entryKey struct {
+	Private     []byte `json:"private"`
+	Algorithm   string `json:"algorithm"`
+	Certificate string `json:"certificate"`
 }
 
 // Encode returns the stored form, secrets included. Equal connections have equal forms.
@@ -77,7 +85,12 @@ func (c *Connection) Encode() ([]byte, error) {
 		if client.ID == "" {
 			continue
 		}
+		var key *entryKey
+		if !client.Key.IsZero() {
+			key = &entryKey{Private: []byte(client.Key.Private.Reveal()), Algorithm: client.Key.Algorithm, Certificate: client.Key.Certificate}
+		}
 		e.Clients = append(e.Clients, entryClient{
+			Key:           key,
 			ID:            client.ID,
 			Secret:        client.Secret.Reveal(),
 			SecretSetTime: client.SecretSetTime,
@@ -108,6 +121,7 @@ func Decode(name string, stored []byte) (*Connection, error) {
 	c.Settings.ExchangeClientSecret = gbgauth.NewSecret(e.ExchangeClientSecret)
 	for slot, client := range e.Clients {
 		c.Pair.Clients[slot] = Client{
+			Key:           client.key(),
 			ID:            client.ID,
 			Secret:        gbgauth.NewSecret(client.Secret),
 			SecretSetTime: client.SecretSetTime,
@@ -134,7 +148,7 @@ func entryError(name string, stored []byte) error {
 }
 
 // valid reports whether the entry is complete: it has one client or two different
-// ones, each with a secret, and one of them is active; or none if callers bring the
+// ones, each with a secret or a key, and one of them is active; or none if callers bring the
 // tokens to exchange. A pair of users also needs the organization's client.
 func (e *entry) valid() bool {
 	n := len(e.Clients)
@@ -151,9 +165,26 @@ func (e *entry) valid() bool {
 		return false
 	}
 	for _, client := range e.Clients {
-		if client.ID == "" || client.Secret == "" {
+		if client.ID == "" || !client.valid(e.UsesKeys()) {
 			return false
 		}
 	}
 	return n == 1 || e.Clients[First].ID != e.Clients[Paired].ID
+}
+
+// valid reports whether the client holds a secret and no key or, with keys, a key and no
+// secret.
+func (c *entryClient) valid(keys bool) bool {
+	if !keys {
+		return c.Secret != "" && c.Key == nil
+	}
+	return c.Secret == "" && c.Key != nil && c.key().Check() == nil
+}
+
+// key returns the client's key; zero if it has none.
+func (c *entryClient) key() Key {
+	if c.Key == nil {
+		return Key{}
+	}
+	return Key{Private: NewSecret(string(c.Key.Private)), Algorithm: c.Key.Algorithm, Certificate: c.Key.Certificate}
 }

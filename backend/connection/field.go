@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Field is the name of a setting of a connection in requests, answers and error
@@ -42,6 +44,8 @@ type FieldSchema struct {
 	Multiline bool
 	// GrantType is the only grant type that the field applies to; empty means all.
 	GrantType string
+	// AuthMethod is the only idp_auth_method that the field is for; empty means all.
+	AuthMethod string
 
 	// value accesses the value. It is nil for the fields of the pair.
 	value value
@@ -96,7 +100,8 @@ func (f FieldSchema) Always() bool {
 
 // isFor reports whether the field applies to connections with these settings.
 func (f FieldSchema) isFor(s Settings) bool {
-	return f.GrantType == "" || f.GrantType == s.GrantType
+	s = s.WithDefaults()
+	return (f.GrantType == "" || f.GrantType == s.GrantType) && (f.AuthMethod == "" || f.AuthMethod == s.IDPAuthMethod)
 }
 
 // value validates the value of a field and accesses it in Settings.
@@ -192,6 +197,19 @@ func choiceSetting(at func(*Settings) *string, options ...option) setting[string
 		last := len(words) - 1
 		return "", Invalid(field, "must be %s or %s", strings.Join(words[:last], ", "), words[last])
 	}}.withDefault(options[0].value)
+}
+
+// keyAlgorithmSetting returns key_algorithm, which has a default only for keys.
+func keyAlgorithmSetting() setting[string] {
+	v := choiceSetting(func(s *Settings) *string { return &s.KeyAlgorithm },
+		option{gbgauth.RS256, ""}, option{gbgauth.PS256, ""}, option{gbgauth.ES256, ""})
+	v.fallback = func(s Settings) string {
+		if s.UsesKeys() {
+			return gbgauth.RS256
+		}
+		return ""
+	}
+	return v
 }
 
 // durationSetting returns a setting with a minimum and a maximum. If the minimum is

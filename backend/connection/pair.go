@@ -16,8 +16,12 @@ func NewSecret(value string) Secret { return gbgauth.NewSecret(value) }
 type Client struct {
 	// ID is the client id, or the username.
 	ID string
-	// Secret is the client secret, or the user's password.
+	// Secret is the client secret, or the user's password; empty if the client has a
+	// key.
 	Secret Secret
+	// Key is the client's key; zero if it has a secret. SecretSetTime and SecretServed
+	// then apply to the key.
+	Key Key
 	// SecretSetTime is when Secret was set, by the wall clock.
 	SecretSetTime time.Time
 	// VerifiedTime is when the client last got a token from GBG, by the wall clock;
@@ -51,6 +55,9 @@ type Refusal struct {
 	// of the password grant share.
 	OfOrganization bool `json:"of_organization,omitempty"`
 }
+
+// SameSecret reports whether both have the same secret or key.
+func (c Client) SameSecret(o Client) bool { return c.Secret == o.Secret && c.Key == o.Key }
 
 // withSecret returns the client with a secret. It returns c unchanged if it already has
 // that secret.
@@ -102,14 +109,13 @@ type PairChange struct {
 	Secrets [2]*Secret
 	// Users is set if the pair is two API users.
 	Users bool
+	// Keys is set if the clients have keys, so that they need no secrets.
+	Keys bool
 }
 
 // fields returns the fields that the values are of.
 func (c PairChange) fields() PairFields {
-	if c.Users {
-		return userFields
-	}
-	return clientFields
+	return PairFields{users: c.Users, keys: c.Keys}
 }
 
 // Change returns the pair after a configuration write. A secret belongs to its id: a
@@ -172,7 +178,7 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	case secret != nil:
 		client = client.withSecret(*secret, now)
 	}
-	if client.Secret.IsEmpty() {
+	if client.Secret.IsEmpty() && !change.Keys {
 		return Client{}, Invalid(secretField, "is missing")
 	}
 	return client, nil

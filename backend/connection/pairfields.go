@@ -1,9 +1,9 @@
 package connection
 
 // PairFields are the fields that describe a pair, and the words for its members: two API
-// clients with their secrets or, in the password grant, two API users with their
-// passwords. The zero value is for clients.
-type PairFields struct{ users bool }
+// clients with their secrets or keys or, in the password grant, two API users with their
+// passwords. The zero value is for clients with secrets.
+type PairFields struct{ users, keys bool }
 
 var (
 	clientFields = PairFields{}
@@ -13,8 +13,8 @@ var (
 // Users reports whether the pair is two API users.
 func (f PairFields) Users() bool { return f.users }
 
-// Keys reports whether the clients have keys in place of secrets.
-func (f PairFields) Keys() bool { return false }
+// Keys reports whether the clients have keys, not secrets.
+func (f PairFields) Keys() bool { return f.keys }
 
 // ID returns the field of the id in a slot.
 func (f PairFields) ID(slot Slot) Field {
@@ -50,18 +50,24 @@ func (f PairFields) Noun() string {
 	return "client"
 }
 
-// SecretNoun returns "secret" or "password".
+// SecretNoun returns "secret", "password" or "key".
 func (f PairFields) SecretNoun() string {
-	if f.users {
+	switch {
+	case f.users:
 		return "password"
+	case f.keys:
+		return "key"
 	}
 	return "secret"
 }
 
-// RenewVerb returns the verb for renewing a secret.
+// RenewVerb returns the verb for renewing a secret, password or key.
 func (f PairFields) RenewVerb() string {
-	if f.users {
+	switch {
+	case f.users:
 		return "change"
+	case f.keys:
+		return "replace"
 	}
 	return "regenerate"
 }
@@ -77,7 +83,9 @@ func (f PairFields) slotOf(field Field) (slot Slot, ok bool) {
 }
 
 // PairFields returns the fields of the pair of a connection with these settings.
-func (s Settings) PairFields() PairFields { return PairFields{users: s.GrantType == GrantPassword} }
+func (s Settings) PairFields() PairFields {
+	return PairFields{users: s.GrantType == GrantPassword, keys: s.UsesKeys()}
+}
 
 // PairFields returns the fields of the connection's pair.
 func (c *Connection) PairFields() PairFields { return c.Settings.PairFields() }

@@ -44,6 +44,9 @@ func (c *Connection) Request(client Client) Request {
 	if s.GrantType == GrantIDAuth {
 		r.Clients.TokenURL, r.Clients.Scope, r.Clients.IdentityProvider = s.IDPTokenURL, s.IDPScope, true
 		r.Clients.BasicAuth, r.Clients.Params = s.IDPAuthMethod == AuthSecretBasic, string(s.IDPParams)
+		if s.UsesKeys() {
+			r.Clients.Key, r.Clients.Audience = client.Key, s.IDPAudience
+		}
 		r.Exchange = c.Exchange(Secret{})
 	}
 	return r
@@ -66,6 +69,7 @@ func (c *Connection) Exchange(idToken Secret) gbgauth.Exchange {
 // secret that they were requested with.
 func (r Request) Source() Request {
 	r.Clients.ClientSecret, r.Clients.BasicAuth = Secret{}, false
+	r.Clients.Key, r.Clients.Audience = Key{}, ""
 	r.Password.ClientSecret, r.Password.Password = Secret{}, Secret{}
 	r.Exchange.ClientSecret, r.Exchange.IDToken = Secret{}, Secret{}
 	return r

@@ -24,6 +24,8 @@ const (
 	AuthSecretPost = "client_secret_post"
 	// AuthSecretBasic sends the secret in a Basic header.
 	AuthSecretBasic = "client_secret_basic"
+	// AuthPrivateKey signs an assertion with a key that the engine has made.
+	AuthPrivateKey = "private_key_jwt"
 )
 
 const (
@@ -62,6 +64,8 @@ const (
 	IDPScope             Field = "idp_scope"
 	IDPAuthMethod        Field = "idp_auth_method"
 	IDPParams            Field = "idp_params"
+	IDPAudience          Field = "idp_audience"
+	KeyAlgorithm         Field = "key_algorithm"
 	ExchangeClientID     Field = "exchange_client_id"
 	ExchangeClientSecret Field = "exchange_client_secret"
 	RefreshBefore        Field = "refresh_before"
@@ -99,6 +103,10 @@ type Settings struct {
 	IDPAuthMethod string `json:"idp_auth_method,omitempty"`
 	// IDPParams are additional form fields of the request to the identity provider.
 	IDPParams Params `json:"idp_params,omitempty"`
+	// IDPAudience is the audience of client assertions.
+	IDPAudience string `json:"idp_audience,omitempty"`
+	// KeyAlgorithm is the algorithm of the next key.
+	KeyAlgorithm string `json:"key_algorithm,omitempty"`
 	// ExchangeClientID and ExchangeClientSecret authenticate the exchange.
 	ExchangeClientID     string        `json:"exchange_client_id,omitempty"`
 	ExchangeClientSecret Secret        `json:"-"` // stored by entry
@@ -198,13 +206,30 @@ var fields = []FieldSchema{
 	},
 	{
 		Field: IDPAuthMethod, Title: "Identity provider authentication method", Group: "Identity Solution", GrantType: GrantIDAuth,
-		Description: `For "id_auth": how the clients authenticate at the identity provider: "client_secret_post" (in the form), which is the default, or "client_secret_basic" (in a Basic header).`,
+		Description: `For "id_auth": how the clients authenticate at the identity provider: "client_secret_post" (in the form), which is the default, "client_secret_basic" (in a Basic header), or "private_key_jwt" (with keys that the engine makes; see gbg/keys). It cannot be changed to or from "private_key_jwt" later.`,
 		// The default is not in Default: it is for one grant type only.
-		AllowedValues: []any{AuthSecretPost, AuthSecretBasic},
+		AllowedValues: []any{AuthSecretPost, AuthSecretBasic, AuthPrivateKey},
 		value: choiceSetting(func(s *Settings) *string { return &s.IDPAuthMethod },
-			option{AuthSecretPost, "in the form"}, option{AuthSecretBasic, "in a Basic header"}).withDefaultFor(map[string]string{
+			option{AuthSecretPost, "in the form"}, option{AuthSecretBasic, "in a Basic header"}, option{AuthPrivateKey, "with keys"}).withDefaultFor(map[string]string{
 			GrantIDAuth: AuthSecretPost,
 		}),
+	},
+	{
+		Field: IDPAudience, Title: "Identity provider audience", Group: "Keys", GrantType: GrantIDAuth, AuthMethod: AuthPrivateKey,
+		Description: `For "private_key_jwt": the audience of the assertions by which the clients authenticate. The default is idp_token_url. It cannot be changed later.`,
+		value: setting[string]{of: Text, at: func(s *Settings) *string { return &s.IDPAudience }, normalize: normalizedAudience, fallback: func(s Settings) string {
+			if s.UsesKeys() {
+				return s.IDPTokenURL
+			}
+			return ""
+		}},
+	},
+	{
+		Field: KeyAlgorithm, Title: "Key algorithm", Group: "Keys", GrantType: GrantIDAuth, AuthMethod: AuthPrivateKey,
+		Description: `For "private_key_jwt": the algorithm of the next key: "RS256", which is the default, "PS256" (both RSA with 2048 bits) or "ES256" (P-256). A key that was made keeps its own.`,
+		// The default is not in Default: it is for one way to authenticate only.
+		AllowedValues: []any{gbgauth.RS256, gbgauth.PS256, gbgauth.ES256},
+		value:         keyAlgorithmSetting(),
 	},
 	{
 		Field: IDPParams, Title: "Identity provider parameters", Group: "Identity Solution", GrantType: GrantIDAuth,
@@ -330,8 +355,12 @@ func (s Settings) change(c Change) (Settings, error) {
 func (s Settings) check() error {
 	grantType := s.WithDefaults().GrantType
 	for _, f := range fields {
-		if f.value != nil && f.GrantType != "" && f.GrantType != grantType && !f.value.isZero(&s) {
+		switch {
+		case f.value == nil, f.value.isZero(&s):
+		case f.GrantType != "" && f.GrantType != grantType:
 			return Invalid(f.Field, "is for grant_type %q; this connection's is %q", f.GrantType, grantType)
+		case !f.isFor(s):
+			return Invalid(f.Field, "is for idp_auth_method %q; this connection's is %q", f.AuthMethod, s.WithDefaults().IDPAuthMethod)
 		}
 	}
 	switch atIDP := s.IDPTokenURL != ""; {
@@ -342,6 +371,9 @@ func (s Settings) check() error {
 		return Invalid(IDPAuthMethod, "needs idp_token_url: it is how the clients authenticate there")
 	case s.IDPParams != "":
 		return Invalid(IDPParams, "needs idp_token_url: they are sent there")
+	}
+	if s.UsesKeys() && s.RevokeURL != "" {
+		return Invalid(RevokeURL, "cannot be used with idp_auth_method %q", AuthPrivateKey)
 	}
 	if s.Lease && !s.HasPair() {
 		return Invalid(LeaseTokens, "has no use without idp_token_url: an exchanged token is never shared")
@@ -358,5 +390,5 @@ func (s Settings) checkImmutable(next Settings) error {
 	case s.IDPTokenURL != "" && next.IDPTokenURL == "":
 		return Invalid(IDPTokenURL, "cannot be removed: delete the connection and write it again, or use another name")
 	}
-	return nil
+	return s.checkImmutableKeys(next)
 }

@@ -37,6 +37,9 @@ type ClientOptions struct {
 	// UserAgent is the User-Agent header of requests (RFC 9110 section 10.1.5); empty
 	// means DefaultUserAgent.
 	UserAgent string
+	// Now returns the current time, by which client assertions are signed; nil means
+	// time.Now.
+	Now func() time.Time
 	// DialContext connects to a host and port; nil means over TCP, to the first address
 	// of the host that accepts.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -55,6 +58,7 @@ type ClientOptions struct {
 // A Client is safe for concurrent use.
 type Client struct {
 	userAgent  string
+	now        func() time.Time
 	proxy      proxy
 	transports *transportPool
 }
@@ -75,7 +79,10 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if o.UserAgent == "" {
 		o.UserAgent = DefaultUserAgent
 	}
-	c := &Client{userAgent: o.UserAgent, proxy: proxyFromEnvironment()}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Client{userAgent: o.UserAgent, now: o.Now, proxy: proxyFromEnvironment()}
 	dialer := newDialer(o.ConnectTimeout, o.DialContext)
 	c.transports = newTransportPool(func() transport {
 		t := cleanhttp.DefaultPooledTransport()

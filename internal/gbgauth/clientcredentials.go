@@ -17,6 +17,10 @@ type ClientCredentials struct {
 	ClientID     string
 	ClientSecret Secret
 	BasicAuth    bool
+	// Key, unless it is zero, authenticates the client in place of a secret, by an
+	// assertion for Audience (private_key_jwt; RFC 7523 section 2.2).
+	Key      Key
+	Audience string
 	// Scope is a space-separated list of scopes. Empty means that no scope is sent.
 	Scope string
 	// Params are additional form fields, encoded by [EncodeParams]. They never replace
@@ -50,10 +54,29 @@ func (c ClientCredentials) Fetch(ctx context.Context, client *Client) (*Token, e
 		r.authorization = "Basic " + credentials.Reveal()
 		r.secrets = append(r.secrets, credentials)
 	}
+	if !c.Key.IsZero() {
+		if err := r.authenticate(c.Key, c.ClientID, c.Audience); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.send(ctx); err != nil {
 		return nil, err
 	}
 	return r.token()
+}
+
+// authenticate puts a new assertion in the place of the client secret.
+func (r *request) authenticate(key Key, clientID, audience string) error {
+	r.asserted = r.client.now()
+	assertion, err := key.assertion(clientID, audience, r.asserted)
+	if err != nil {
+		return r.error(NotSent, "", "the client assertion could not be signed: "+err.Error(), nil)
+	}
+	r.form.Del("client_secret")
+	r.form.Set("client_assertion_type", AssertionType)
+	r.form.Set("client_assertion", assertion.Reveal())
+	r.secrets = append(r.secrets, assertion)
+	return nil
 }
 
 // tokenForm returns the form fields that all token requests have.

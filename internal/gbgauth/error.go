@@ -26,7 +26,8 @@ const (
 	// Unreachable means that there is no complete response (timeout, connection error,
 	// TLS error).
 	Unreachable
-	// NotSent means that the time allowed was over before the request was sent.
+	// NotSent means that the request was not sent: the time allowed was over before, or
+	// no client assertion could be signed.
 	NotSent
 	// ProxyError means that a proxy failed or refused to connect to the endpoint (403,
 	// 407, 502, ... from the proxy), or that a proxy variable is not a usable URL.

@@ -19,6 +19,9 @@ func (r *request) errorResponse() *Error {
 	if !explained {
 		description = "the error response has no description" + r.plainProxyNote()
 	}
+	if explained && !r.asserted.IsZero() {
+		description += r.clockNote(r.asserted)
+	}
 	switch {
 	case r.status == http.StatusProxyAuthRequired:
 		proxy := "a proxy"

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // request is one request to an endpoint and, after send, the response to it.
@@ -25,6 +26,8 @@ type request struct {
 	// identityProvider is set for a request to a customer's identity provider; see
 	// ClientCredentials.
 	identityProvider bool
+	// asserted is the time of the client assertion; zero if there is none.
+	asserted time.Time
 	// user is set for a request with a user's password.
 	user bool
 

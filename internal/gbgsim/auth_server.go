@@ -127,6 +127,15 @@ func (a *authServer) listClients() []Client {
 	return clients
 }
 
+// findClient returns a client, or nil if there is none with this id. Only its address
+// may be used.
+func (a *authServer) findClient(id string) *Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+
+	return a.clients[id]
+}
+
 func (a *authServer) regenerate(clientID string) (string, error) {
 	secret := newSecret()
 	err := a.updateClient(clientID, func(client *Client) { client.Secret = secret })
@@ -179,7 +188,7 @@ func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...stri
 // authenticateLocked returns the client that a request authenticates.
 func (a *authServer) authenticateLocked(request tokenRequest) (*Client, *oauthError) {
 	client, ok := a.clients[request.clientID]
-	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
+	if !ok || !request.authenticated && subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
 		return nil, invalidClient()
 	}
 	return client, nil

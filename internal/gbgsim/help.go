@@ -33,6 +33,7 @@ POST   ` + IDPTokenPath + `                        get a token to exchange (form
 GET    /idp/clients                      list its clients
 POST   /idp/clients                      create a client {"client_id"}
 POST   /idp/clients/{id}/regenerate      replace its secret
+PUT    /idp/clients/{id}/keys            replace its keys (private_key_jwt) {"jwks":{"keys":[]},"certificates":[],"jwks_url"}
 DELETE /idp/clients/{id}                 delete it
 POST   /idp/login                        sign in a person and get an id_token to exchange {"subject":"alice"}
 GET    /idp/jwks                         get the keys that id_tokens are signed with

@@ -72,6 +72,8 @@ type Simulator struct {
 	gbg *authServer // for GBG GO and GBG Identity Solution
 	idp *authServer
 
+	assertions *assertions // of the clients of the IdP
+
 	idTokenKey jose.JSONWebKey // the key of the IdP, private part included
 	verifier   *jwtVerifier
 
@@ -99,6 +101,7 @@ func New(options Options) *Simulator {
 		beforeToken:   options.BeforeToken,
 		gbg:           newAuthServer(TokenPrefix, options.TokenLifetime),
 		idp:           newAuthServer(IDPTokenPrefix, options.IDPTokenLifetime),
+		assertions:    newAssertions(),
 		idTokenKey:    idTokenKey,
 		verifier:      newJWTVerifier(idTokenKey),
 		stats:         newStats(),
