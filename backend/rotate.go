@@ -233,7 +233,7 @@ func (e *Engine) proveStandby(ctx context.Context, name string, st *state, next 
 	}
 	proof, err := request(limit, tokenRequest{connection: name, conn: next, client: standby, via: st.http})
 	if err != nil {
-		e.logger.Warn("client not verified", "connection", name, "client_id", standby.ID, "error", err)
+		e.logger.Warn("client not verified", "connection", name, next.PairFields().IDKey(), standby.ID, "error", err)
 		e.recordStandbyRefusal(ctx, name, next, standby, err)
 	}
 	return proof, err

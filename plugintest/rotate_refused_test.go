@@ -132,3 +132,18 @@ func TestScheduledRotationAfterAProof(t *testing.T) {
 		assert.Equal(t, 1, w.scheduledFlips())
 	})
 }
+
+// A pair of users: the password that is stored and refused is the standby's error, one
+// that comes with the request is not.
+func TestRotateRefusedUser(t *testing.T) {
+	inBubble(t, worldOptions{}, func(w *world) {
+		w.write("config", w.users())
+		w.refused(w.try(logical.UpdateOperation, "rotate", fields{"password": "a wrong password"}))
+		assert.NotContains(t, w.read("status"), "standby_error")
+		w.changePassword(userB)
+		assert.Contains(t, w.refused(w.try(logical.UpdateOperation, "rotate", fields{"username": userB})), "invalid_grant")
+		status := w.read("status")
+		assert.Equal(t, "standby_refused", status["state"])
+		assert.Contains(t, status["standby_error"], "invalid_grant")
+	})
+}
