@@ -174,7 +174,7 @@ func TestGoClientWithARevokedToken(t *testing.T) {
 				vault, source := w.newClient()
 				gbg := &http.Client{Transport: &client.Transport{Source: source, Base: w.httpClient().Transport}}
 				call := func() int {
-					resp, err := gbg.Get(w.url(gbgsim.APIPath)) //nolint:noctx // it is in memory
+					resp, err := gbg.Get(w.url(gbgsim.APIPath))
 					if !assert.NoError(w.t, err) {
 						return 0
 					}

@@ -71,7 +71,7 @@ func rename(root, old, path string) (changed int, err error) {
 		if err != nil {
 			return changed, err
 		}
-		if err := os.WriteFile(file, renamed, info.Mode().Perm()); err != nil {
+		if err := os.WriteFile(file, renamed, info.Mode().Perm()); err != nil { //nolint:gosec // the files of the repository
 			return changed, err
 		}
 		changed++
