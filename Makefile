@@ -106,6 +106,11 @@ licences: build bin/inventory ## check the licences of the modules linked into t
 fmt: bin/golangci-lint ## format the code
 	bin/golangci-lint fmt ./...
 
+# The module path is where others import the client package from.
+.PHONY: rename-module
+rename-module: ## change the module path to MODULE, everywhere in this repository
+	@$(GO) run ./scripts/rename -module "$$MODULE"
+
 .PHONY: vault
 vault: $(VAULT) ## build the Vault server for the demo and the tests, once
 
