@@ -55,8 +55,10 @@ func TestVaultAction(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, nil, 0o600))
 	}
 	cmd := exec.CommandContext(t.Context(), "node", action)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GITHUB_ENV=" + env, "GITHUB_OUTPUT=" + output,
-		"ACTIONS_ID_TOKEN_REQUEST_URL=" + github.URL + "/?a=b", "ACTIONS_ID_TOKEN_REQUEST_TOKEN=fake-token"}
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "GITHUB_ENV=" + env, "GITHUB_OUTPUT=" + output,
+		"ACTIONS_ID_TOKEN_REQUEST_URL=" + github.URL + "/?a=b", "ACTIONS_ID_TOKEN_REQUEST_TOKEN=fake-token",
+	}
 	for name, value := range inputs {
 		cmd.Env = append(cmd.Env, "INPUT_"+strings.ToUpper(name)+"="+value)
 	}

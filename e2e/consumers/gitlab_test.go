@@ -72,7 +72,7 @@ func (w *world) runJob(script string, env ...string) (given string) {
 	require.NoError(w.t, os.Symlink(suite.vault, filepath.Join(dir, "vault")))
 	cmd := exec.CommandContext(w.t.Context(), "bash", "-eo", "pipefail", "-c", script)
 	cmd.Dir = dir
-	cmd.Env = append(env, "HOME="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
+	cmd.Env = append([]string{"HOME=" + dir, "PATH=" + dir + ":" + os.Getenv("PATH")}, env...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(w.t, err, "%s", out)
 	content, err := os.ReadFile(filepath.Join(dir, "given"))

@@ -111,8 +111,10 @@ func newWorld(t *testing.T, lifetime time.Duration) *world {
 	require.NoError(t, vault.Enable(t.Context(), "gbg"))
 	client, err := vault.Client("")
 	require.NoError(t, err)
-	w := &world{t: t, vault: vault, client: client, audit: filepath.Join(t.TempDir(), "audit.log"),
-		gbg: gbgsim.New(gbgsim.Options{TokenLifetime: lifetime})}
+	w := &world{
+		t: t, vault: vault, client: client, audit: filepath.Join(t.TempDir(), "audit.log"),
+		gbg: gbgsim.New(gbgsim.Options{TokenLifetime: lifetime}),
+	}
 	require.NoError(t, client.Sys().EnableAuditWithOptionsWithContext(t.Context(), "file",
 		&api.EnableAuditOptions{Type: "file", Options: map[string]string{"file_path": w.audit}}))
 
