@@ -99,7 +99,7 @@ func (s *state) activityFor(conn *connection.Connection) map[string]clientActivi
 			is.claims = ""
 		}
 		for _, was := range s.conn.Pair.Clients {
-			if was.ID == client.ID && was.Secret != client.Secret {
+			if was.ID == client.ID && !was.SameSecret(client) {
 				is.verified = time.Time{}
 			}
 		}

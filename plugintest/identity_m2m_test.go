@@ -40,6 +40,7 @@ func TestM2MInTwoSteps(t *testing.T) {
 
 		assert.Equal(t, with(noSchedule, fields{
 			"grant_type": "id_auth", "token_url": w.identityURL(), "idp_token_url": w.idpURL(), "idp_scope": "gbg/.default", "scope": "api",
+			"idp_auth_method": "client_secret_post", "idp_params": map[string]string{},
 			"exchange_client_id": "ro.client", "client_id": idpA, "paired_client_id": idpB, "active_client_id": idpA,
 			"refresh_before": int64(300), "request_timeout": int64(10), "failover": true, "standby_check": int64(24 * 3600), "max_secret_age": int64(0), "ca_pem": "",
 			"lease": false, "revoke_url": "",

@@ -8,15 +8,31 @@ import (
 	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
-// entryVersion is the version of the entries that this release writes. A release that
-// changes the form increments it and still reads older versions.
-const entryVersion = 1
+// Versions of the stored form. An entry has the oldest version whose readers handle it
+// correctly, so that a downgrade is possible as long as no newer setting is used.
+const (
+	// entryVersionFirst is the version of release 0.1.0.
+	entryVersionFirst = 1
+	// entryVersion is the newest version. Release 0.1.0 would send different requests
+	// for a connection of this version.
+	entryVersion = 2
+)
+
+// entryVersion returns the version of the connection's stored form.
+func (c *Connection) entryVersion() int {
+	s := c.Settings.WithDefaults()
+	if s.PairFields().Users() || s.IDPParams != "" || s.IDPTokenURL != "" && s.IDPAuthMethod != AuthSecretPost {
+		return entryVersion
+	}
+	return entryVersionFirst
+}
 
 // entry is the stored form of a connection. It is the only place where secrets are in
 // plain text: Vault encrypts what it stores.
 type entry struct {
 	Version int `json:"version"`
 	Settings
+	ClientSecret         string        `json:"client_secret,omitempty"`
 	ExchangeClientSecret string        `json:"exchange_client_secret,omitempty"`
 	Clients              []entryClient `json:"clients,omitempty"`
 	ActiveSlot           Slot          `json:"active_slot"`
@@ -32,7 +48,8 @@ type entry struct {
 
 type entryClient struct {
 	ID            string    `json:"id"`
-	Secret        string    `json:"secret"`
+	Secret        string    `json:"secret,omitempty"`
+	Key           *entryKey `json:"key,omitempty"`
 	SecretSetTime time.Time `json:"secret_set_time,omitzero"`
 	VerifiedTime  time.Time `json:"verified_time,omitzero"`
 	SecretServed  bool      `json:"secret_served,omitempty"`
@@ -42,11 +59,19 @@ type entryClient struct {
 	Claims json.RawMessage `json:"claims,omitempty"`
 }
 
+// entryKey is a client's key as it is stored.
+type entryKey struct {
+	Private     []byte `json:"private"`
+	Algorithm   string `json:"algorithm"`
+	Certificate string `json:"certificate"`
+}
+
 // Encode returns the stored form, secrets included. Equal connections have equal forms.
 func (c *Connection) Encode() ([]byte, error) {
 	e := entry{
-		Version:              entryVersion,
+		Version:              c.entryVersion(),
 		Settings:             c.Settings,
+		ClientSecret:         c.Settings.ClientSecret.Reveal(),
 		ExchangeClientSecret: c.Settings.ExchangeClientSecret.Reveal(),
 		ActiveSlot:           c.Pair.ActiveSlot,
 		RotationTime:         c.Rotation.Time,
@@ -60,7 +85,12 @@ func (c *Connection) Encode() ([]byte, error) {
 		if client.ID == "" {
 			continue
 		}
+		var key *entryKey
+		if !client.Key.IsZero() {
+			key = &entryKey{Private: []byte(client.Key.Private.Reveal()), Algorithm: client.Key.Algorithm, Certificate: client.Key.Certificate}
+		}
 		e.Clients = append(e.Clients, entryClient{
+			Key:           key,
 			ID:            client.ID,
 			Secret:        client.Secret.Reveal(),
 			SecretSetTime: client.SecretSetTime,
@@ -87,9 +117,11 @@ func Decode(name string, stored []byte) (*Connection, error) {
 		TokenLifetime: e.TokenLifetime,
 		Schedule:      ScheduleRecord{SetTime: e.ScheduleSetTime, MetTime: e.ScheduleMetTime},
 	}
+	c.Settings.ClientSecret = gbgauth.NewSecret(e.ClientSecret)
 	c.Settings.ExchangeClientSecret = gbgauth.NewSecret(e.ExchangeClientSecret)
 	for slot, client := range e.Clients {
 		c.Pair.Clients[slot] = Client{
+			Key:           client.key(),
 			ID:            client.ID,
 			Secret:        gbgauth.NewSecret(client.Secret),
 			SecretSetTime: client.SecretSetTime,
@@ -116,8 +148,8 @@ func entryError(name string, stored []byte) error {
 }
 
 // valid reports whether the entry is complete: it has one client or two different
-// ones, each with a secret, and one of them is active; or none if callers bring the
-// tokens to exchange.
+// ones, each with a secret or a key, and one of them is active; or none if callers bring the
+// tokens to exchange. A pair of users also needs the organization's client.
 func (e *entry) valid() bool {
 	n := len(e.Clients)
 	if e.Version < 1 || n > 2 {
@@ -126,13 +158,33 @@ func (e *entry) valid() bool {
 	if !e.HasPair() {
 		return n == 0 && e.ActiveSlot == First
 	}
+	if e.PairFields().Users() && (e.ClientID == "" || e.ClientSecret == "") {
+		return false
+	}
 	if n < 1 || e.ActiveSlot < First || int(e.ActiveSlot) >= n {
 		return false
 	}
 	for _, client := range e.Clients {
-		if client.ID == "" || client.Secret == "" {
+		if client.ID == "" || !client.valid(e.UsesKeys()) {
 			return false
 		}
 	}
 	return n == 1 || e.Clients[First].ID != e.Clients[Paired].ID
+}
+
+// valid reports whether the client holds a secret and no key or, with keys, a key and no
+// secret.
+func (c *entryClient) valid(keys bool) bool {
+	if !keys {
+		return c.Secret != "" && c.Key == nil
+	}
+	return c.Secret == "" && c.Key != nil && c.key().Check() == nil
+}
+
+// key returns the client's key; zero if it has none.
+func (c *entryClient) key() Key {
+	if c.Key == nil {
+		return Key{}
+	}
+	return Key{Private: NewSecret(string(c.Key.Private)), Algorithm: c.Key.Algorithm, Certificate: c.Key.Certificate}
 }
