@@ -53,8 +53,17 @@ func (w *agents) startVaultProxy(connection, more string) string {
 	})
 	waitForLine(w.t, log, "Vault Proxy started!")
 	waitForLine(w.t, log, "authentication successful")
-	return "http://" + address
+	// Proxy uses the token a little later than it says so.
+	proxy := "http://" + address
+	require.Eventually(w.t, func() bool {
+		status, _ := viaProxy(w.t, proxy, "auth/token/lookup-self", askedViaProxy)
+		return status == http.StatusOK
+	}, 10*time.Second, 50*time.Millisecond)
+	return proxy
 }
+
+// askedViaProxy is the header without which Proxy refuses a request.
+var askedViaProxy = http.Header{"X-Vault-Request": {"true"}}
 
 // viaProxy reads a path without a Vault token.
 func viaProxy(t *testing.T, proxy, path string, header http.Header) (status int, data map[string]any) {
@@ -79,21 +88,16 @@ func TestVaultProxy(t *testing.T) {
 	w.configure("team-a", g, nil)
 	w.configure("team-b", g, nil)
 	proxy := w.startVaultProxy("team-a", "")
-	asked := http.Header{"X-Vault-Request": {"true"}}
 
-	var status int
-	var data map[string]any
-	require.Eventually(t, func() bool {
-		status, data = viaProxy(t, proxy, "gbg/creds/team-a?min_ttl=30m", asked)
-		return status == http.StatusOK
-	}, 10*time.Second, 100*time.Millisecond)
+	status, data := viaProxy(t, proxy, "gbg/creds/team-a?min_ttl=30m", askedViaProxy)
+	require.Equal(t, http.StatusOK, status)
 	g.mustAccept(t, data["access_token"].(string), g.a.ID)
-	_, again := viaProxy(t, proxy, "gbg/creds/team-a", asked)
+	_, again := viaProxy(t, proxy, "gbg/creds/team-a", askedViaProxy)
 	assert.Equal(t, data["access_token"], again["access_token"])
 
-	status, _ = viaProxy(t, proxy, "gbg/creds/team-a?min_ttl=50m", asked)
+	status, _ = viaProxy(t, proxy, "gbg/creds/team-a?min_ttl=50m", askedViaProxy)
 	assert.Equal(t, http.StatusBadRequest, status, "the query arrives")
-	status, _ = viaProxy(t, proxy, "gbg/creds/team-b", asked)
+	status, _ = viaProxy(t, proxy, "gbg/creds/team-b", askedViaProxy)
 	assert.Equal(t, http.StatusForbidden, status)
 	status, _ = viaProxy(t, proxy, "gbg/creds/team-a", http.Header{})
 	assert.Equal(t, http.StatusPreconditionFailed, status, "the header is missing")
@@ -111,12 +115,11 @@ func TestVaultProxyWithCache(t *testing.T) {
 	g := newGBG(t, time.Hour)
 	w.configure("team-a", g, nil)
 	w.configure("team-b", g, map[string]any{"lease": true})
-	asked := http.Header{"X-Vault-Request": {"true"}}
 	for connection, tokens := range map[string]int{"team-a": 1, "team-b": 3} {
 		proxy := w.startVaultProxy(connection, "\ncache {}\n")
 		seen := map[any]bool{}
 		for range 3 {
-			status, data := viaProxy(t, proxy, "gbg/creds/"+connection, asked)
+			status, data := viaProxy(t, proxy, "gbg/creds/"+connection, askedViaProxy)
 			require.Equal(t, http.StatusOK, status)
 			seen[data["access_token"]] = true
 		}
