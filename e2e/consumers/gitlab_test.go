@@ -70,7 +70,7 @@ func (w *world) runJob(script string, env ...string) (given string) {
 	dir := w.t.TempDir()
 	require.NoError(w.t, os.WriteFile(filepath.Join(dir, "call-gbg"), []byte("#!/bin/sh\nprintf %s \"${GBG_TOKEN:-$(cat)}\" >given\n"), 0o700))
 	require.NoError(w.t, os.Symlink(suite.vault, filepath.Join(dir, "vault")))
-	cmd := exec.CommandContext(w.t.Context(), "bash", "-eo", "pipefail", "-c", script)
+	cmd := exec.CommandContext(w.t.Context(), "sh", "-ec", script)
 	cmd.Dir = dir
 	cmd.Env = append([]string{"HOME=" + dir, "PATH=" + dir + ":" + os.Getenv("PATH")}, env...)
 	out, err := cmd.CombinedOutput()
