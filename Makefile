@@ -39,6 +39,13 @@ test-kubernetes: vault bin/golangci-lint ## test examples/kubernetes with the co
 	cd e2e/kubernetes && ../../bin/golangci-lint run ./...
 	cd e2e/kubernetes && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
 
+# Runs Ansible if it is installed. VAULT_ACTION=/path/to/dist/index.js runs vault-action,
+# OPENBAO_CHART=/path/to/charts/openbao checks examples/helm/openbao.yaml.
+.PHONY: test-consumers
+test-consumers: vault bin/golangci-lint ## test examples/consumers and examples/helm with the programs that read them
+	cd e2e/consumers && ../../bin/golangci-lint run ./...
+	cd e2e/consumers && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
+
 .PHONY: test-terraform
 test-terraform: vault bin/tofu bin/terraform-provider-vault ## test examples/terraform with OpenTofu on a real Vault
 	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
