@@ -45,12 +45,12 @@ func TestPasswordGrantRequest(t *testing.T) {
 	assert.Equal(t, "user-a", got.ID())
 	assert.Empty(t, got.Scope(), "no scope by default")
 
-	id, secret, ok := c.Revoker("user-b")
-	assert.True(t, ok)
-	assert.Equal(t, "id-o", id)
-	assert.Equal(t, "fake-o1", secret.Reveal())
-	_, _, ok = c.Revoker("id-o")
-	assert.False(t, ok)
+	for _, user := range []string{"user-b", "user-before"} {
+		id, secret, ok := c.Revoker(user)
+		assert.True(t, ok)
+		assert.Equal(t, "id-o", id)
+		assert.Equal(t, "fake-o1", secret.Reveal())
+	}
 
 	old := time.Hour
 	c.Settings.MaxSecretAge = old

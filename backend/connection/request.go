@@ -115,19 +115,19 @@ func (r Request) First() (address string, fetch func(context.Context, *gbgauth.C
 // Revoker returns the credentials to revoke a token issued to a client of the
 // connection (RFC 7009 section 2.1): the client's own or, if its identity provider's
 // token was exchanged, those of the exchange; for a user, those of the organization's
-// client. ok is false if the client is no longer part of the connection.
+// client. ok is false if they are the client's own and it is no longer one of the pair.
 func (c *Connection) Revoker(clientID string) (id string, secret Secret, ok bool) {
+	switch c.Settings.GrantType {
+	case GrantPassword:
+		return c.Settings.ClientID, c.Settings.ClientSecret, true
+	case GrantIDAuth:
+		exchange := c.Exchange(Secret{})
+		return exchange.ClientID, exchange.ClientSecret, true
+	}
 	for _, client := range c.Pair.Clients {
-		if client.ID == "" || client.ID != clientID {
-			continue
+		if client.ID != "" && client.ID == clientID {
+			return client.ID, client.Secret, true
 		}
-		switch r := c.Request(client); {
-		case r.Exchanges():
-			return r.Exchange.ClientID, r.Exchange.ClientSecret, true
-		case r.PairFields().Users():
-			return r.Password.ClientID, r.Password.ClientSecret, true
-		}
-		return client.ID, client.Secret, true
 	}
 	return "", Secret{}, false
 }
