@@ -35,11 +35,11 @@ type ClientKey struct {
 // Keys returns the public keys of a connection's clients. The errors are
 // ErrNotConfigured, *InputError if the clients have no keys, and the storage's.
 func (e *Engine) Keys(ctx context.Context, name string) (Keys, error) {
-	st, err := e.state(ctx, name)
+	conn, err := e.Connection(ctx, name)
 	if err != nil {
 		return Keys{}, err
 	}
-	return keysOf(st.conn)
+	return keysOf(&conn)
 }
 
 // MakeKey gives a new key to the standby, which destroys the one that it had, and
