@@ -3,12 +3,16 @@ package connection
 import "fmt"
 
 // ReplacedClients returns a warning for each client of the connection before that is no
-// longer there because another id was written in its place. It is mostly nil.
+// longer there because another id was written in its place: a client or user of the
+// pair, or the organization's client. It is mostly nil.
 func (c *Connection) ReplacedClients(before *Connection) []string {
 	if before == nil {
 		return nil
 	}
 	var warnings []string
+	if was, now := before.Settings.ClientID, c.Settings.ClientID; was != now {
+		warnings = append(warnings, fmt.Sprintf("%s was %q and is now %q: the secret of client %q is no longer stored", ClientID, was, now, was))
+	}
 	for slot, was := range before.Pair.Clients {
 		now := c.Pair.Clients[slot]
 		if was.ID == "" || now.ID == "" || c.Pair.has(was.ID) {
