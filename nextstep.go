@@ -1,6 +1,7 @@
 package gbg
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -27,8 +28,11 @@ func nextStep(req *logical.Request, s *backend.Status) string {
 	case backend.StateRotationDue:
 		return a.rotationDue(s)
 	case backend.StateStandbyUnproven:
-		return a.unprovenStandby(s.Standby)
+		return cmp.Or(a.unprovenKey(s), a.unprovenStandby(s.Standby))
 	case backend.StateSecretOld, backend.StateOK:
+		if step := a.unprovenKey(s); step != "" {
+			return step
+		}
 	}
 	if s.Active.ID == "" {
 		return "Exchange an identity provider's token: " + exchangeCommand(req, s.Connection)
@@ -64,15 +68,27 @@ func (a advice) pair(standby string, fresh bool, regenerateAfter time.Time) stri
 func (a advice) unprovenStandby(standby backend.ClientStatus) string {
 	verify := "vault write -f " + pathFor(a.req, "verify", a.name)
 	member := capitalized(a.member(standby.ID))
-	switch {
-	case a.fields.Keys() && standby.VerifiedTime.IsZero():
-		return fmt.Sprintf("%s stands by with a key that has not been proved: register it at the identity provider (vault read %s), then prove it: %s. When it is time to rotate: %s",
-			member, pathFor(a.req, "keys", a.name), verify, a.rotateCommand(standby.ID))
-	case standby.Refusal.Error != "":
+	if standby.Refusal.Error != "" {
 		return fmt.Sprintf("%s is the standby and gets no token: see standby_error. To check it again: %s", member, verify)
 	}
 	return fmt.Sprintf("%s stands by with a %s that has not been proved. To prove it: %s. When it is time to rotate: %s",
 		member, a.fields.SecretNoun(), verify, a.rotateCommand(standby.ID))
+}
+
+// unprovenKey returns how to prove a key that has not got a token yet, the active
+// client's first. It returns "" if there is none.
+func (a advice) unprovenKey(s *backend.Status) string {
+	read, verify := "vault read "+pathFor(a.req, "keys", a.name), "vault write -f "+pathFor(a.req, "verify", a.name)
+	switch {
+	case !a.fields.Keys():
+	case s.Active.VerifiedTime.IsZero():
+		return fmt.Sprintf("%s is active with a key that has not been proved: register the keys of all clients at the identity provider (%s), then prove them: %s",
+			capitalized(a.member(s.Active.ID)), read, verify)
+	case s.Standby.ID != "" && s.Standby.VerifiedTime.IsZero():
+		return fmt.Sprintf("%s stands by with a key that has not been proved: register it at the identity provider (%s), then prove it: %s. When it is time to rotate: %s",
+			capitalized(a.member(s.Standby.ID)), read, verify, a.rotateCommand(s.Standby.ID))
+	}
+	return ""
 }
 
 // refusedStandby returns how to renew a standby that was refused.
@@ -94,6 +110,9 @@ func (a advice) refusedStandby(standby backend.ClientStatus) string {
 // rotationDue returns what to do about a scheduled rotation that was not made.
 func (a advice) rotationDue(s *backend.Status) string {
 	since := "A rotation has been due since " + timestamp(s.RotationDue)
+	if step := a.unprovenKey(s); step != "" {
+		return since + ". " + step
+	}
 	if s.RotationObstacle != connection.NoNewSecret {
 		return fmt.Sprintf("%s. The engine tries again by itself; to rotate now: %s", since, a.rotateCommand(s.Standby.ID))
 	}

@@ -67,7 +67,7 @@ func TestKeysFirstWrite(t *testing.T) {
 		status := w.read("status")
 		assert.Equal(t, timestamp(start), status["active_secret_set_time"])
 		assert.NotContains(t, status, "active_verified_time")
-		assert.Equal(t, `Client "idp-client-b" stands by with a key that has not been proved: register it at the identity provider (vault read gbg/keys), then prove it: vault write -f gbg/verify. When it is time to rotate: vault write gbg/rotate client_id=idp-client-b`, status["next_step"])
+		assert.Equal(t, proveKeys, status["next_step"])
 
 		// Not registered yet.
 		text := w.badGateway(w.try(logical.ReadOperation, "creds", nil))

@@ -278,7 +278,11 @@ func (c *Connection) RotationWarning(p RotationPlan, problem error) string {
 	fields, since := c.PairFields(), p.Since.UTC().Format(time.RFC3339)
 	switch {
 	case p.Obstacle == NoNewSecret:
-		return fmt.Sprintf("rotation due, standby has no new secret: due since %s; %s the %s of %s %q and store it", since, fields.RenewVerb(), fields.SecretNoun(), fields.Noun(), standby.ID)
+		renew := fmt.Sprintf("%s the %s of %s %q and store it", fields.RenewVerb(), fields.SecretNoun(), fields.Noun(), standby.ID)
+		if fields.Keys() {
+			renew = fmt.Sprintf("make a new key for client %q and register it", standby.ID)
+		}
+		return fmt.Sprintf("rotation due, standby has no new secret: due since %s; %s", since, renew)
 	case p.Obstacle == WindowClosed:
 		return fmt.Sprintf("rotation due since %s was missed: its window closed at %s; %s %q goes into service at %s, or when somebody rotates",
 			since, p.Closes.UTC().Format(time.RFC3339), fields.Noun(), standby.ID, p.Next.UTC().Format(time.RFC3339))
