@@ -108,8 +108,8 @@ type ClientError struct {
 	Step         Step
 	// Cause is the token endpoint's error.
 	Cause *gbgauth.Error
-	// QuotedSecret is set if a client was refused whose secret begins and ends with a
-	// double quote.
+	// QuotedSecret is set if a client or user was refused whose secret or password begins
+	// and ends with a double quote.
 	QuotedSecret bool
 }
 
@@ -122,7 +122,11 @@ func (e *ClientError) Error() string {
 func (e *ClientError) problem() string {
 	text := e.outcome() + ": " + e.Cause.Error()
 	if e.QuotedSecret {
-		text += ", and the secret begins and ends with a double quote: if it was copied from JSON, write it without the quotes"
+		secret := "secret"
+		if e.Cause.Kind == gbgauth.RefusedUser {
+			secret = "password"
+		}
+		text += ", and the " + secret + " begins and ends with a double quote: if it was copied from JSON, write it without the quotes"
 	}
 	return text
 }

@@ -174,14 +174,22 @@ func (r endpointRequest) clientError(cause *gbgauth.Error) *ClientError {
 	return &ClientError{
 		Connection: r.connection, ClientID: r.clientID, Fields: r.conn.PairFields(), Organization: r.conn.Settings.ClientID,
 		Step: r.step, Cause: cause,
-		QuotedSecret: cause.Kind == gbgauth.RefusedClient && isQuoted(r.secret()),
+		QuotedSecret: isQuoted(r.refusedSecret(cause)),
 	}
 }
 
-// secret returns the client secret that the request sends.
-func (r endpointRequest) secret() connection.Secret {
-	if r.step == StepExchange || r.step == StepOwnExchange {
+// refusedSecret returns the secret or password of the client or user that cause refuses;
+// empty if it refuses neither.
+func (r endpointRequest) refusedSecret(cause *gbgauth.Error) connection.Secret {
+	switch {
+	case cause.Kind == gbgauth.RefusedUser:
+		return r.client.Secret
+	case cause.Kind != gbgauth.RefusedClient:
+		return connection.Secret{}
+	case r.step == StepExchange, r.step == StepOwnExchange:
 		return r.conn.Settings.ExchangeClientSecret
+	case r.conn.PairFields().Users():
+		return r.conn.Settings.ClientSecret
 	}
 	return r.client.Secret
 }
