@@ -58,7 +58,7 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	case errors.As(err, &refused) && !refused.Refused():
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(refused.Error(), "Nothing has changed"))
 	case errors.As(err, &refused):
-		return logical.ErrorResponse(sentences(refused.Error(), "Nothing has changed")), nil
+		return refusedChange(req, name, refused), nil
 	case errors.As(err, &short):
 		return unavailable(short.Error(), 0)
 	case backend.IsReadOnly(err):
@@ -82,6 +82,18 @@ func exchangeResponse(req *logical.Request, name string, err *backend.ClientErro
 		return nil, logical.CodedError(http.StatusBadGateway, sentences(err.Error()))
 	}
 	return logical.ErrorResponse(err.Error()), nil
+}
+
+// refusedChange returns the answer to a write whose client was refused. A key may not be
+// registered yet, which a refusal seldom says.
+func refusedChange(req *logical.Request, name string, refused refusal) *logical.Response {
+	text := []string{refused.Error(), "Nothing has changed"}
+	if a := (advice{req: req, name: name, fields: pairFields(refused)}); a.fields.Keys() {
+		if step := a.refusal("", refused); step != "" {
+			text = append(text, step)
+		}
+	}
+	return logical.ErrorResponse(sentences(text...))
 }
 
 // failingResponse returns the answer to a reader while token requests fail.

@@ -1,11 +1,15 @@
 package plugintest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // What a person is told about keys: which is to be registered, and how one is renewed.
@@ -62,5 +66,25 @@ func TestKeysRotationDueWarning(t *testing.T) {
 		require.Len(t, resp.Warnings, 1)
 		assert.Equal(t, "rotation due, standby has no new secret: due since "+timestamp(start.Add(time.Hour))+
 			`; make a new key for client "idp-client-b" and register it`, resp.Warnings[0])
+	})
+}
+
+// Who proves a key that is not registered learns where it is.
+func TestKeysRefusedChange(t *testing.T) {
+	const hint = ". Nothing has changed. Check that the clients' keys are registered at the identity provider: vault read gbg/keys."
+	inBubble(t, worldOptions{}, func(w *world) {
+		keyMade(w)
+		w.unregister(idpB)
+		for path, data := range map[string]fields{"rotate": {"client_id": idpB}, "config": {"idp_scope": "api"}} {
+			text := w.refused(w.try(logical.UpdateOperation, path, data))
+			assert.Contains(t, text, `the identity provider refused client "idp-client-b": invalid_client`)
+			assert.True(t, strings.HasSuffix(text, hint), text)
+		}
+		// The exchange is not about keys.
+		w.register(idpB)
+		w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointIdentity, Status: 400, Error: "invalid_scope"})
+		text := w.refused(w.try(logical.UpdateOperation, "rotate", fields{"client_id": idpB}))
+		assert.NotContains(t, text, "keys are registered")
+		assert.Contains(t, text, "Nothing has changed.")
 	})
 }
