@@ -47,9 +47,10 @@ func ParseRefusedToken(text string) (RefusedToken, error) {
 	return RefusedToken{fetched: at.Truncate(precision), precision: precision}, nil
 }
 
-// covers reports whether t is the refused token or one before it.
-func (r RefusedToken) covers(t *token) bool {
-	return !wallTime(t.fetched).Truncate(r.precision).After(r.fetched)
+// covers reports whether a token that was fetched at a time is the refused token or one
+// before it.
+func (r RefusedToken) covers(fetched time.Time) bool {
+	return !wallTime(fetched).Truncate(r.precision).After(r.fetched)
 }
 
 // checkFuture refuses a time at which no token can have been fetched.
@@ -91,15 +92,15 @@ func (e *Engine) NewerToken(ctx context.Context, name string, refused RefusedTok
 		if err := checkMinTTL(minTTL, st.knownLifetime()); err != nil {
 			return Credential{}, err
 		}
-		if st.token.left(now) <= 0 || !refused.covers(st.token) {
+		if st.token.left(now) <= 0 || !refused.covers(st.token.fetched) {
 			return e.Token(ctx, name, minTTL)
 		}
 		if renewed := st.counters.renewed.Load(); renewed != nil && now.Sub(*renewed) < renewInterval {
-			return e.currentToken(ctx, name, minTTL, fmt.Sprintf("a new token was fetched %s ago because one was refused; there is no newer one yet: try again in %s",
+			return e.currentToken(ctx, name, refused, minTTL, fmt.Sprintf("a new token was fetched %s ago because one was refused; there is no newer one yet: try again in %s",
 				now.Sub(*renewed).Truncate(time.Second), ceilSecond(renewInterval-now.Sub(*renewed))))
 		}
 		if st.backoff.blocked(now) {
-			return e.failedToRenew(ctx, name, minTTL, st.backoff.failingError(now))
+			return e.failedToRenew(ctx, name, refused, minTTL, st.backoff.failingError(now))
 		}
 		switch err := e.awaitRenewal(ctx, name, st); {
 		case err == nil:
@@ -109,21 +110,21 @@ func (e *Engine) NewerToken(ctx context.Context, name string, refused RefusedTok
 		case ctx.Err() != nil:
 			return Credential{}, context.Cause(ctx)
 		case !errors.Is(err, errSuperseded):
-			return e.failedToRenew(ctx, name, minTTL, err)
+			return e.failedToRenew(ctx, name, refused, minTTL, err)
 		}
 	}
 }
 
 // failedToRenew returns the current token with a warning that no newer one could be
 // fetched.
-func (e *Engine) failedToRenew(ctx context.Context, name string, minTTL time.Duration, cause error) (Credential, error) {
-	return e.currentToken(ctx, name, minTTL, "no newer token could be fetched, this is the one before: "+cause.Error())
+func (e *Engine) failedToRenew(ctx context.Context, name string, refused RefusedToken, minTTL time.Duration, cause error) (Credential, error) {
+	return e.currentToken(ctx, name, refused, minTTL, "no newer token could be fetched, this is the one before: "+cause.Error())
 }
 
-// currentToken is Token with a warning.
-func (e *Engine) currentToken(ctx context.Context, name string, minTTL time.Duration, warning string) (Credential, error) {
+// currentToken is Token with a warning, unless the token is newer than the refused one.
+func (e *Engine) currentToken(ctx context.Context, name string, refused RefusedToken, minTTL time.Duration, warning string) (Credential, error) {
 	c, err := e.Token(ctx, name, minTTL)
-	if err == nil {
+	if err == nil && refused.covers(c.FetchTime) {
 		c.Warnings = append(c.Warnings, warning)
 	}
 	return c, err
