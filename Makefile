@@ -31,6 +31,7 @@ dev: build vault ## start the demo setup and keep it running until Ctrl-C
 test: vault bin/idp ## run all tests, including end-to-end tests on a real Vault
 	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
 	$(GO) test $(RACE) -timeout 30m $$($(GO) list ./... | grep -v /e2e)
+	cd scripts/bench && $(GO) test ./...
 	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -parallel 6 -timeout 40m ./e2e
 
 # Not part of make test, because these targets build other projects for minutes.
@@ -73,11 +74,17 @@ soak: vault ## test a cluster under failures for minutes, then one Vault server 
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.
 LENGTH ?= 1
 
+# The last release, which make bench measures too, and its commit.
+LAST_VERSION := 0.1.0
+LAST_COMMIT  := a1cfc591f03d3f0ef0b27c2170c17f1c30fee58d
+LAST         := bin/last-$(LAST_VERSION)
+
 .PHONY: bench
-bench: build vault bin/hey ## run benchmarks on a real Vault and print the tables of docs/performance.md (5 minutes)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/floor ./scripts/bench/floor
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./scripts/bench
-	@bin/bench -vault "$(VAULT)" -plugin $(PLUGIN) -go "$(GO)" -length $(LENGTH)
+bench: build vault bin/hey $(LAST)/plugin ## run benchmarks on a real Vault and write docs/performance.md (25 minutes)
+	cd scripts/bench && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../bin/floor ./floor
+	cd scripts/bench && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/bench .
+	@bin/bench -vault "$(VAULT)" -plugin $(PLUGIN) -go "$(GO)" -length $(LENGTH) \
+		-last $(LAST)/plugin -last-version $(LAST_VERSION) -last-source $(LAST)/source
 
 .PHONY: build
 build: ## build the plugin (bin/plugins), the simulator and the demo (bin)
@@ -97,6 +104,7 @@ release: bin/goreleaser bin/inventory ## build the release for all systems, with
 .PHONY: lint
 lint: bin/golangci-lint ## run golangci-lint
 	bin/golangci-lint run ./...
+	cd scripts/bench && ../../bin/golangci-lint run ./...
 
 .PHONY: licences
 licences: build bin/inventory ## check the licences of the modules linked into the plugin
@@ -133,6 +141,12 @@ bin/inventory: $(wildcard scripts/release/inventory/*)
 bin/idp: $(wildcard scripts/idp/*)
 	@echo "Building a third-party OAuth server for the tests, once."
 	cd scripts/idp && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/idp .
+
+$(LAST)/plugin:
+	rm -rf $(LAST)
+	mkdir -p $(LAST)/source
+	git archive $(LAST_COMMIT) | tar -x -C $(LAST)/source
+	cd $(LAST)/source && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=v$(LAST_VERSION)' -o ../plugin ./cmd/vault-plugin-secrets-gbg
 
 bin/hey: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building the load generator hey, once."
