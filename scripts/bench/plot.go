@@ -103,7 +103,7 @@ func setStyle(t *draw.TextStyle, size vg.Length) {
 	t.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
 
-// addCurves adds the curves and the horizontal line, and sets the range of the y axis.
+// addCurves adds the curves and the horizontal line, and sets where the axes begin.
 func (c chart) addCurves(p *plot.Plot, legend *plot.Legend) error {
 	top := c.line
 	for _, curve := range c.curves {
@@ -124,7 +124,7 @@ func (c chart) addCurves(p *plot.Plot, legend *plot.Legend) error {
 			top = max(top, point.Y)
 		}
 	}
-	p.Y.Min, p.Y.Max = 0, max(1.05*top, 1)
+	p.X.Min, p.Y.Min, p.Y.Max = 0, 0, max(1.05*top, 1)
 	if len(c.events) > 0 {
 		p.Y.Max *= 1.1 // for their names
 	}

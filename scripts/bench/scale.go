@@ -58,7 +58,7 @@ func (b *bench) measureScale(ctx context.Context) (err error) {
 		return err
 	}
 	idle := b.scaled(idleTime, 30*time.Second)
-	progress("scale: waiting until no token is refreshed, then %s of idling", idle)
+	progress("scale: waiting %s until no token is refreshed, then %s of idling", scaleLifetime, idle)
 	if err := b.idle(ctx, all, idle); err != nil {
 		return err
 	}
@@ -144,19 +144,8 @@ func (b *bench) useAll(ctx context.Context, all []*scale) error {
 // idle waits until unused tokens are no longer refreshed, then measures the processor time
 // of processes that nobody uses.
 func (b *bench) idle(ctx context.Context, all []*scale, took time.Duration) error {
-	const quiet = 10 * time.Second
-	for before := -1; ; {
-		now := 0
-		for _, s := range all {
-			now += s.gbg.Stats().TokenRequests.Total
-		}
-		if now == before {
-			break
-		}
-		before = now
-		if err := wait(ctx, quiet); err != nil {
-			return err
-		}
+	if err := wait(ctx, scaleLifetime); err != nil { // a used token is refreshed once more
+		return err
 	}
 	measure := func(s *scale) (times [2]time.Duration, err error) {
 		for i, c := range []*crowd{s.many, s.one} {
