@@ -80,7 +80,7 @@ LAST_COMMIT  := a1cfc591f03d3f0ef0b27c2170c17f1c30fee58d
 LAST         := bin/last-$(LAST_VERSION)
 
 .PHONY: bench
-bench: build vault bin/hey $(LAST)/plugin ## run benchmarks on a real Vault and write docs/performance.md (25 minutes)
+bench: build vault bin/hey $(LAST)/plugin ## run benchmarks on a real Vault and write docs/performance.md (35 minutes)
 	cd scripts/bench && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../bin/floor ./floor
 	cd scripts/bench && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/bench .
 	@bin/bench -vault "$(VAULT)" -plugin $(PLUGIN) -go "$(GO)" -length $(LENGTH) \

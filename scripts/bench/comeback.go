@@ -117,7 +117,7 @@ func (b *bench) reportComeBack(ctx context.Context, all []*comeBack, began time.
 	if err := b.plot("comeback", "Reads per second of a thousand readers that follow ttl", c); err != nil {
 		return err
 	}
-	b.paragraph("The same run as GBG sees it. So that a token is there when it is promised, it is requested before rotation_period has passed: here 2 to 4 s of 40 s before, with tokens of an hour 5 to 35 s of 3,300 s. That is what is above 1.")
+	b.paragraph("The same run as GBG sees it. So that a token is there when it is promised, this release requests it before rotation_period has passed: here 2 to 4 s of 40 s before, with tokens of an hour 5 to 35 s of 3,300 s. That is what is above 1.")
 	b.table([]string{"release", "token requests", "in", "one every", "requests per rotation period", "target"}, requests...)
 	return nil
 }
