@@ -24,6 +24,8 @@ type crowd struct {
 	// before and after are the process's memory with its first connection, and when all
 	// were in use.
 	before, after int
+	// reads are those of sweep.
+	reads, failedReads atomic.Int64
 }
 
 func (c *crowd) connection(i int) string { return fmt.Sprintf("c-%05d", i) }
@@ -84,38 +86,37 @@ func (c *crowd) forEach(ctx context.Context, from int, f func(context.Context, s
 	return context.Cause(ctx)
 }
 
-// sweep reads all connections in turn, evenly over sweepTime, until ctx ends.
-func (c *crowd) sweep(ctx context.Context) error {
+// sweep reads all connections in turn, evenly over sweepTime, until ctx ends. It counts
+// reads that fail in failedReads and goes on.
+func (c *crowd) sweep(ctx context.Context) {
 	jobs := make(chan int)
-	failed := make(chan error, writers)
 	var group sync.WaitGroup
 	for range writers {
 		group.Go(func() {
 			for i := range jobs {
 				// A read that has begun is not cancelled: it would look like a failure.
 				if _, err := c.creds(context.WithoutCancel(ctx), c.connection(i)); err != nil {
-					failed <- err
-					return
+					c.failedReads.Add(1)
 				}
+				c.reads.Add(1)
 			}
 		})
 	}
-	finish := func(err error) error {
+	defer func() {
 		close(jobs)
 		group.Wait()
-		return err
-	}
+	}()
 	pause := sweepTime / time.Duration(c.size)
 	for i, began := 0, time.Now(); ; i++ {
 		select {
 		case <-ctx.Done():
-			return finish(nil)
+			return
 		case <-time.After(time.Until(began.Add(time.Duration(i) * pause))):
 		}
 		select {
+		case <-ctx.Done():
+			return
 		case jobs <- i % c.size:
-		case err := <-failed:
-			return finish(err)
 		}
 	}
 }

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
 const (
-	scaleLifetime = 2 * time.Minute // the next token is requested after 72 to 76 s
-	scaleDelay    = 50 * time.Millisecond
+	scaleLifetime = 2 * time.Minute
+	// scalePeriod and hourPeriod are about how long after a token of scaleLifetime, and of
+	// an hour, the next one is requested.
+	scalePeriod = 74 * time.Second
+	hourPeriod  = 3280 * time.Second
+	scaleDelay  = 50 * time.Millisecond
 	// scaleTime is how long all connections are in use before one of them is read in
 	// slices as well.
 	scaleTime   = 160 * time.Second
@@ -99,14 +104,14 @@ func (b *bench) newScale(ctx context.Context, s *scale) (err error) {
 func (b *bench) useAll(ctx context.Context, all []*scale) error {
 	sweeping, stop := context.WithCancel(ctx)
 	defer stop()
-	swept := make(chan error, len(all))
+	var sweeps sync.WaitGroup
 	for _, s := range all {
 		s.inUse.begin = time.Now()
 		var err error
 		if s.inUseTime, err = processorTime(s.many.target.plugin); err != nil {
 			return err
 		}
-		go func() { swept <- s.many.sweep(sweeping) }()
+		sweeps.Go(func() { s.many.sweep(sweeping) })
 	}
 	took := b.scaled(scaleTime, 80*time.Second)
 	progress("scale: all in use for %s", took)
@@ -135,9 +140,7 @@ func (b *bench) useAll(ctx context.Context, all []*scale) error {
 		err = errors.Join(err, sizeErr, oneErr)
 	}
 	stop()
-	for range all {
-		err = errors.Join(err, <-swept)
-	}
+	sweeps.Wait()
 	return err
 }
 

@@ -37,9 +37,13 @@ func (b *bench) requestsAtScale(all []*scale) {
 			count(len(inUse)), strconv.Itoa(mostAtOnce(during(answered, s.inUse))),
 			count(float64(len(inUse)) / s.inUse.end.Sub(s.inUse.begin).Seconds()),
 			count(slices.Max(seconds)), strconv.Itoa(tokenRequestLimit),
+			fmt.Sprintf("%s of %s", count(float64(s.many.failedReads.Load())), count(float64(s.many.reads.Load()))),
 		})
 	}
-	b.table([]string{"release", "requests while configuring", "maximum in flight", "requests in use", "maximum in flight", "requests/s on average", "in the busiest second", "in flight, target"}, rows...)
+	b.table([]string{"release", "requests while configuring", "maximum in flight", "requests in use", "maximum in flight", "requests/s on average", "in the busiest second", "in flight, target", "failed reads"}, rows...)
+	b.paragraph("%d requests at once are %.0f requests/s if GBG answers after %s; %s connections with such tokens need %.0f/s. Where GBG or the machine is slower, tokens are late and reads fail. With tokens of an hour %s connections need %.0f/s.",
+		tokenRequestLimit, tokenRequestLimit/scaleDelay.Seconds(), scaleDelay, count(b.connections),
+		float64(b.connections)/scalePeriod.Seconds(), count(b.connections), float64(b.connections)/hourPeriod.Seconds())
 }
 
 // plotScale draws the requests to GBG, and how many were in flight.
