@@ -40,6 +40,13 @@ test-kubernetes: vault bin/golangci-lint ## test examples/kubernetes with the co
 	cd e2e/kubernetes && ../../bin/golangci-lint run ./...
 	cd e2e/kubernetes && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
 
+# Runs Ansible if it is installed. VAULT_ACTION=/path/to/dist/index.js runs vault-action,
+# OPENBAO_CHART=/path/to/charts/openbao checks examples/helm/openbao.yaml.
+.PHONY: test-consumers
+test-consumers: vault bin/golangci-lint ## test examples/consumers and examples/helm with the programs that read them
+	cd e2e/consumers && ../../bin/golangci-lint run ./...
+	cd e2e/consumers && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
+
 .PHONY: test-terraform
 test-terraform: vault bin/tofu bin/terraform-provider-vault ## test examples/terraform with OpenTofu on a real Vault
 	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
@@ -68,7 +75,7 @@ DURATION ?= 1h
 # The second run has no race detector, which would distort memory use.
 .PHONY: soak
 soak: vault ## test a cluster under failures for minutes, then one Vault server for DURATION (1h)
-	VAULT="$(abspath $(VAULT))" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster' ./e2e
+	VAULT="$(abspath $(VAULT))" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster|TestScheduleWhenTheLeaderIsKilled' ./e2e
 	VAULT="$(abspath $(VAULT))" GBG_SOAK=$(DURATION) $(GO) test -v -count=1 -timeout 0 -run 'TestSoak' ./e2e
 
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.
@@ -113,6 +120,11 @@ licences: build bin/inventory ## check the licences of the modules linked into t
 .PHONY: fmt
 fmt: bin/golangci-lint ## format the code
 	bin/golangci-lint fmt ./...
+
+# The module path is where others import the client package from.
+.PHONY: rename-module
+rename-module: ## change the module path to MODULE, everywhere in this repository
+	@$(GO) run ./scripts/rename -module "$$MODULE"
 
 .PHONY: vault
 vault: $(VAULT) ## build the Vault server for the demo and the tests, once

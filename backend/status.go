@@ -23,6 +23,8 @@ type Status struct {
 	TokenURL   string
 	// IDPTokenURL is empty if there is no identity provider.
 	IDPTokenURL string
+	// Fields are the fields of the pair.
+	Fields connection.PairFields
 	// Active and Standby have an empty ID if there is no such client.
 	Active, Standby ClientStatus
 	LastRotation    connection.RotationRecord
@@ -50,6 +52,7 @@ type Status struct {
 	NextTryTime time.Time
 	// StandbyRefused reports whether Standby.Refusal is a refusal, and not that the last
 	// checks did not reach GBG.
+	// A key that never got a token is not refused: it may not be registered yet.
 	StandbyRefused bool
 	// ClaimsDiffer are the names of the claims in which the last tokens of both clients
 	// differ.
@@ -113,6 +116,7 @@ func (e *Engine) statusOf(name string, st *state) Status {
 		TokenURL:     settings.TokenURL,
 		Lease:        settings.Lease,
 		IDPTokenURL:  settings.IDPTokenURL,
+		Fields:       settings.PairFields(),
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
 		Counts:       st.counters.counts(),
@@ -124,7 +128,8 @@ func (e *Engine) statusOf(name string, st *state) Status {
 		s.Standby = st.clientStatus(standby)
 	}
 	s.Standby.Refusal = st.standbyError()
-	s.StandbyRefused = st.standbyRefused()
+	unregistered := s.Fields.Keys() && s.Standby.VerifiedTime.IsZero()
+	s.StandbyRefused = st.standbyRefused() && !unregistered
 	s.ClaimsDiffer = st.claimsDiffer()
 	if t := st.token; t.left(now) > 0 {
 		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refreshTime()

@@ -74,14 +74,17 @@ func (s Settings) checkSchedule() error {
 // checkSchedulePair refuses a schedule on a connection without a second client. c is the
 // connection before; nil if there was none.
 func (c *Connection) checkSchedulePair(next *Connection) error {
-	field := next.Settings.scheduleField()
+	field, pair := next.Settings.scheduleField(), next.PairFields()
 	if field == "" || next.Pair.Clients[Paired].ID != "" {
 		return nil
 	}
 	if c != nil && c.Pair.Clients[Paired].ID != "" {
-		return Invalid(PairedClientID, `cannot be removed: rotations need it, and %s is set. Turn that off in the same write: %s`, field, off(field))
+		return Invalid(pair.ID(Paired), `cannot be removed: rotations need it, and %s is set. Turn that off in the same write: %s`, field, off(field))
 	}
-	return Invalid(field, "needs a paired client to rotate to: set paired_client_id and paired_client_secret")
+	if pair.Keys() {
+		return Invalid(field, "needs a paired client to rotate to: set %s", pair.ID(Paired))
+	}
+	return Invalid(field, "needs a paired %s to rotate to: set %s and %s", pair.Noun(), pair.ID(Paired), pair.Secret(Paired))
 }
 
 // off returns how a write turns a setting of a schedule off.
@@ -272,15 +275,15 @@ func (c *Connection) RotationWarning(p RotationPlan, problem error) string {
 		return "" // for nearly every read of a token
 	}
 	standby, _ := c.Pair.Standby()
-	since := p.Since.UTC().Format(time.RFC3339)
+	fields, since := c.PairFields(), p.Since.UTC().Format(time.RFC3339)
 	switch {
 	case p.Obstacle == NoNewSecret:
-		return fmt.Sprintf("rotation due, standby has no new secret: due since %s; regenerate the secret of client %q and store it", since, standby.ID)
+		return fmt.Sprintf("rotation due, standby has no new secret: due since %s; %s the %s of %s %q and store it", since, fields.RenewVerb(), fields.SecretNoun(), fields.Noun(), standby.ID)
 	case p.Obstacle == WindowClosed:
-		return fmt.Sprintf("rotation due since %s was missed: its window closed at %s; client %q goes into service at %s, or when somebody rotates",
-			since, p.Closes.UTC().Format(time.RFC3339), standby.ID, p.Next.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("rotation due since %s was missed: its window closed at %s; %s %q goes into service at %s, or when somebody rotates",
+			since, p.Closes.UTC().Format(time.RFC3339), fields.Noun(), standby.ID, p.Next.UTC().Format(time.RFC3339))
 	case problem != nil:
-		return fmt.Sprintf("rotation due since %s: client %q cannot go into service yet: %s", since, standby.ID, problem)
+		return fmt.Sprintf("rotation due since %s: %s %q cannot go into service yet: %s", since, fields.Noun(), standby.ID, problem)
 	}
 	return ""
 }

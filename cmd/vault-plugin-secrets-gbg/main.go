@@ -33,12 +33,16 @@ func run(args []string) error {
 	flags := meta.FlagSet()
 	flags.Init("vault-plugin-secrets-gbg", flag.ContinueOnError)
 	showVersion := flags.Bool("version", false, "print the version and exit")
+	installDir := flags.String("install", "", "copy this executable to a plugin `directory` and exit")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *showVersion {
 		_, err := fmt.Println("vault-plugin-secrets-gbg", version)
 		return err
+	}
+	if *installDir != "" {
+		return install(*installDir)
 	}
 	return plugin.ServeMultiplex(&plugin.ServeOpts{
 		BackendFactoryFunc: gbg.NewFactory(gbg.Options{Version: version}),

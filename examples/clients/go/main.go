@@ -1,5 +1,4 @@
-// Command go keeps a GBG access token with Vault's Go library, and calls GBG's API
-// with it once a second.
+// Command go calls GBG's API once a second with a token from Vault.
 //
 //	VAULT_ADDR, VAULT_TOKEN  the Vault server, and a token that may read the path
 //	GBG_CREDS_PATH           the path to read, by default gbg/creds
@@ -9,8 +8,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"gbg.example/vault-plugin-secrets-gbg/client"
 )
 
 func main() {
@@ -36,67 +38,38 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	keeper, err := StartKeeper(ctx, vault, cmp.Or(os.Getenv("GBG_CREDS_PATH"), "gbg/creds"))
+	source, err := client.New(vault, cmp.Or(os.Getenv("GBG_CREDS_PATH"), "gbg/creds"), client.WithLogger(slog.Default()))
 	if err != nil {
 		return err
 	}
+	gbg := &http.Client{Transport: &client.Transport{Source: source}, Timeout: 15 * time.Second}
 	for ctx.Err() == nil {
-		if err := call(ctx, os.Getenv("GBG_API"), keeper); err != nil {
+		if err := call(ctx, gbg, os.Getenv("GBG_API")); err != nil {
 			fmt.Fprintln(os.Stderr, "call:", err)
 		} else {
 			fmt.Println("call: accepted")
 		}
-		sleep(ctx, time.Second)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
 	}
 	return nil
 }
 
-// errRefused is the error of a call whose token GBG's API refuses.
-var errRefused = errors.New("GBG refused the token")
-
-// call calls GBG's API with the current token, and once more with a newer one if GBG
-// refuses it.
-func call(ctx context.Context, url string, keeper *Keeper) error {
-	token, err := keeper.Token()
-	if err != nil {
-		return err
-	}
-	err = callWith(ctx, url, token)
-	if !errors.Is(err, errRefused) || !keeper.Renew(ctx, token) {
-		return err
-	}
-	if token, err = keeper.Token(); err != nil {
-		return err
-	}
-	return callWith(ctx, url, token)
-}
-
-func callWith(ctx context.Context, url, token string) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+func call(ctx context.Context, gbg *http.Client, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := gbg.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK:
-		return nil
-	case http.StatusUnauthorized:
-		return errRefused
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GBG answered %s", resp.Status)
 	}
-	return fmt.Errorf("GBG answered %s", resp.Status)
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
 }
