@@ -22,8 +22,8 @@ type crowd struct {
 	size   int
 	target *target
 	// before and after are the process's memory with its first connection, and when all
-	// were in use.
-	before, after int
+	// were in use. last is that after the lists and the metrics.
+	before, after, last int
 	// reads are those of sweep.
 	reads, failedReads atomic.Int64
 }
@@ -48,10 +48,16 @@ func (b *bench) newCrowd(ctx context.Context, g *gbg, name, plugin string, n int
 	if c.target, err = c.mount.target(count(n), path); err != nil {
 		return nil, err
 	}
-	if c.before, err = resident(c.target.plugin); err != nil {
+	if err := c.measureMemory(&c.before); err != nil {
 		return nil, err
 	}
 	return c, c.forEach(ctx, 1, func(ctx context.Context, connection string) error { return c.use(ctx, g, connection) })
+}
+
+// measureMemory stores the process's resident memory.
+func (c *crowd) measureMemory(size *int) (err error) {
+	*size, err = resident(c.target.plugin)
+	return err
 }
 
 // readAll reads each connection once.

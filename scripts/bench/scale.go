@@ -129,15 +129,15 @@ func (b *bench) useAll(ctx context.Context, all []*scale) error {
 		}
 		err = b.readSlices(ctx, b.times(scaleBlocks), targets)
 	}
+	for _, s := range all {
+		err = errors.Join(err, s.many.measureMemory(&s.many.after), s.one.measureMemory(&s.one.after))
+	}
 	if err == nil {
 		progress("scale: lists and metrics, %d rounds", b.times(listRounds))
 		err = b.readAnswers(ctx, all)
 	}
 	for _, s := range all {
-		after, sizeErr := resident(s.many.target.plugin)
-		one, oneErr := resident(s.one.target.plugin)
-		s.many.after, s.one.after = after, one
-		err = errors.Join(err, sizeErr, oneErr)
+		err = errors.Join(err, s.many.measureMemory(&s.many.last), s.one.measureMemory(&s.one.last))
 	}
 	stop()
 	sweeps.Wait()

@@ -84,7 +84,7 @@ func (b *bench) readsAtScale(all []*scale) {
 			rows = append(rows, []string{
 				s.release.name, c.target.name, count(median(c.target.each(rate))),
 				milliseconds(percentile(took, 0.5)), milliseconds(percentile(took, 0.99)),
-				microseconds(median(c.target.each(pluginTime))), megabytes(c.before), megabytes(c.after),
+				microseconds(median(c.target.each(pluginTime))), megabytes(c.before), megabytes(c.after), megabytes(c.last),
 			})
 		}
 		name := fmt.Sprintf("%s, with %s / with 1", s.release.name, s.many.target.name)
@@ -92,8 +92,8 @@ func (b *bench) readsAtScale(all []*scale) {
 			ratioRow("p99, "+name, pairwise(s.many.target.each(p99), s.one.target.each(p99)), "1.1 or less"),
 			ratioRow("mean time of a read, "+name, pairwise(s.one.target.each(rate), s.many.target.each(rate)), "1.1 or less"))
 	}
-	b.paragraph("Reads of one connection while all are in use. The plugin's processor time includes the refreshes and the other reads. Memory is the process's resident memory (VmRSS), after its first connection was read and when all were in use.")
-	b.table([]string{"release", "connections", "requests/s", "p50, ms", "p99, ms", "plugin's processor time per read, µs", "memory at first, MB", "memory in use, MB"}, rows...)
+	b.paragraph("Reads of one connection while all are in use. The plugin's processor time includes the refreshes and the other reads. Memory is the process's resident memory (VmRSS), after its first connection was read, when all were in use, and after the lists and the metrics below.")
+	b.table([]string{"release", "connections", "requests/s", "p50, ms", "p99, ms", "plugin's processor time per read, µs", "memory at first, MB", "memory in use, MB", "after the metrics, MB"}, rows...)
 	b.table([]string{"ratio in each block", "median", "95 % interval", "target"}, ratios...)
 	for _, s := range all {
 		grown := (s.many.after - s.many.before) - (s.one.after - s.one.before)
