@@ -29,7 +29,7 @@ var (
 
 const (
 	plotWidth   = 20 * vg.Centimeter
-	plotHeight  = 8 * vg.Centimeter
+	plotHeight  = 9 * vg.Centimeter
 	plotPadding = 10 // points
 )
 

@@ -48,8 +48,8 @@ func (b *bench) requestsAtScale(all []*scale) {
 
 // plotScale draws the requests to GBG, and how many were in flight.
 func (b *bench) plotScale(all []*scale) error {
-	rates := chart{x: "seconds since the first request", y: "requests to GBG per second"}
-	flights := chart{x: rates.x, y: "requests in flight, maximum", line: tokenRequestLimit, lineName: "16"}
+	rates := chart{x: "seconds since the first request", y: "requests per second"}
+	flights := chart{x: rates.x, y: "requests in flight", line: tokenRequestLimit, lineName: "16"}
 	for i, s := range all {
 		answered := s.gbg.answered()
 		start := slices.MinFunc(answered, func(a, b interval) int { return a.begin.Compare(b.begin) }).begin
