@@ -205,11 +205,11 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		}
 		standby, _ = next.Pair.Standby()
 	}
-	tokens, err := e.verify(ctx, name, &next, st.http, []connection.Client{standby})
+	proof, err := e.proveStandby(ctx, name, st, &next)
 	if err != nil {
 		return Rotation{}, err
 	}
-	if err := e.flip(ctx, name, st, &next, tokens[0], connection.CauseRotate, nil); err != nil {
+	if err := e.flip(ctx, name, st, &next, proof, connection.CauseRotate, nil); err != nil {
 		return Rotation{}, err
 	}
 	newStandby, _ := next.Pair.Standby()
@@ -218,6 +218,25 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		Rotated: true, Fields: fields, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
 		SecretKept: standby.SecretServed, Warnings: append(next.Warnings(e.now()), e.claimsWarnings(name)...),
 	}, nil
+}
+
+// proveStandby requests a token with the standby of next, which is to replace the
+// connection of st. If the standby is refused with the secret that is stored, the refusal
+// is recorded, as that of a check.
+func (e *Engine) proveStandby(ctx context.Context, name string, st *state, next *connection.Connection) (*token, error) {
+	standby, _ := next.Pair.Standby()
+	limit, end := e.limit(ctx, next)
+	defer end()
+	request := e.requestToken
+	if next.SameStandby(st.conn) {
+		request = e.requestConfirmed
+	}
+	proof, err := request(limit, tokenRequest{connection: name, conn: next, client: standby, via: st.http})
+	if err != nil {
+		e.logger.Warn("client not verified", "connection", name, next.PairFields().IDKey(), standby.ID, "error", err)
+		e.recordStandbyRefusal(ctx, name, next, standby, err)
+	}
+	return proof, err
 }
 
 // regenerateAfter returns when the last token of the client that leaves has expired.

@@ -100,12 +100,13 @@ func (e *Engine) rotateIfDue(ctx context.Context, name string) error {
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
 	r := tokenRequest{connection: name, conn: st.conn, client: standby, via: st.http, awaited: notAwaited}
-	proof, err := e.requestToken(limit, r)
+	proof, err := e.requestConfirmed(limit, r)
 	if errors.Is(err, errNoStorage) {
 		e.wakeRotation(name)
 		return nil
 	}
 	if err != nil {
+		e.recordStandbyRefusal(ctx, name, st.conn, standby, err)
 		e.rotationFailed(name, st, p, err)
 		return nil
 	}

@@ -63,7 +63,7 @@ func TestPasswordGrantUnderLoad(t *testing.T) {
 	assert.Empty(t, r.refused)
 	assert.LessOrEqual(t, asked, 4, "one request a token")
 	assert.Equal(t, map[string]int{
-		`GBG refused user "api-user-b" (invalid_grant), so user "api-user-a" has taken over: write the refused user's current password to config`: 1,
+		`GBG refused user "api-user-b" (invalid_grant), so user "api-user-a" has taken over. Renew user "api-user-b": vault write ` + m.path + `/rotate/users username=api-user-b password=@FILE`: 1,
 	}, r.warnings, "one reader is told")
 	assert.Equal(t, apiUserB, m.write("rotate/users", map[string]any{"username": apiUserB}).Data["active_username"])
 }

@@ -77,7 +77,7 @@ var (
 	lists      = rights{"config/": {"list"}}
 	rotates    = forEveryConnection("rotate", "update")
 	verifies   = forEveryConnection("verify", "update")
-	readsKeys  = forEveryConnection("keys", "read")
+	readsKeys  = forEveryConnection("keys", "read").join(rights{"keys/": {"read"}}) // "+" is also an empty name
 	makesKeys  = readsKeys.join(forEveryConnection("keys", "update"))
 	watches    = forEveryConnection("status", "read").join(rights{"status/": {"list"}})
 )

@@ -139,10 +139,10 @@ func newerEntries(t *testing.T) []string {
 	require.NoError(t, err)
 	code, err := os.ReadFile(path)
 	require.NoError(t, err)
-	for _, was := range []string{"entryVersionFirst = 1\n", "entryVersion = 2\n"} {
+	for _, was := range []string{"entryVersion1 = 1\n", "entryVersion2 = 2\n"} {
 		require.Equal(t, 1, strings.Count(string(code), was), source)
 	}
-	higher := strings.NewReplacer("entryVersionFirst = 1\n", "entryVersionFirst = 3\n", "entryVersion = 2\n", "entryVersion = 3\n")
+	higher := strings.NewReplacer("entryVersion1 = 1\n", "entryVersion1 = 3\n", "entryVersion2 = 2\n", "entryVersion2 = 3\n")
 	dir := t.TempDir()
 	newer, overlay := filepath.Join(dir, "entry.go"), filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(newer, []byte(higher.Replace(string(code))), 0o600))

@@ -114,10 +114,11 @@ func TestM2MRotation(t *testing.T) {
 		secret, err := w.sim.RegenerateIDP(idpB)
 		require.NoError(t, err)
 
-		content := w.storage.content(t)
 		text := w.refused(w.try(logical.UpdateOperation, "rotate", nil))
+		content := w.storage.content(t)
 		assert.Contains(t, text, `connection "default": the identity provider refused client "idp-client-b": invalid_client`)
 		assert.Contains(t, text, "from "+w.idpURL()+"). Nothing has changed.")
+		assert.Contains(t, w.read("status")["standby_error"], `the identity provider refused client "idp-client-b"`)
 		w.fault(refusalAt(gbgsim.EndpointIdentity, "", "invalid_grant", "No such machine"))
 		text = w.refused(w.try(logical.UpdateOperation, "rotate", fields{"client_secret": secret}))
 		assert.Equal(t, `connection "default": GBG refused to exchange the identity provider's token of client "idp-client-b": invalid_grant: No such machine (HTTP 400 from `+

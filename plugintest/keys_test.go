@@ -130,11 +130,15 @@ func TestKeysRotation(t *testing.T) {
 		assert.Equal(t, content[0], w.privateKeys()[0], "the active client keeps its key")
 		assert.NotContains(t, string(w.storage.content(t)[connectionKey].Value), content[1], "the key that was replaced is destroyed")
 
-		before := w.storage.content(t)
+		before := w.privateKeys()
 		text := w.refused(w.try(logical.UpdateOperation, "rotate", nil))
 		assert.Contains(t, text, `the identity provider refused client "idp-client-b": invalid_client: The client_assertion is not signed with a key that is registered for the client.`)
 		assert.Contains(t, text, "Nothing has changed.")
-		assert.Equal(t, before, w.storage.content(t))
+		assert.Equal(t, before, w.privateKeys())
+		assert.Equal(t, answer, w.read("keys"))
+		status := w.read("status")
+		assert.Equal(t, "standby_unproven", status["state"], "it may not be registered yet")
+		assert.Contains(t, status["standby_error"], "invalid_client")
 
 		w.register(idpB)
 		resp := w.rotate(nil)

@@ -11,20 +11,27 @@ import (
 // Versions of the stored form. An entry has the oldest version whose readers handle it
 // correctly, so that a downgrade is possible as long as no newer setting is used.
 const (
-	// entryVersionFirst is the version of release 0.1.0.
-	entryVersionFirst = 1
-	// entryVersion is the newest version. Release 0.1.0 would send different requests
-	// for a connection of this version.
-	entryVersion = 2
+	// entryVersion1 is the version of release 0.1.0.
+	entryVersion1 = 1
+	// entryVersion2 is the version of release 0.2.0. Release 0.1.0 would send other
+	// requests for a connection of this version, or drop settings with its next write.
+	entryVersion2 = 2
+	// newestEntryVersion is the newest version that this release reads.
+	newestEntryVersion = entryVersion2
 )
 
 // entryVersion returns the version of the connection's stored form.
 func (c *Connection) entryVersion() int {
-	s := c.Settings.WithDefaults()
-	if s.PairFields().Users() || s.IDPParams != "" || s.IDPTokenURL != "" && s.IDPAuthMethod != AuthSecretPost {
-		return entryVersion
+	version := entryVersion1
+	if c.PairFields().Users() {
+		version = entryVersion2
 	}
-	return entryVersionFirst
+	for _, f := range fields {
+		if f.since > version && !f.value.isDefault(&c.Settings) {
+			version = f.since
+		}
+	}
+	return version
 }
 
 // entry is the stored form of a connection. It is the only place where secrets are in
@@ -40,8 +47,7 @@ type entry struct {
 	RotationCause        RotationCause `json:"rotation_cause,omitempty"`
 	RegenerateAfter      time.Time     `json:"regenerate_after,omitzero"`
 	TokenLifetime        time.Duration `json:"token_lifetime,omitempty"`
-	// The settings of a schedule and its times were added after 0.1.0, which ignores
-	// them: it makes no rotations.
+	// The times of a schedule are those of version 2.
 	ScheduleSetTime time.Time `json:"rotation_schedule_set_time,omitzero"`
 	ScheduleMetTime time.Time `json:"rotation_schedule_met_time,omitzero"`
 }
@@ -107,7 +113,7 @@ func (c *Connection) Encode() ([]byte, error) {
 // quotes nothing of the form.
 func Decode(name string, stored []byte) (*Connection, error) {
 	var e entry
-	if json.Unmarshal(stored, &e) != nil || e.Version > entryVersion || !e.valid() {
+	if json.Unmarshal(stored, &e) != nil || e.Version > newestEntryVersion || !e.valid() {
 		return nil, entryError(name, stored)
 	}
 	c := &Connection{
@@ -141,8 +147,8 @@ func entryError(name string, stored []byte) error {
 		Version int `json:"version"`
 	}
 	problem := "its storage entry is damaged: delete the connection and write it again"
-	if json.Unmarshal(stored, &form) == nil && form.Version > entryVersion {
-		problem = fmt.Sprintf("its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", form.Version, entryVersion)
+	if json.Unmarshal(stored, &form) == nil && form.Version > newestEntryVersion {
+		problem = fmt.Sprintf("its storage entry has version %d, this release of the plugin reads up to version %d: run the release that wrote it, or a newer one", form.Version, newestEntryVersion)
 	}
 	return &EntryError{Connection: name, Problem: problem}
 }

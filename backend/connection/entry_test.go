@@ -227,12 +227,17 @@ func TestEntryWithoutClients(t *testing.T) {
 	}
 }
 
-// An entry has the first version as long as the first release would do what it says.
+// An entry has the first version as long as the first release would do what it says, and
+// would keep all of it.
 func TestEntryVersion(t *testing.T) {
 	t.Parallel()
 	for version, conns := range map[string][]*Connection{
-		`"version":1`: {goldenFullConnection(), goldenMinimalConnection(), idpConnection(AuthSecretPost, "")},
-		`"version":2`: {idpConnection(AuthSecretBasic, ""), idpConnection("", "audience=a"), idpConnection(AuthPrivateKey, "")},
+		`"version":1`: {goldenFullConnection(), goldenMinimalConnection(), idpConnection(AuthSecretPost, ""), withSettings(Settings{StandbyCheck: DefaultStandbyCheck})},
+		`"version":2`: {idpConnection(AuthSecretBasic, ""), idpConnection("", "audience=a"), idpConnection(AuthPrivateKey, ""),
+			withSettings(Settings{GrantType: GrantPassword}), withSettings(Settings{StandbyCheck: time.Hour}), withSettings(Settings{StandbyCheck: -1}),
+			withSettings(Settings{RotationSchedule: "0 3 * * *"}), withSettings(Settings{RotationPeriod: time.Hour}),
+			withSettings(Settings{RotationWindow: time.Hour}), withSettings(Settings{DisableAutomatedRotation: true}),
+		},
 	} {
 		for _, c := range conns {
 			stored, err := c.Encode()
@@ -240,6 +245,13 @@ func TestEntryVersion(t *testing.T) {
 			assert.Contains(t, string(stored), version)
 		}
 	}
+}
+
+// withSettings returns a connection with these settings.
+func withSettings(s Settings) *Connection {
+	c := goldenMinimalConnection()
+	c.Settings = s
+	return c
 }
 
 // idpConnection returns a connection with clients of an identity provider.

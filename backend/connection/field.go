@@ -47,6 +47,8 @@ type FieldSchema struct {
 	// AuthMethod is the only idp_auth_method that the field is for; empty means all.
 	AuthMethod string
 
+	// since is the version of the stored form that has the setting; zero means all.
+	since int
 	// value accesses the value. It is nil for the fields of the pair.
 	value value
 	// pairType is the type of a field of the pair.
@@ -111,6 +113,8 @@ type value interface {
 	set(s *Settings, field Field, given any) error
 	get(s *Settings) any
 	isZero(s *Settings) bool
+	// isDefault reports whether the value is the default.
+	isDefault(s *Settings) bool
 	// fill sets the default in place of the zero value.
 	fill(s *Settings)
 }
@@ -141,6 +145,10 @@ func (v setting[T]) get(s *Settings) any { return *v.at(s) }
 func (v setting[T]) isZero(s *Settings) bool {
 	var zero T
 	return *v.at(s) == zero
+}
+
+func (v setting[T]) isDefault(s *Settings) bool {
+	return v.isZero(s) || v.fallback != nil && *v.at(s) == v.fallback(*s)
 }
 
 func (v setting[T]) fill(s *Settings) {

@@ -205,7 +205,7 @@ var fields = []FieldSchema{
 		value:       scopeSetting(func(s *Settings) *string { return &s.IDPScope }),
 	},
 	{
-		Field: IDPAuthMethod, Title: "Identity provider authentication method", Group: "Identity Solution", GrantType: GrantIDAuth,
+		Field: IDPAuthMethod, Title: "Identity provider authentication method", Group: "Identity Solution", GrantType: GrantIDAuth, since: entryVersion2,
 		Description: `For "id_auth": how the clients authenticate at the identity provider: "client_secret_post" (in the form), which is the default, "client_secret_basic" (in a Basic header), or "private_key_jwt" (with keys that the engine makes; see gbg/keys). It cannot be changed to or from "private_key_jwt" later.`,
 		// The default is not in Default: it is for one grant type only.
 		AllowedValues: []any{AuthSecretPost, AuthSecretBasic, AuthPrivateKey},
@@ -215,7 +215,7 @@ var fields = []FieldSchema{
 		}),
 	},
 	{
-		Field: IDPAudience, Title: "Identity provider audience", Group: "Keys", GrantType: GrantIDAuth, AuthMethod: AuthPrivateKey,
+		Field: IDPAudience, Title: "Identity provider audience", Group: "Keys", GrantType: GrantIDAuth, AuthMethod: AuthPrivateKey, since: entryVersion2,
 		Description: `For "private_key_jwt": the audience of the assertions by which the clients authenticate. The default is idp_token_url. It cannot be changed later.`,
 		value: setting[string]{of: Text, at: func(s *Settings) *string { return &s.IDPAudience }, normalize: normalizedAudience, fallback: func(s Settings) string {
 			if s.UsesKeys() {
@@ -225,14 +225,14 @@ var fields = []FieldSchema{
 		}},
 	},
 	{
-		Field: KeyAlgorithm, Title: "Key algorithm", Group: "Keys", GrantType: GrantIDAuth, AuthMethod: AuthPrivateKey,
+		Field: KeyAlgorithm, Title: "Key algorithm", Group: "Keys", GrantType: GrantIDAuth, AuthMethod: AuthPrivateKey, since: entryVersion2,
 		Description: `For "private_key_jwt": the algorithm of the next key: "RS256", which is the default, "PS256" (both RSA with 2048 bits) or "ES256" (P-256). A key that was made keeps its own.`,
 		// The default is not in Default: it is for one way to authenticate only.
 		AllowedValues: []any{gbgauth.RS256, gbgauth.PS256, gbgauth.ES256},
 		value:         keyAlgorithmSetting(),
 	},
 	{
-		Field: IDPParams, Title: "Identity provider parameters", Group: "Identity Solution", GrantType: GrantIDAuth,
+		Field: IDPParams, Title: "Identity provider parameters", Group: "Identity Solution", GrantType: GrantIDAuth, since: entryVersion2,
 		Description: `For "id_auth": further form fields of the request to the identity provider, such as audience or resource. They are shown by a read, so they must not hold a secret. A write replaces all of them; {} removes them.`,
 		value:       paramsSetting(func(s *Settings) *Params { return &s.IDPParams }),
 	},
@@ -274,7 +274,7 @@ var fields = []FieldSchema{
 		value:       invertedFlag{flagSetting(func(s *Settings) *bool { return &s.NoFailover })},
 	},
 	{
-		Field: StandbyCheck, Title: "Standby check", Group: "Clients",
+		Field: StandbyCheck, Title: "Standby check", Group: "Clients", since: entryVersion2,
 		Description: "How often the engine gets a token with the standby, to notice in time that GBG refuses it: at least 10s. 0 means never. The default is 24h.",
 		Default:     int64(DefaultStandbyCheck / time.Second),
 		value: optionalDuration{durationSetting(func(s *Settings) *time.Duration { return &s.StandbyCheck }, minStandbyCheck, 10*365*24*time.Hour).
@@ -298,24 +298,24 @@ var fields = []FieldSchema{
 		value:       urlSetting(func(s *Settings) *string { return &s.RevokeURL }),
 	},
 	{
-		Field: RotationSchedule, Title: "Rotation schedule", Group: "Automated rotation",
+		Field: RotationSchedule, Title: "Rotation schedule", Group: "Automated rotation", since: entryVersion2,
 		Description: "When the standby becomes active if its secret is new: minute, hour, day of the month, month and day of the week in cron form, in UTC. Empty is never.",
 		value:       setting[string]{of: Text, at: func(s *Settings) *string { return &s.RotationSchedule }, normalize: normalizedSchedule},
 	},
 	{
-		Field: RotationWindow, Title: "Rotation window", Group: "Automated rotation",
+		Field: RotationWindow, Title: "Rotation window", Group: "Automated rotation", since: entryVersion2,
 		Description: "How long after a time of rotation_schedule the rotation may be made, at least an hour. The default, 0, is until the next time.",
 		Default:     0,
 		value:       setting[time.Duration]{of: Duration, at: func(s *Settings) *time.Duration { return &s.RotationWindow }, normalize: normalizedWindow},
 	},
 	{
-		Field: RotationPeriod, Title: "Rotation period", Group: "Automated rotation",
+		Field: RotationPeriod, Title: "Rotation period", Group: "Automated rotation", since: entryVersion2,
 		Description: "The time from one rotation to the next in place of rotation_schedule, at least 10 seconds, counted from when it was set. The default, 0, is never. It has nothing to do with the rotation_period of a token.",
 		Default:     0,
 		value:       setting[time.Duration]{of: Duration, at: func(s *Settings) *time.Duration { return &s.RotationPeriod }, normalize: normalizedPeriod},
 	},
 	{
-		Field: DisableAutomatedRotation, Title: "Disable automated rotation", Group: "Automated rotation",
+		Field: DisableAutomatedRotation, Title: "Disable automated rotation", Group: "Automated rotation", since: entryVersion2,
 		Description: "Turns the schedule off without removing it. The default is false.",
 		Default:     false,
 		value:       flagSetting(func(s *Settings) *bool { return &s.DisableAutomatedRotation }),
