@@ -127,6 +127,8 @@ func (a advice) refusal(standby string, refused refusal) string {
 	var pair *backend.PairError
 	both := errors.As(refused, &pair)
 	isClient := errors.As(refused, &client)
+	// Some identity providers refuse an unknown key as invalid_request.
+	ofKey := isClient && a.fields.Keys() && client.Step == backend.StepIDP
 	switch {
 	case !refused.Refused() || both && !pair.Standby.Refused():
 		return ""
@@ -134,7 +136,7 @@ func (a advice) refusal(standby string, refused refusal) string {
 		return "The identity provider issued its token: check scope, idp_scope and the exchange client at " + pathFor(a.req, "config", a.name)
 	case isClient && client.OrganizationRefused():
 		return a.organizationSecret()
-	case !refused.ClientRefused() && !(isClient && a.fields.Keys() && client.Step == backend.StepIDP): // some identity providers refuse an unknown key as invalid_request
+	case !refused.ClientRefused() && !ofKey:
 		return ""
 	case a.fields.Keys():
 		return "Check that the identity provider accepts the connection's idp_audience, and that the clients' keys are registered there: vault read " + pathFor(a.req, "keys", a.name)

@@ -52,6 +52,7 @@ type Status struct {
 	NextTryTime time.Time
 	// StandbyRefused reports whether Standby.Refusal is a refusal, and not that the last
 	// checks did not reach GBG.
+	// A key that never got a token is not refused: it may not be registered yet.
 	StandbyRefused bool
 	// ClaimsDiffer are the names of the claims in which the last tokens of both clients
 	// differ.
@@ -127,7 +128,8 @@ func (e *Engine) statusOf(name string, st *state) Status {
 		s.Standby = st.clientStatus(standby)
 	}
 	s.Standby.Refusal = st.standbyError()
-	s.StandbyRefused = st.standbyRefused()
+	unregistered := s.Fields.Keys() && s.Standby.VerifiedTime.IsZero()
+	s.StandbyRefused = st.standbyRefused() && !unregistered
 	s.ClaimsDiffer = st.claimsDiffer()
 	if t := st.token; t.left(now) > 0 {
 		s.TokenExpireTime, s.TokenRefreshTime = t.expires, t.refreshTime()

@@ -74,14 +74,17 @@ func (s Settings) checkSchedule() error {
 // checkSchedulePair refuses a schedule on a connection without a second client. c is the
 // connection before; nil if there was none.
 func (c *Connection) checkSchedulePair(next *Connection) error {
-	field := next.Settings.scheduleField()
+	field, pair := next.Settings.scheduleField(), next.PairFields()
 	if field == "" || next.Pair.Clients[Paired].ID != "" {
 		return nil
 	}
 	if c != nil && c.Pair.Clients[Paired].ID != "" {
-		return Invalid(PairedClientID, `cannot be removed: rotations need it, and %s is set. Turn that off in the same write: %s`, field, off(field))
+		return Invalid(pair.ID(Paired), `cannot be removed: rotations need it, and %s is set. Turn that off in the same write: %s`, field, off(field))
 	}
-	return Invalid(field, "needs a paired client to rotate to: set paired_client_id and paired_client_secret")
+	if pair.Keys() {
+		return Invalid(field, "needs a paired client to rotate to: set %s", pair.ID(Paired))
+	}
+	return Invalid(field, "needs a paired %s to rotate to: set %s and %s", pair.Noun(), pair.ID(Paired), pair.Secret(Paired))
 }
 
 // off returns how a write turns a setting of a schedule off.
