@@ -13,6 +13,11 @@ PLUGIN := bin/plugins/vault-plugin-secrets-gbg
 CC_FOUND := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE     := $(if $(CC_FOUND),-race)
 
+# The tests on oidc-provider need npm and a Node.js that has URL.parse, such as 20.20
+# or 22.
+NODE_FOUND    := $(shell command -v npm >/dev/null && node -e "URL.parse || process.exit(1)" 2>/dev/null && echo yes)
+OIDC_PROVIDER := bin/oidc-provider/node_modules/.package-lock.json
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -28,8 +33,9 @@ dev: build vault ## start the demo setup and keep it running until Ctrl-C
 	@bin/demo -vault "$(VAULT)" -stay
 
 .PHONY: test
-test: vault bin/idp ## run all tests, including end-to-end tests on a real Vault
+test: vault bin/idp $(if $(NODE_FOUND),$(OIDC_PROVIDER)) ## run all tests, including end-to-end tests on a real Vault
 	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
+	$(if $(NODE_FOUND),,@echo "No Node.js 20.20 or newer with npm: the tests on oidc-provider are skipped.")
 	$(GO) test $(RACE) -timeout 30m $$($(GO) list ./... | grep -v /e2e)
 	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -parallel 6 -timeout 40m ./e2e
 
@@ -145,6 +151,17 @@ bin/inventory: $(wildcard scripts/release/inventory/*)
 bin/idp: $(wildcard scripts/idp/*)
 	@echo "Building a third-party OAuth server for the tests, once."
 	cd scripts/idp && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/idp .
+
+.PHONY: bin/oidc-provider
+bin/oidc-provider: $(OIDC_PROVIDER)
+
+$(OIDC_PROVIDER): $(wildcard scripts/oidc-provider/*)
+	@echo "Installing the OpenID Connect server oidc-provider for the tests, once. Without"
+	@echo "access to an npm registry: make test NODE_FOUND="
+	mkdir -p bin/oidc-provider
+	cp $^ bin/oidc-provider
+	cd bin/oidc-provider && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 bin/hey: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building the load generator hey, once."
