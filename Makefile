@@ -2,16 +2,27 @@
 
 VERSION := 0.1.0
 
-# The Vault server for the demo and the tests. Built once, unless VAULT is set to an
-# installed one.
-VAULT ?= bin/vault
-
 GO     ?= go
 PLUGIN := bin/plugins/vault-plugin-secrets-gbg
 
 # The race detector needs a C compiler on Linux.
 CC_FOUND := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE     := $(if $(CC_FOUND),-race)
+
+# The server for the tests is the one that make vault builds, always the same version.
+# VAULT=/path/to/vault is another one, and so is a name to look up in PATH.
+TEST_SERVER := $(abspath bin/vault)
+ifneq ($(VAULT),)
+TEST_SERVER := $(if $(findstring /,$(VAULT)),$(abspath $(VAULT)),$(or $(shell command -v "$(VAULT)"),$(VAULT)))
+endif
+
+# The demo uses VAULT, or else vault or bao in PATH. It needs bin/vault if there is none.
+ifneq ($(filter demo dev,$(MAKECMDGOALS)),)
+DEMO_SERVER := $(shell $(GO) run ./scripts/demo -find -vault "$(VAULT)")
+ifeq ($(DEMO_SERVER),)
+$(error $(if $(VAULT),VAULT=$(VAULT) cannot be used,No server for the demo))
+endif
+endif
 
 .DEFAULT_GOAL := help
 
@@ -20,28 +31,28 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-15s %s\n' "$$t" "$$d"; done
 
 .PHONY: demo
-demo: build vault ## run a demo: a real Vault, a simulated GBG, a token, a rotation under load
-	@bin/demo -vault "$(VAULT)"
+demo: build $(DEMO_SERVER) ## run a demo: a real Vault, a simulated GBG, a token, a rotation under load
+	@bin/demo -vault "$(DEMO_SERVER)"
 
 .PHONY: dev
-dev: build vault ## start the demo setup and keep it running until Ctrl-C
-	@bin/demo -vault "$(VAULT)" -stay
+dev: build $(DEMO_SERVER) ## start the demo setup and keep it running until Ctrl-C
+	@bin/demo -vault "$(DEMO_SERVER)" -stay
 
 .PHONY: test
 test: vault bin/idp ## run all tests, including end-to-end tests on a real Vault
 	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
 	$(GO) test $(RACE) -timeout 30m $$($(GO) list ./... | grep -v /e2e)
-	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -parallel 6 -timeout 40m ./e2e
+	VAULT="$(TEST_SERVER)" $(GO) test $(RACE) -v -count=1 -parallel 6 -timeout 40m ./e2e
 
 # Not part of make test, because these targets build other projects for minutes.
 .PHONY: test-kubernetes
 test-kubernetes: vault bin/golangci-lint ## test examples/kubernetes with the code of the operators and the injector
 	cd e2e/kubernetes && ../../bin/golangci-lint run ./...
-	cd e2e/kubernetes && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
+	cd e2e/kubernetes && VAULT="$(TEST_SERVER)" $(GO) test -v -count=1 -timeout 20m .
 
 .PHONY: test-terraform
 test-terraform: vault bin/tofu bin/terraform-provider-vault ## test examples/terraform with OpenTofu on a real Vault
-	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
+	VAULT="$(TEST_SERVER)" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
 		$(GO) test -v -count=1 -timeout 10m -run 'TestTerraform' ./e2e
 
 .PHONY: test-release
@@ -67,8 +78,8 @@ DURATION ?= 1h
 # The second run has no race detector, which would distort memory use.
 .PHONY: soak
 soak: vault ## test a cluster under failures for minutes, then one Vault server for DURATION (1h)
-	VAULT="$(abspath $(VAULT))" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster' ./e2e
-	VAULT="$(abspath $(VAULT))" GBG_SOAK=$(DURATION) $(GO) test -v -count=1 -timeout 0 -run 'TestSoak' ./e2e
+	VAULT="$(TEST_SERVER)" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster' ./e2e
+	VAULT="$(TEST_SERVER)" GBG_SOAK=$(DURATION) $(GO) test -v -count=1 -timeout 0 -run 'TestSoak' ./e2e
 
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.
 LENGTH ?= 1
@@ -77,7 +88,7 @@ LENGTH ?= 1
 bench: build vault bin/hey ## run benchmarks on a real Vault and print the tables of docs/performance.md (5 minutes)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/floor ./scripts/bench/floor
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./scripts/bench
-	@bin/bench -vault "$(VAULT)" -plugin $(PLUGIN) -go "$(GO)" -length $(LENGTH)
+	@bin/bench -vault "$(TEST_SERVER)" -plugin $(PLUGIN) -go "$(GO)" -length $(LENGTH)
 
 .PHONY: build
 build: ## build the plugin (bin/plugins), the simulator and the demo (bin)
@@ -107,7 +118,7 @@ fmt: bin/golangci-lint ## format the code
 	bin/golangci-lint fmt ./...
 
 .PHONY: vault
-vault: $(VAULT) ## build the Vault server for the demo and the tests, once
+vault: $(if $(VAULT),,bin/vault) ## build the Vault server for the tests, once; with VAULT=..., use that one
 
 .PHONY: clean
 clean: ## remove all build output, including the Vault server
