@@ -56,9 +56,10 @@ test-terraform: vault bin/tofu bin/terraform-provider-vault ## test examples/ter
 		$(GO) test -v -count=1 -timeout 10m -run 'TestTerraform' ./e2e
 
 .PHONY: test-release
-test-release: vault bin/goreleaser bin/inventory bin/golangci-lint ## build the release of the last commit twice, compare, and install it in a real Vault
+test-release: vault bin/goreleaser bin/inventory bin/image bin/crane bin/golangci-lint ## build the release of the last commit twice, compare, and install it in a real Vault
 	cd scripts/release/inventory && ../../../bin/golangci-lint run ./... && $(GO) test -count=1 ./...
-	VAULT="$(abspath $(VAULT))" GBG_RELEASE=1 $(GO) test -v -count=1 -timeout 1h -run 'TestRelease' ./e2e
+	cd scripts/release/image && ../../../bin/golangci-lint run ./... && $(GO) test -count=1 ./...
+	VAULT="$(TEST_SERVER)" GBG_RELEASE=1 $(GO) test -v -count=1 -timeout 1h -run 'TestRelease' ./e2e
 
 # Time for each fuzz target. make test runs only the seeds.
 FUZZTIME ?= 10m
@@ -97,13 +98,21 @@ build: ## build the plugin (bin/plugins), the simulator and the demo (bin)
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gbg-simulator ./cmd/gbg-simulator
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./scripts/demo
 
+COMMIT_TIME = $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
+
 # Builds what is committed, so that others can reproduce it.
 .PHONY: release
-release: bin/goreleaser bin/inventory ## build the release for all systems, with checksums, SBOMs and licences (dist)
+release: bin/goreleaser bin/inventory bin/image ## build the release for all systems, with checksums, SBOMs, licences and a container image (dist)
 	@test -z "$$(git status --porcelain)" || { echo "Commit or remove what git status shows first."; exit 1; }
 	PATH="$(abspath bin):$$($(GO) env GOROOT)/bin:$$PATH" VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
-		COMMIT_TIME=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) \
+		COMMIT_TIME=$(COMMIT_TIME) \
 		bin/goreleaser release --snapshot --clean
+	bin/image build -version $(VERSION) -revision $$(git rev-parse HEAD) -date $(COMMIT_TIME) dist dist/image
+
+.PHONY: push-image
+push-image: bin/image ## push the image of the last release to IMAGE=registry.example.com/name
+	@test -n "$(IMAGE)" || { echo "Set IMAGE to the image's name: make push-image IMAGE=registry.example.com/name"; exit 1; }
+	bin/image push dist/image "$(IMAGE)"
 
 .PHONY: lint
 lint: bin/golangci-lint ## run golangci-lint
@@ -140,6 +149,13 @@ bin/goreleaser: scripts/release/goreleaser/go.mod scripts/release/goreleaser/go.
 
 bin/inventory: $(wildcard scripts/release/inventory/*)
 	cd scripts/release/inventory && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/inventory .
+
+bin/image: $(wildcard scripts/release/image/*)
+	cd scripts/release/image && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/image .
+
+bin/crane: scripts/release/image/go.mod scripts/release/image/go.sum
+	@echo "Building crane, a client and a test server of container registries, once."
+	cd scripts/release/image && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/crane github.com/google/go-containerregistry/cmd/crane
 
 bin/idp: $(wildcard scripts/idp/*)
 	@echo "Building a third-party OAuth server for the tests, once."
