@@ -22,6 +22,10 @@ DEMO_SERVER := $(shell $(GO) run ./scripts/demo -find -vault "$(VAULT)")
 ifeq ($(DEMO_SERVER),)
 $(error $(if $(VAULT),VAULT=$(VAULT) cannot be used,No server for the demo))
 endif
+# The plugin is built while the modules of the server are downloaded.
+ifeq ($(DEMO_SERVER),bin/vault)
+MAKEFLAGS += -j2
+endif
 endif
 
 .DEFAULT_GOAL := help
@@ -134,10 +138,10 @@ clean: ## remove all build output, including the Vault server
 	rm -rf bin dist
 
 bin/vault: scripts/vault/go.mod scripts/vault/go.sum
-	@echo "Building a Vault server for the demo and the tests. This happens once and"
-	@echo "takes about 10 minutes on 2 cores, half of it downloads. VAULT=/path/to/vault"
-	@echo "uses an installed one instead."
-	cd scripts/vault && CGO_ENABLED=0 $(GO) build -tags minimal -trimpath -o ../../bin/vault github.com/hashicorp/vault
+	@printf '%s\n' "Building a Vault server for the demo and the tests. This happens once and" \
+		"takes about 10 minutes on 2 cores, half of it downloads. VAULT=/path/to/vault" \
+		"uses an installed one instead."
+	cd scripts/vault && CGO_ENABLED=0 $(GO) build -tags minimal -trimpath -ldflags '-s -w' -o ../../bin/vault github.com/hashicorp/vault
 
 bin/golangci-lint: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building golangci-lint, once."
