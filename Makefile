@@ -83,7 +83,7 @@ DURATION ?= 1h
 # The second run has no race detector, which would distort memory use.
 .PHONY: soak
 soak: vault ## test a cluster under failures for minutes, then one Vault server for DURATION (1h)
-	VAULT="$(TEST_SERVER)" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster' ./e2e
+	VAULT="$(TEST_SERVER)" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster|TestScheduleWhenTheLeaderIsKilled' ./e2e
 	VAULT="$(TEST_SERVER)" GBG_SOAK=$(DURATION) $(GO) test -v -count=1 -timeout 0 -run 'TestSoak' ./e2e
 
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.

@@ -32,6 +32,7 @@ type refusal interface {
 func (d *handlers) errorResponse(req *logical.Request, name string, err error) (*logical.Response, error) {
 	var input *connection.InputError
 	var recent *backend.RecentRotationError
+	var alone *backend.NoPairError
 	var failing *backend.FailingError
 	var refused refusal
 	var asked *backend.ClientError
@@ -40,9 +41,8 @@ func (d *handlers) errorResponse(req *logical.Request, name string, err error) (
 	case errors.Is(err, backend.ErrNotConfigured):
 		return logical.ErrorResponse("connection %q is not configured; configure it with: vault write %s client_id=ID client_secret=@FILE",
 			name, pathFor(req, "config", name)), nil
-	case errors.Is(err, connection.ErrNoPair):
-		return logical.ErrorResponse("connection %q has no paired client to rotate to; add one with: vault write %s paired_client_id=ID paired_client_secret=@FILE",
-			name, pathFor(req, "config", name)), nil
+	case errors.As(err, &alone):
+		return logical.ErrorResponse("connection %q has no paired %s to rotate to; add one with: %s", name, alone.Fields.Noun(), advice{req: req, name: name, fields: alone.Fields}.addPairedCommand()), nil
 	case errors.Is(err, backend.ErrNoClients):
 		return logical.ErrorResponse("connection %q has no clients of its own: it exchanges tokens that callers bring: %s", name, exchangeCommand(req, name)), nil
 	case errors.As(err, &input):
@@ -91,10 +91,19 @@ func failingResponse(req *logical.Request, name, standby string, failing *backen
 		return unavailable(sentences(refused.Error(), when), failing.Wait)
 	}
 	answer := []string{refused.Error(), when}
-	if step := refusalStep(req, name, standby, refused); step != "" {
+	if step := (advice{req: req, name: name, fields: pairFields(refused)}).refusal(standby, refused); step != "" {
 		answer = append(answer, step)
 	}
 	return nil, logical.CodedError(http.StatusBadGateway, sentences(answer...))
+}
+
+// pairFields returns the fields of the pair that a refusal is about.
+func pairFields(err error) connection.PairFields {
+	var client *backend.ClientError
+	if errors.As(err, &client) {
+		return client.Fields
+	}
+	return connection.PairFields{}
 }
 
 // unavailable returns a 503 with a Retry-After of wait, rounded up to whole seconds and

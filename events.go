@@ -107,6 +107,8 @@ func eventMetadata(ev backend.Event) []string {
 		path = "rotate"
 	case backend.EventRotationDue, backend.EventRotationMissed:
 		path, modified = "rotate", false
+	case backend.EventKeyMade:
+		path, data = "keys", "keys"
 	case backend.EventFailing, backend.EventRecovered:
 		modified = false
 	case backend.EventStandbyRefused, backend.EventStandbyAccepted, backend.EventClaimsDiffer:
@@ -121,8 +123,8 @@ func eventMetadata(ev backend.Event) []string {
 		"connection", ev.Connection,
 	}
 	for _, more := range []struct{ key, text string }{
-		{"active_client_id", ev.ActiveClientID},
-		{"standby_client_id", ev.StandbyClientID},
+		{ev.Fields.ActiveKey(), ev.ActiveClientID},
+		{ev.Fields.StandbyKey(), ev.StandbyClientID},
 		{"regenerate_after", timestampOrNone(ev.RegenerateAfter)},
 		{"result", ev.Result},
 		{"claims", strings.Join(ev.Claims, " ")},

@@ -21,7 +21,7 @@ func endsInSlash(req *logical.Request) bool {
 
 // inputProblem returns what is wrong with a request's name or with one of its fields;
 // "" if nothing is. It quotes no value. Of several problems it returns that of the
-// first field by name.
+// first field by name. It replaces the values of maps by what keyValuePairs returns.
 func (b gbgBackend) inputProblem(req *logical.Request) string {
 	validName := validName(req.Path)
 	if req.Operation == logical.HelpOperation || len(req.Data) == 0 && validName {
@@ -39,6 +39,11 @@ func (b gbgBackend) inputProblem(req *logical.Request) string {
 	for _, field := range slices.Sorted(maps.Keys(req.Data)) {
 		if req.Operation == logical.ReadOperation && (field == "list" || field == "scan") {
 			continue // the server's own: it was false, else this were no read
+		}
+		if schema := path.Fields[field]; schema != nil && schema.Type == framework.TypeKVPairs {
+			if pairs, ok := keyValuePairs(req.Data[field]); ok {
+				req.Data[field] = pairs
+			}
 		}
 		if problem := fieldProblem(path.Fields, field, req.Data[field]); problem != "" {
 			return problem
@@ -64,6 +69,11 @@ func fieldProblem(fields map[string]*framework.FieldSchema, field string, value 
 		return ""
 	case isText && strings.TrimSpace(text) == "":
 		return field + " is empty: give a value or leave the field out"
+	case schema.Type == framework.TypeKVPairs:
+		if _, ok := value.(map[string]string); !ok {
+			return field + ` must be a map of strings: NAME=VALUE, or {"NAME": "VALUE"}`
+		}
+		return ""
 	}
 	one := framework.FieldData{Raw: map[string]any{field: value}, Schema: fields}
 	if one.Validate() == nil {

@@ -16,73 +16,97 @@ import (
 // nextStep returns what to do next about a connection, in a sentence that a person
 // without rights on its configuration can follow.
 func nextStep(req *logical.Request, s *backend.Status) string {
-	name, where := s.Connection, portal(s.IDPTokenURL != "")
+	a := advice{req: req, name: s.Connection, fields: s.Fields, atIDP: s.IDPTokenURL != ""}
 	switch s.State {
 	case backend.StateUnreadable:
 		return "Readers get errors: see last_error."
 	case backend.StateDown, backend.StateFailing:
-		return failureStep(req, s)
+		return a.failure(s)
 	case backend.StateStandbyRefused:
-		return refusedStep(req, name, where, s.Standby)
+		return a.refusedStandby(s.Standby)
 	case backend.StateRotationDue:
-		return dueStep(req, name, where, s)
+		return a.rotationDue(s)
 	case backend.StateStandbyUnproven:
-		if s.Standby.Refusal.Error != "" {
-			return fmt.Sprintf("Client %q is the standby and gets no token: see standby_error. To check it again: vault write -f %s",
-				s.Standby.ID, pathFor(req, "verify", name))
-		}
-		return fmt.Sprintf("Client %q stands by with a secret that has not been proved. To prove it: vault write -f %s. When it is time to rotate: %s",
-			s.Standby.ID, pathFor(req, "verify", name), rotateCommand(req, name, s.Standby.ID))
+		return a.unprovenStandby(s.Standby)
 	case backend.StateSecretOld, backend.StateOK:
 	}
 	if s.Active.ID == "" {
-		return "Exchange an identity provider's token: " + exchangeCommand(req, name)
+		return "Exchange an identity provider's token: " + exchangeCommand(req, s.Connection)
 	}
-	return pairStep(req, name, where, s.Standby.ID, s.LastRotation.RegenerateAfter, !s.Standby.SecretServed)
+	return a.pair(s.Standby.ID, !s.Standby.SecretServed, s.LastRotation.RegenerateAfter)
 }
 
-// pairStep returns how a pair is renewed next. where is the place to regenerate
-// secrets; fresh is set if the standby's has not served yet.
-func pairStep(req *logical.Request, name, where, standby string, regenerateAfter time.Time, fresh bool) string {
+// advice makes the sentences and commands about the pair of a connection.
+type advice struct {
+	req    *logical.Request
+	name   string
+	fields connection.PairFields
+	// atIDP is set if the clients are an identity provider's.
+	atIDP bool
+}
+
+// pair returns how the pair is renewed next. fresh is set if the standby's secret has
+// not served yet.
+func (a advice) pair(standby string, fresh bool, regenerateAfter time.Time) string {
 	switch {
 	case standby == "":
-		return fmt.Sprintf("Add a second client, so that secrets can be rotated without downtime: vault write %s paired_client_id=ID paired_client_secret=@FILE",
-			pathFor(req, "config", name))
+		return fmt.Sprintf("Add a second %s, so that %ss can be rotated without downtime: %s", a.fields.Noun(), a.fields.SecretNoun(), a.addPairedCommand())
 	case fresh:
-		return fmt.Sprintf("Client %q stands by with a secret that has not been used yet. When it is time to rotate: %s", standby, rotateCommand(req, name, standby))
+		return fmt.Sprintf("%s stands by with a %s that has not been used yet. When it is time to rotate: %s",
+			capitalized(a.member(standby)), a.fields.SecretNoun(), a.rotateCommand(standby))
 	case regenerateAfter.IsZero():
-		return fmt.Sprintf("Regenerate the secret of client %q %s, then: %s", standby, where, renewCommand(req, name, standby))
+		return capitalized(a.renewal(standby, "then"))
 	}
-	return fmt.Sprintf("After %s regenerate the secret of client %q %s, then, when it is time to rotate again: %s",
-		timestamp(regenerateAfter), standby, where, renewCommand(req, name, standby))
+	return "After " + timestamp(regenerateAfter) + " " + a.renewal(standby, "then, when it is time to rotate again")
 }
 
-// refusedStep returns how to renew a standby that was refused.
-func refusedStep(req *logical.Request, name, where string, standby backend.ClientStatus) string {
-	since := fmt.Sprintf("Client %q is the standby and has been refused since %s: see standby_error.", standby.ID, timestamp(standby.Refusal.Time))
-	if standby.Refusal.AtExchange {
-		return fmt.Sprintf("%s Ask GBG what its tokens lack, then: %s", since, rotateCommand(req, name, standby.ID))
+// unprovenStandby returns how to prove a standby.
+func (a advice) unprovenStandby(standby backend.ClientStatus) string {
+	verify := "vault write -f " + pathFor(a.req, "verify", a.name)
+	member := capitalized(a.member(standby.ID))
+	switch {
+	case a.fields.Keys() && standby.VerifiedTime.IsZero():
+		return fmt.Sprintf("%s stands by with a key that has not been proved: register it at the identity provider (vault read %s), then prove it: %s. When it is time to rotate: %s",
+			member, pathFor(a.req, "keys", a.name), verify, a.rotateCommand(standby.ID))
+	case standby.Refusal.Error != "":
+		return fmt.Sprintf("%s is the standby and gets no token: see standby_error. To check it again: %s", member, verify)
 	}
-	return fmt.Sprintf("%s Renew it now: if nobody has its current secret, regenerate it %s, then: %s", since, where, renewCommand(req, name, standby.ID))
+	return fmt.Sprintf("%s stands by with a %s that has not been proved. To prove it: %s. When it is time to rotate: %s",
+		member, a.fields.SecretNoun(), verify, a.rotateCommand(standby.ID))
 }
 
-// dueStep returns what to do about a scheduled rotation that was not made.
-func dueStep(req *logical.Request, name, where string, s *backend.Status) string {
+// refusedStandby returns how to renew a standby that was refused.
+func (a advice) refusedStandby(standby backend.ClientStatus) string {
+	since := fmt.Sprintf("%s is the standby and has been refused since %s: see standby_error.", capitalized(a.member(standby.ID)), timestamp(standby.Refusal.Time))
+	switch {
+	case standby.Refusal.AtExchange:
+		return fmt.Sprintf("%s Ask GBG what its tokens lack, then: %s", since, a.rotateCommand(standby.ID))
+	case standby.Refusal.OfOrganization:
+		return since + " " + a.organizationSecret()
+	case a.fields.Keys():
+		return fmt.Sprintf("%s Its key may not be registered at the identity provider: vault read %s. If it is, %s",
+			since, pathFor(a.req, "keys", a.name), a.renewal(standby.ID, "then"))
+	}
+	return fmt.Sprintf("%s Renew it now: if nobody has its current %s, %s it %s, then: %s",
+		since, a.fields.SecretNoun(), a.fields.RenewVerb(), portal(a.atIDP), a.renewCommand(standby.ID))
+}
+
+// rotationDue returns what to do about a scheduled rotation that was not made.
+func (a advice) rotationDue(s *backend.Status) string {
 	since := "A rotation has been due since " + timestamp(s.RotationDue)
 	if s.RotationObstacle != connection.NoNewSecret {
-		return fmt.Sprintf("%s. The engine tries again by itself; to rotate now: %s", since, rotateCommand(req, name, s.Standby.ID))
+		return fmt.Sprintf("%s. The engine tries again by itself; to rotate now: %s", since, a.rotateCommand(s.Standby.ID))
 	}
-	return fmt.Sprintf("%s, and the standby has no new secret. Regenerate the secret of client %q %s, then: %s",
-		since, s.Standby.ID, where, renewCommand(req, name, s.Standby.ID))
+	return fmt.Sprintf("%s, and the standby has no new %s. %s", since, a.fields.SecretNoun(), capitalized(a.renewal(s.Standby.ID, "then")))
 }
 
-// failureStep returns what to do about token requests that fail.
-func failureStep(req *logical.Request, s *backend.Status) string {
+// failure returns what to do about token requests that fail.
+func (a advice) failure(s *backend.Status) string {
 	var refused refusal
 	if !errors.As(s.LastFailure, &refused) {
 		return "Token requests fail because of Vault's storage: see last_error."
 	}
-	step := refusalStep(req, s.Connection, s.Standby.ID, refused)
+	step := a.refusal(s.Standby.ID, refused)
 	switch {
 	case step != "":
 	case refused.Temporary():
@@ -90,48 +114,96 @@ func failureStep(req *logical.Request, s *backend.Status) string {
 	case refused.ClientRefused() || !refused.Refused():
 		step = "What answered is no token endpoint: check token_url, and the proxies and firewalls on the way to it"
 	default:
-		step = "The request is refused, not the client: an administrator must check " + pathFor(req, "config", s.Connection)
+		step = "The request is refused, not the client: an administrator must check " + pathFor(a.req, "config", a.name)
 	}
 	return "Token requests fail: see last_error. " + step
 }
 
-// refusalStep returns what to do about a client that is refused. It returns "" if
-// the failure may have another cause: what an outage or a proxy says is no reason to
-// change secrets. standby is empty if there is none.
-func refusalStep(req *logical.Request, name, standby string, refused refusal) string {
+// refusal returns what to do about a client that is refused. It returns "" if the
+// failure may have another cause: what an outage or a proxy says is no reason to change
+// secrets. standby is empty if there is none.
+func (a advice) refusal(standby string, refused refusal) string {
 	var client *backend.ClientError
 	var pair *backend.PairError
 	both := errors.As(refused, &pair)
+	isClient := errors.As(refused, &client)
 	switch {
 	case !refused.Refused() || both && !pair.Standby.Refused():
 		return ""
-	case errors.As(refused, &client) && client.Step == backend.StepExchange:
-		return "The identity provider issued its token: check scope, idp_scope and the exchange client at " + pathFor(req, "config", name)
-	case !refused.ClientRefused():
+	case isClient && client.Step == backend.StepExchange:
+		return "The identity provider issued its token: check scope, idp_scope and the exchange client at " + pathFor(a.req, "config", a.name)
+	case isClient && client.OrganizationRefused():
+		return a.organizationSecret()
+	case !refused.ClientRefused() && !(isClient && a.fields.Keys() && client.Step == backend.StepIDP): // some identity providers refuse an unknown key as invalid_request
 		return ""
+	case a.fields.Keys():
+		return "Check that the clients' keys are registered at the identity provider: vault read " + pathFor(a.req, "keys", a.name)
 	case standby == "":
-		return fmt.Sprintf("If its secret was regenerated, an administrator must store the new one: vault write %s client_secret=@FILE", pathFor(req, "config", name))
+		return fmt.Sprintf("If its %s was %sd, an administrator must store the new one: vault write %s %s=@FILE",
+			a.fields.SecretNoun(), a.fields.RenewVerb(), pathFor(a.req, "config", a.name), a.fields.Secret(connection.First))
 	case both:
-		return fmt.Sprintf("If nobody has the current secret of client %q, regenerate it. Then: %s", standby, renewCommand(req, name, standby))
+		return fmt.Sprintf("If nobody has the current %s of %s, %s it. Then: %s", a.fields.SecretNoun(), a.member(standby), a.fields.RenewVerb(), a.renewCommand(standby))
 	}
-	return fmt.Sprintf("Make client %q active: %s (with client_secret=@FILE if its secret was regenerated, too)", standby, rotateCommand(req, name, standby))
+	return fmt.Sprintf("Make %s active: %s (with %s=@FILE if its %s was %sd, too)",
+		a.member(standby), a.rotateCommand(standby), a.fields.Secret(connection.First), a.fields.SecretNoun(), a.fields.RenewVerb())
 }
 
-// failoverWarning returns what the first reader after a failover is told.
-func failoverWarning(req *logical.Request, name string, notice *backend.FailoverNotice) string {
-	if notice.AtExchange {
+// organizationSecret returns what to do if the organization's client, which both users
+// share, is refused.
+func (a advice) organizationSecret() string {
+	return "If the secret of the organization's client was regenerated, an administrator must store the new one: vault write " +
+		pathFor(a.req, "config", a.name) + " client_secret=@FILE"
+}
+
+// failover returns what the first reader after a failover is told.
+func (a advice) failover(notice *backend.FailoverNotice) string {
+	switch {
+	case notice.AtExchange:
 		return notice.Text + ": ask GBG what that client's tokens lack"
+	case a.fields.Keys():
+		return notice.Text + ". " + capitalized(a.renewal(notice.RefusedID, "then"))
 	}
-	return fmt.Sprintf("%s. Renew client %q: %s", notice.Text, notice.RefusedClientID, renewCommand(req, name, notice.RefusedClientID))
+	return fmt.Sprintf("%s. Renew %s: %s", notice.Text, a.member(notice.RefusedID), a.renewCommand(notice.RefusedID))
 }
 
-// renewCommand returns the command that stores a client's new secret and makes the
-// client active.
-func renewCommand(req *logical.Request, connection, clientID string) string {
-	return rotateCommand(req, connection, clientID) + " client_secret=@FILE"
+// renewal returns how one of the pair is renewed and made active, as the rest of a
+// sentence; then joins the two steps.
+func (a advice) renewal(id, then string) string {
+	if a.fields.Keys() {
+		return fmt.Sprintf("have an administrator make a new key for %s (vault write %s client_id=%s) and register it at the identity provider, %s: %s",
+			a.member(id), pathFor(a.req, "keys", a.name), shellWord(id), then, a.rotateCommand(id))
+	}
+	return fmt.Sprintf("%s the %s of %s %s, %s: %s", a.fields.RenewVerb(), a.fields.SecretNoun(), a.member(id), portal(a.atIDP), then, a.renewCommand(id))
 }
 
-// portal returns where to regenerate a client's secret.
+// member returns one of the pair by its noun and id.
+func (a advice) member(id string) string { return fmt.Sprintf("%s %q", a.fields.Noun(), id) }
+
+// renewCommand returns the command that stores a new secret of one of the pair and makes
+// it active.
+func (a advice) renewCommand(id string) string {
+	return fmt.Sprintf("%s %s=@FILE", a.rotateCommand(id), a.fields.Secret(connection.First))
+}
+
+// rotateCommand returns the command that makes one of the pair active. It names it, so
+// that it is safe to repeat.
+func (a advice) rotateCommand(id string) string {
+	return fmt.Sprintf("vault write %s %s=%s", pathFor(a.req, "rotate", a.name), a.fields.ID(connection.First), shellWord(id))
+}
+
+// addPairedCommand returns the command that adds the second of the pair.
+func (a advice) addPairedCommand() string {
+	id, rest := "ID", fmt.Sprintf("%s=@FILE", a.fields.Secret(connection.Paired))
+	switch {
+	case a.fields.Users():
+		id = "NAME"
+	case a.fields.Keys():
+		rest = "verify_connection=false"
+	}
+	return fmt.Sprintf("vault write %s %s=%s %s", pathFor(a.req, "config", a.name), a.fields.ID(connection.Paired), id, rest)
+}
+
+// portal returns where to regenerate a client's secret or change a user's password.
 func portal(atIDP bool) string {
 	if atIDP {
 		return "at the identity provider"
@@ -139,17 +211,18 @@ func portal(atIDP bool) string {
 	return "in GBG's Account management portal"
 }
 
-// rotateCommand returns the command that makes a client active. It names the client, so
-// that it is safe to repeat.
-func rotateCommand(req *logical.Request, connection, clientID string) string {
-	if strings.HasPrefix(clientID, "@") {
-		clientID = `\` + clientID // else vault reads a file of that name
+// shellWord returns an id as the value of a field on the vault command's line.
+func shellWord(id string) string {
+	if strings.HasPrefix(id, "@") {
+		id = `\` + id // else vault reads a file of that name
 	}
-	if !plainWord.MatchString(clientID) {
-		clientID = "'" + strings.ReplaceAll(clientID, "'", `'\''`) + "'"
+	if !plainWord.MatchString(id) {
+		id = "'" + strings.ReplaceAll(id, "'", `'\''`) + "'"
 	}
-	return fmt.Sprintf("vault write %s client_id=%s", pathFor(req, "rotate", connection), clientID)
+	return id
 }
 
 // plainWord matches texts that need no quotes in a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)
+
+func capitalized(word string) string { return strings.ToUpper(word[:1]) + word[1:] }

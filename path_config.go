@@ -132,7 +132,7 @@ func (d *handlers) readConfig(ctx context.Context, req *logical.Request, data *f
 			answer[string(f.Field)] = v
 		}
 	}
-	putText(answer, "active_client_id", c.Pair.Active().ID)
+	putText(answer, c.PairFields().ActiveKey(), c.Pair.Active().ID)
 	return &logical.Response{Data: answer}, nil
 }
 
@@ -162,6 +162,7 @@ var fieldTypes = map[connection.Type]framework.FieldType{
 	connection.Confidential: framework.TypeString,
 	connection.Duration:     framework.TypeDurationSecond,
 	connection.Flag:         framework.TypeBool,
+	connection.Map:          framework.TypeKVPairs,
 }
 
 // fieldSchema returns the framework's schema of a field.
@@ -184,6 +185,8 @@ func configValue(data *framework.FieldData, f connection.FieldSchema) (v any, ok
 		return fieldValue(duration(data, f.Field))
 	case connection.Flag:
 		return fieldValue(flag(data, f.Field))
+	case connection.Map:
+		return value[map[string]string](data, f.Field)
 	default:
 		return fieldValue(text(data, f.Field))
 	}
@@ -195,6 +198,10 @@ func configAnswer() map[string]*framework.FieldSchema {
 		"active_client_id": {
 			Type:        framework.TypeString,
 			Description: "The client that tokens are issued to. Only a rotation changes it. Left out if there are none.",
+		},
+		"active_username": {
+			Type:        framework.TypeString,
+			Description: `For grant_type "password": which of the two users tokens are issued to. Only a rotation changes it.`,
 		},
 	}
 	for _, f := range connection.Fields() {
@@ -248,6 +255,14 @@ are clients of your identity provider, whose tokens are exchanged for GBG's:
       client_id=ID-A client_secret=@secret-a
 
 Without it there are no clients: callers bring their own tokens to exchange.
+
+For a GBG GO account with API users, give grant_type=password. client_id and
+client_secret are then the organization's, and the pair is two users:
+
+  $ vault write gbg/config/users grant_type=password \
+      client_id=ID client_secret=@secret \
+      username=NAME-A        password=@password-a \
+      paired_username=NAME-B paired_password=@password-b
 
 Reading returns everything except the secrets. gbg/config is the connection
 "default"; gbg/config/NAME is any other.

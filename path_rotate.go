@@ -24,6 +24,15 @@ func (d *handlers) rotatePaths() []*framework.Path {
 			Description:  "The standby's new secret, if it has just been regenerated at GBG. Left out, the stored one is used.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Client secret", Sensitive: true},
 		}
+		fields[string(connection.Username)] = &framework.FieldSchema{
+			Type:        framework.TypeString,
+			Description: `For grant_type "password", in place of client_id: the user that must be active afterwards.`,
+		}
+		fields[string(connection.Password)] = &framework.FieldSchema{
+			Type:         framework.TypeString,
+			Description:  `For grant_type "password", in place of client_secret: the standby's new password.`,
+			DisplayAttrs: &framework.DisplayAttributes{Name: "Password", Sensitive: true},
+		}
 		return &framework.Path{
 			Fields: fields,
 			Operations: map[logical.Operation]framework.OperationHandler{
@@ -47,8 +56,10 @@ func (d *handlers) rotatePaths() []*framework.Path {
 func rotateAnswer() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"rotated":           {Type: framework.TypeBool, Required: true, Description: "Whether the active client changed."},
-		"active_client_id":  {Type: framework.TypeString, Required: true, Description: "The client that tokens are issued to from now on."},
-		"standby_client_id": {Type: framework.TypeString, Required: true, Description: "The other client."},
+		"active_client_id":  {Type: framework.TypeString, Description: "The client that tokens are issued to from now on."},
+		"standby_client_id": {Type: framework.TypeString, Description: "The other client."},
+		"active_username":   {Type: framework.TypeString, Description: `For grant_type "password", in place of active_client_id: the user that tokens are issued to from now on.`},
+		"standby_username":  {Type: framework.TypeString, Description: `For grant_type "password", in place of standby_client_id: the other user.`},
 		"rotation_time":     {Type: framework.TypeString, Description: "When the active client last changed (RFC 3339, UTC)."},
 		"regenerate_after":  {Type: framework.TypeString, Description: "When the standby's secret can be regenerated because nothing depends on it any longer (RFC 3339, UTC)."},
 		"next_step":         {Type: framework.TypeString, Required: true, Description: "What to do next, in a sentence."},
@@ -60,24 +71,28 @@ func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *frame
 	r, err := d.engine.Rotate(ctx, name, backend.RotateRequest{
 		ClientID: text(data, connection.ClientID),
 		Secret:   secret(data, connection.ClientSecret),
+		Username: text(data, connection.Username),
+		Password: secret(data, connection.Password),
 	})
 	if err != nil {
 		return d.errorResponse(req, name, err)
 	}
+	a := advice{req: req, name: name, fields: r.Fields, atIDP: r.AtIDP}
 	answer := map[string]any{
-		"rotated":           r.Rotated,
-		"active_client_id":  r.Active.ID,
-		"standby_client_id": r.Standby.ID,
-		"next_step":         pairStep(req, name, portal(r.AtIDP), r.Standby.ID, r.Record.RegenerateAfter, !r.Standby.SecretServed),
+		"rotated":             r.Rotated,
+		r.Fields.ActiveKey():  r.Active.ID,
+		r.Fields.StandbyKey(): r.Standby.ID,
+		"next_step":           a.pair(r.Standby.ID, !r.Standby.SecretServed, r.Record.RegenerateAfter),
 	}
 	putTime(answer, "rotation_time", r.Record.Time)
 	putTime(answer, "regenerate_after", r.Record.RegenerateAfter)
 	resp := &logical.Response{Data: answer, Warnings: r.Warnings}
 	if r.SecretKept {
-		resp.AddWarning(fmt.Sprintf("client %q is active again with the secret it had the last time; regenerate the standby's secret before each rotation to renew it", r.Active.ID))
+		secret := r.Fields.SecretNoun()
+		resp.AddWarning(fmt.Sprintf("%s is active again with the %s it had the last time; %s the standby's %s before each rotation to renew it", a.member(r.Active.ID), secret, r.Fields.RenewVerb(), secret))
 	}
 	if r.SecretDisregarded {
-		resp.AddWarning(fmt.Sprintf("client %q is active already: nothing was rotated, and the client_secret that was given has not been stored", r.Active.ID))
+		resp.AddWarning(fmt.Sprintf("%s is active already: nothing was rotated, and the %s that was given has not been stored", a.member(r.Active.ID), r.Fields.Secret(connection.First)))
 	}
 	return resp, nil
 }
@@ -85,8 +100,9 @@ func (d *handlers) rotate(ctx context.Context, req *logical.Request, data *frame
 // repeatedRotation returns the text that explains why a bare rotation was refused,
 // and how to rotate all the same.
 func repeatedRotation(req *logical.Request, name string, recent *backend.RecentRotationError) string {
-	return fmt.Sprintf("connection %q was rotated at %s (%s), %ds ago, and client %q is active: this may be the same request again, so nothing was rotated. To make client %q active: %s",
-		name, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Active, recent.Standby, rotateCommand(req, name, recent.Standby))
+	return fmt.Sprintf("connection %q was rotated at %s (%s), %ds ago, and %s %q is active: this may be the same request again, so nothing was rotated. To make %s %q active: %s",
+		name, timestamp(recent.Record.Time), recent.Record.Cause, seconds(recent.Age), recent.Fields.Noun(), recent.Active, recent.Fields.Noun(), recent.Standby,
+		advice{req: req, name: name, fields: recent.Fields}.rotateCommand(recent.Standby))
 }
 
 const rotateHelp = `
@@ -110,6 +126,9 @@ Naming the client makes the command safe to repeat: if it is active already,
 nothing happens. Without client_id and client_secret, a rotation within a minute
 of the last one, or of a failover, is refused, for it may be the same request
 sent again.
+
+On a connection with grant_type "password" the pair is two API users, and username
+and password replace client_id and client_secret.
 
 "regenerate_after" in the answer is when the previously active client's last token
 expires. After that its secret can be regenerated.

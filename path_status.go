@@ -45,6 +45,8 @@ func statusAnswer() map[string]*framework.FieldSchema {
 		"idp_token_url":           text(false, "Where the tokens to exchange at token_url are requested."),
 		"active_client_id":        text(false, "The client that tokens are issued to. Left out if callers bring the tokens to exchange."),
 		"standby_client_id":       text(false, "The other client of the pair."),
+		"active_username":         text(false, "For grant_type \"password\", in place of active_client_id: the user that tokens are issued to."),
+		"standby_username":        text(false, "For grant_type \"password\", in place of standby_client_id: the other user."),
 		"active_secret_set_time":  text(false, "When the active client's secret was stored (RFC 3339, UTC)."),
 		"standby_secret_set_time": text(false, "When the standby's secret was stored (RFC 3339, UTC)."),
 		"active_verified_time":    text(false, "When the active client last got a token (RFC 3339, UTC)."),
@@ -99,8 +101,8 @@ func (d *handlers) readStatus(ctx context.Context, req *logical.Request, data *f
 	putText(answer, "grant_type", s.GrantType)
 	putText(answer, "token_url", s.TokenURL)
 	putText(answer, "idp_token_url", s.IDPTokenURL)
-	putText(answer, "active_client_id", s.Active.ID)
-	putText(answer, "standby_client_id", s.Standby.ID)
+	putText(answer, s.Fields.ActiveKey(), s.Active.ID)
+	putText(answer, s.Fields.StandbyKey(), s.Standby.ID)
 	putTime(answer, "active_secret_set_time", s.Active.SecretSetTime)
 	putTime(answer, "standby_secret_set_time", s.Standby.SecretSetTime)
 	putTime(answer, "active_verified_time", s.Active.VerifiedTime)

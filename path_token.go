@@ -71,6 +71,7 @@ func credsAnswer() map[string]*framework.FieldSchema {
 		"rotation_period":     {Type: framework.TypeInt64, Required: true, Description: "Seconds from one token to the next."},
 		"last_vault_rotation": {Type: framework.TypeString, Required: true, Description: "When this token was fetched (RFC 3339, UTC, with fractions)."},
 		"client_id":           {Type: framework.TypeString, Required: true, Description: "The GBG client that the token was issued to."},
+		"username":            {Type: framework.TypeString, Description: `For grant_type "password": the user that the token was issued to.`},
 		"scope":               {Type: framework.TypeString, Required: true, Description: "The granted scope, or the requested one if GBG named none."},
 		"connection":          {Type: framework.TypeString, Required: true, Description: "The connection that the token belongs to."},
 	}
@@ -90,7 +91,7 @@ func (d *handlers) readCreds(ctx context.Context, req *logical.Request, data *fr
 		return d.errorResponse(req, name, err)
 	}
 	if c.Failover != nil {
-		c.Warnings = append(c.Warnings, failoverWarning(req, name, c.Failover))
+		c.Warnings = append(c.Warnings, advice{req: req, name: name, fields: c.Failover.Fields}.failover(c.Failover))
 	}
 	if c.Lease != nil {
 		return d.leased(c), nil
@@ -137,7 +138,7 @@ func exchangeCommand(req *logical.Request, name string) string {
 // the same in two answers with the same token, or they would be taken for a new
 // secret.
 func credential(c backend.Credential) map[string]any {
-	return map[string]any{
+	data := map[string]any{
 		"access_token":        c.AccessToken.Reveal(),
 		"token_type":          c.TokenType,
 		"expire_time":         c.ExpireTime.Format(time.RFC3339),
@@ -148,6 +149,8 @@ func credential(c backend.Credential) map[string]any {
 		"scope":               c.Scope,
 		"connection":          c.Connection,
 	}
+	putText(data, "username", c.Username)
+	return data
 }
 
 const credsHelp = `

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"gbg.example/vault-plugin-secrets-gbg/backend"
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 )
 
 func (d *handlers) verifyPaths() []*framework.Path {
@@ -38,7 +39,7 @@ func verifyAnswer() map[string]*framework.FieldSchema {
 		"connection": {Type: framework.TypeString, Required: true, Description: "Name of the connection."},
 		"clients": {
 			Type: framework.TypeSlice, Required: true,
-			Description: "For each client, the active one first: client_id, active, result (ok, refused or unreachable), error, scope, lifetime in seconds, and warnings.",
+			Description: "For each client, the active one first: client_id (and username, in the password grant), active, result (ok, refused or unreachable), error, scope, lifetime in seconds, and warnings.",
 		},
 	}
 }
@@ -50,9 +51,12 @@ func (d *handlers) verify(ctx context.Context, req *logical.Request, data *frame
 		return d.errorResponse(req, name, err)
 	}
 	resp := &logical.Response{}
-	clients := make([]any, 0, len(report))
-	for _, c := range report {
-		clients = append(clients, verifiedClient(c))
+	clients := make([]any, 0, len(report.Clients))
+	for _, c := range report.Clients {
+		client := verifiedClient(c)
+		putText(client, string(connection.ClientID), report.Organization)
+		client[report.Fields.IDKey()] = c.ID
+		clients = append(clients, client)
 		resp.Warnings = append(resp.Warnings, c.Warnings...)
 	}
 	resp.Data = map[string]any{"connection": name, "clients": clients}
@@ -61,7 +65,7 @@ func (d *handlers) verify(ctx context.Context, req *logical.Request, data *frame
 
 // verifiedClient is one client in an answer.
 func verifiedClient(c backend.ClientVerification) map[string]any {
-	client := map[string]any{"client_id": c.ID, "active": c.Active, "result": string(c.Result)}
+	client := map[string]any{"active": c.Active, "result": string(c.Result)}
 	putText(client, "error", c.Error)
 	if c.Result == backend.ProofOK {
 		client["scope"] = c.Scope

@@ -114,6 +114,7 @@ func (d *handlers) framework(version string) *framework.Backend {
 			d.configPaths(),
 			d.credsPaths(),
 			d.rotatePaths(),
+			d.keysPaths(),
 			d.statusPaths(),
 			d.verifyPaths(),
 			[]*framework.Path{d.statusListPath(), d.metricsPath()},
@@ -158,6 +159,7 @@ any other, and give a team a policy on its name.
   creds     an access token, shared by all readers, always valid
   rotate    make the standby client the active one, without downtime
   verify    check that GBG accepts both clients, changing nothing
+  keys      the clients' public keys, if they have keys instead of secrets
   status    the state of a connection: no secret, no token
   metrics   all of them, for Prometheus
 

@@ -33,9 +33,14 @@ var identifyingClaims = []string{
 	"clientId", "clientHost", "clientAddress", "preferred_username",
 }
 
-// claimsOf returns digests of the claims of a client's token that grant rights. It
-// returns "" if the token is not a JWT.
-func claimsOf(token connection.Secret, clientID string) connection.Claims {
+// personalClaims are those of a user's name and e-mail address (OpenID Connect Core
+// section 5.1), which differ between API users.
+var personalClaims = []string{"name", "given_name", "family_name", "middle_name", "nickname", "email", "email_verified"}
+
+// claimsOf returns digests of the claims of a token that grant rights. The token was
+// issued to a client or user with this id, which fields are about. claimsOf returns ""
+// if the token is not a JWT.
+func claimsOf(token connection.Secret, id string, fields connection.PairFields) connection.Claims {
 	payload, ok := jwtPayload(token.Reveal())
 	if !ok {
 		return ""
@@ -45,10 +50,11 @@ func claimsOf(token connection.Secret, clientID string) connection.Claims {
 		if len(digests) == maxClaims {
 			break
 		}
-		if len(name) > maxClaimName || !utf8.ValidString(name) || slices.Contains(identifyingClaims, name) {
+		if len(name) > maxClaimName || !utf8.ValidString(name) || slices.Contains(identifyingClaims, name) ||
+			fields.Users() && slices.Contains(personalClaims, name) {
 			continue
 		}
-		value, ok := canonicalClaim(name, payload[name], clientID)
+		value, ok := canonicalClaim(name, payload[name], id)
 		if !ok {
 			continue
 		}
@@ -187,8 +193,9 @@ func (e *Engine) claimsWarnings(name string) []string {
 		return nil
 	}
 	standby, _ := st.conn.Pair.Standby()
-	return []string{fmt.Sprintf("the tokens of client %q (active) and client %q (standby) differ in the claims %q: the clients may not have the same rights. Compare their roles and departments",
-		st.conn.Pair.Active().ID, standby.ID, claims)}
+	noun := st.conn.PairFields().Noun()
+	return []string{fmt.Sprintf("the tokens of %s %q (active) and %s %q (standby) differ in the claims %q: the %ss may not have the same rights. Compare their roles and departments",
+		noun, st.conn.Pair.Active().ID, noun, standby.ID, claims, noun)}
 }
 
 // reportClaims reports claims that differ, once until others do.
@@ -198,7 +205,8 @@ func (e *Engine) reportClaims(name string, st *state) {
 		return
 	}
 	standby, _ := st.conn.Pair.Standby()
-	e.logger.Warn("the tokens of both clients differ in claims", "connection", name, "active_client_id", st.conn.Pair.Active().ID, "standby_client_id", standby.ID, "claims", differ)
+	fields := st.conn.PairFields()
+	e.logger.Warn("the tokens of both clients differ in claims", "connection", name, fields.ActiveKey(), st.conn.Pair.Active().ID, fields.StandbyKey(), standby.ID, "claims", differ)
 	ev := eventOf(st.conn, EventClaimsDiffer, name)
 	ev.Claims = st.claimsDiffer()
 	e.observer.OnEvent(ev)

@@ -15,6 +15,9 @@ type Change struct {
 	SkipVerification bool
 }
 
+// verifyConnection is the field of a write that sets SkipVerification.
+const verifyConnection connection.Field = "verify_connection"
+
 // Configure creates a connection or changes it. Unless SkipVerification is set, it
 // first gets a token with every client whose token request changes; if one fails,
 // nothing is stored. A change that makes no difference is not stored. The warnings
@@ -49,6 +52,13 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 	if err != nil {
 		return nil, err
 	}
+	newKeys := next.ClientsWithoutKey()
+	if len(newKeys) > 0 && !change.SkipVerification {
+		return nil, connection.Invalid(verifyConnection, "must be false: this write makes the key of client %q, which must be registered at the identity provider before it can get a token; afterwards read it at keys", newKeys[0])
+	}
+	if err := next.MakeMissingKeys(e.newKey, e.now()); err != nil {
+		return nil, err
+	}
 	if old.Equal(next) {
 		e.endPause(name, st)
 		return nil, nil
@@ -81,7 +91,8 @@ func (e *Engine) configure(ctx context.Context, name string, change Change) (war
 	if len(tokens) > 0 {
 		warnings = append(warnings, e.claimsWarnings(name)...)
 	}
-	e.logger.Info("connection configured", "connection", name, "active_client_id", next.Pair.Active().ID, "verified_clients", len(tokens))
+	e.logger.Info("connection configured", "connection", name, next.PairFields().ActiveKey(), next.Pair.Active().ID, "verified_clients", len(tokens))
+	e.reportNewKeys(name, next, newKeys...)
 	e.observer.OnEvent(eventOf(next, EventConfigured, name))
 	return warnings, nil
 }
@@ -93,7 +104,7 @@ func (e *Engine) verify(ctx context.Context, name string, conn *connection.Conne
 	for _, client := range clients {
 		t, err := e.verifyClient(ctx, name, conn, via, client)
 		if err != nil {
-			e.logger.Warn("client not verified", "connection", name, "client_id", client.ID, "error", err)
+			e.logger.Warn("client not verified", "connection", name, conn.PairFields().IDKey(), client.ID, "error", err)
 			return nil, err
 		}
 		tokens = append(tokens, t)

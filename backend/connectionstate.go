@@ -43,7 +43,7 @@ func (s *Status) state() ConnectionState {
 		return StateDown
 	case s.LastFailure != nil:
 		return StateFailing
-	case s.StandbyRefused:
+	case s.StandbyRefused && !s.standbyKeyUnregistered():
 		return StateStandbyRefused
 	case !s.SecretDueTime.IsZero() && !s.Time.Before(s.SecretDueTime):
 		return StateSecretOld
@@ -53,4 +53,10 @@ func (s *Status) state() ConnectionState {
 		return StateStandbyUnproven
 	}
 	return StateOK
+}
+
+// standbyKeyUnregistered reports whether the standby has a key that has not got a token
+// yet, perhaps because it is not registered at the identity provider.
+func (s *Status) standbyKeyUnregistered() bool {
+	return s.Fields.Keys() && s.Standby.VerifiedTime.IsZero()
 }

@@ -77,6 +77,7 @@ func (c Counts) plus(o Counts) Counts {
 	return Counts{
 		Memory: c.Memory + o.Memory, Storage: c.Storage + o.Storage, GBG: c.GBG + o.GBG,
 		Failed: c.Failed + o.Failed, Rotations: c.Rotations + o.Rotations, Scheduled: c.Scheduled + o.Scheduled, Failovers: c.Failovers + o.Failovers,
+		ChecksOK: c.ChecksOK + o.ChecksOK, ChecksRefused: c.ChecksRefused + o.ChecksRefused, ChecksUnreachable: c.ChecksUnreachable + o.ChecksUnreachable,
 	}
 }
 

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -14,8 +15,11 @@ const minRetryTTL = 3 * time.Second
 
 // Credential is a token as a reader receives it.
 type Credential struct {
-	Connection  string
+	Connection string
+	// ClientID is the client that the token was issued to, and Username the user in the
+	// password grant, otherwise empty.
 	ClientID    string
+	Username    string
 	AccessToken connection.Secret
 	TokenType   string
 	// Scope is the scope granted, space-separated.
@@ -123,7 +127,7 @@ func checkLeft(name string, t *token, left, minTTL time.Duration) error {
 	if left > 0 && left >= minTTL {
 		return nil
 	}
-	return &ShortTokenError{Connection: name, ClientID: t.clientID, Lifetime: t.lifetime(), Left: max(left, 0), MinTTL: minTTL}
+	return &ShortTokenError{Connection: name, ClientID: t.clientID, Fields: t.source.PairFields(), Lifetime: t.lifetime(), Left: max(left, 0), MinTTL: minTTL}
 }
 
 // serve returns the current token to a reader, and starts a refresh if it is due.
@@ -153,7 +157,8 @@ func (e *Engine) serve(name string, st *state, now time.Time) Credential {
 func (t *token) credential(connection string) Credential {
 	return Credential{
 		Connection:     connection,
-		ClientID:       t.clientID,
+		ClientID:       cmp.Or(t.source.Password.ClientID, t.clientID),
+		Username:       t.source.Password.Username,
 		AccessToken:    t.access,
 		TokenType:      t.typ,
 		Scope:          t.scope,

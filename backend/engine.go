@@ -121,6 +121,7 @@ func New(o Options) *Engine {
 	if e.maxLeaseTTL == nil {
 		e.maxLeaseTTL = func() time.Duration { return gbgauth.MaxLifetime }
 	}
+	e.http.options.Now = e.now
 	if e.readOnly {
 		e.timers.close()
 	}

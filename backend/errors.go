@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
@@ -18,6 +19,19 @@ var (
 	// ErrClosed means that the engine has been closed.
 	ErrClosed = errors.New("the secrets engine is shutting down")
 )
+
+// NoPairError means that a connection has no standby to rotate to. It wraps
+// connection.ErrNoPair.
+type NoPairError struct {
+	// Fields are the fields of the pair.
+	Fields connection.PairFields
+}
+
+// Error implements error.
+func (e *NoPairError) Error() string { return connection.ErrNoPair.Error() }
+
+// Unwrap returns connection.ErrNoPair.
+func (e *NoPairError) Unwrap() error { return connection.ErrNoPair }
 
 // PairError means that GBG refused the active client and that the standby could not
 // take over either.
@@ -61,6 +75,8 @@ func (e *FailingError) Unwrap() error { return e.Cause }
 // valid for less than the reader asked for.
 type ShortTokenError struct {
 	Connection, ClientID string
+	// Fields are the fields of the pair that ClientID belongs to.
+	Fields connection.PairFields
 	// Lifetime is the token's lifetime, Left what was left of it when the token was
 	// ready.
 	Lifetime, Left time.Duration
@@ -72,19 +88,24 @@ type ShortTokenError struct {
 func (e *ShortTokenError) Error() string {
 	took := e.Lifetime - e.Left
 	if e.MinTTL == 0 {
-		return fmt.Sprintf("connection %q: a new token for client %q was not ready until %s after it was asked for, and had expired by then (lifetime %s)",
-			e.Connection, e.ClientID, took.Round(time.Millisecond), e.Lifetime)
+		return fmt.Sprintf("connection %q: a new token for %s %q was not ready until %s after it was asked for, and had expired by then (lifetime %s)",
+			e.Connection, e.Fields.Noun(), e.ClientID, took.Round(time.Millisecond), e.Lifetime)
 	}
-	return fmt.Sprintf("connection %q: a new token for client %q was ready only %s after it was asked for: it is valid for another %s, less than min_ttl (%s)",
-		e.Connection, e.ClientID, took.Round(time.Millisecond), e.Left.Round(time.Millisecond), e.MinTTL)
+	return fmt.Sprintf("connection %q: a new token for %s %q was ready only %s after it was asked for: it is valid for another %s, less than min_ttl (%s)",
+		e.Connection, e.Fields.Noun(), e.ClientID, took.Round(time.Millisecond), e.Left.Round(time.Millisecond), e.MinTTL)
 }
 
 // ClientError is a failed token request and the client that it was for.
 type ClientError struct {
 	Connection string
-	// ClientID is empty for a caller's own token.
+	// ClientID is the id of the client or user of the pair, which Fields are about. It
+	// is empty for a caller's own token.
 	ClientID string
-	Step     Step
+	Fields   connection.PairFields
+	// Organization is the id of the organization's client in the password grant, and
+	// empty for other grants.
+	Organization string
+	Step         Step
 	// Cause is the token endpoint's error.
 	Cause *gbgauth.Error
 	// QuotedSecret is set if a client was refused whose secret begins and ends with a
@@ -115,6 +136,8 @@ func problemOf(name string, err error) string {
 func (e *ClientError) outcome() string {
 	refused := e.Cause.Refused()
 	switch {
+	case e.OrganizationRefused():
+		return fmt.Sprintf("GBG refused the organization's client %q", e.Organization)
 	case e.Step == StepIDP && !refused:
 		return fmt.Sprintf("no token for client %q from the identity provider", e.ClientID)
 	case e.Step == StepExchange && !refused:
@@ -126,9 +149,9 @@ func (e *ClientError) outcome() string {
 	case e.Step == StepOwnExchange:
 		return "GBG refused to exchange the id_token"
 	case !refused:
-		return fmt.Sprintf("no token for client %q", e.ClientID)
+		return fmt.Sprintf("no token for %s %q", e.Fields.Noun(), e.ClientID)
 	}
-	return fmt.Sprintf("%s refused client %q", e.Step.endpointName(), e.ClientID)
+	return fmt.Sprintf("%s refused %s %q", e.Step.endpointName(), e.Fields.Noun(), e.ClientID)
 }
 
 // Unwrap returns the cause.
@@ -143,6 +166,8 @@ func (e *ClientError) Refused() bool { return e.Cause.Refused() }
 // RevocationError means that a leased token could not be revoked yet.
 type RevocationError struct {
 	Connection, ClientID string
+	// Fields are the fields of the pair that ClientID belongs to.
+	Fields connection.PairFields
 	// Expires is when the token expires.
 	Expires time.Time
 	// Cause is the revocation endpoint's error.
@@ -151,15 +176,27 @@ type RevocationError struct {
 
 // Error implements error.
 func (e *RevocationError) Error() string {
-	return fmt.Sprintf("connection %q: a token of client %q was not revoked: %s; the engine retries until the token expires at %s",
-		e.Connection, e.ClientID, e.Cause, e.Expires.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("connection %q: a token of %s %q was not revoked: %s; the engine retries until the token expires at %s",
+		e.Connection, e.Fields.Noun(), e.ClientID, e.Cause, e.Expires.UTC().Format(time.RFC3339))
 }
 
 // Unwrap returns the cause.
 func (e *RevocationError) Unwrap() error { return e.Cause }
 
-// ClientRefused reports whether GBG refused the client itself, not what it requested.
-func (e *ClientError) ClientRefused() bool { return e.Cause.Kind == gbgauth.RefusedClient }
+// ClientRefused reports whether GBG refused the client or user itself, not what it
+// requested. The standby may then take over.
+func (e *ClientError) ClientRefused() bool {
+	if e.Fields.Users() {
+		return e.Cause.Kind == gbgauth.RefusedUser
+	}
+	return e.Cause.Kind == gbgauth.RefusedClient
+}
+
+// OrganizationRefused reports whether GBG refused the organization's client, which both
+// users share.
+func (e *ClientError) OrganizationRefused() bool {
+	return e.Fields.Users() && e.Cause.Kind == gbgauth.RefusedClient
+}
 
 // RetryAfter returns the endpoint's Retry-After; zero if it sent none.
 func (e *ClientError) RetryAfter() time.Duration { return e.Cause.RetryAfter }

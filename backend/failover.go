@@ -13,8 +13,9 @@ import (
 type FailoverNotice struct {
 	// Text names both clients and why the one was refused.
 	Text string
-	// RefusedClientID is the client that was active.
-	RefusedClientID string
+	// RefusedID is the id of the client or user that was active. Fields are about it.
+	RefusedID string
+	Fields    connection.PairFields
 	// AtExchange is set if GBG refused to exchange the client's token. A new secret
 	// does not change that.
 	AtExchange bool
@@ -36,7 +37,10 @@ func (w *pendingNotice) take() *FailoverNotice {
 
 // mayFailOver reports whether there is a standby and failover is enabled.
 func (s *state) mayFailOver() bool {
-	_, ok := s.conn.Pair.Standby()
+	standby, ok := s.conn.Pair.Standby()
+	if s.conn.Settings.UsesKeys() && s.clientStatus(standby).VerifiedTime.IsZero() {
+		return false // its key may not be registered yet
+	}
 	return ok && !s.conn.Settings.NoFailover
 }
 
@@ -71,21 +75,25 @@ func (e *Engine) failOver(limit timeLimit, name string, st *state, refused *Clie
 	if err != nil {
 		return nil, pairError(refused, err)
 	}
-	next := *now.conn
+	next, fields := *now.conn, now.conn.PairFields()
 	next.Pair = next.Pair.Refused(refused.ClientID, refused.refusal(e.now()))
 	notice := &pendingNotice{notice: FailoverNotice{
-		Text:            fmt.Sprintf("%s (%s), so client %q has taken over", refused.outcome(), refused.Cause.Code, standby.ID),
-		RefusedClientID: refused.ClientID,
-		AtExchange:      refused.Step == StepExchange,
+		Text:       fmt.Sprintf("%s (%s), so %s %q has taken over", refused.outcome(), refused.Cause.Code, fields.Noun(), standby.ID),
+		RefusedID:  refused.ClientID,
+		Fields:     fields,
+		AtExchange: refused.Step == StepExchange,
 	}}
 	if err := e.flip(e.ctx, name, now, &next, proof, connection.CauseFailover, notice); err != nil {
 		return nil, err
 	}
-	e.logger.Warn("failed over", "connection", name, "active_client_id", standby.ID, "refused_client_id", refused.ClientID, "error", refused.Cause)
+	e.logger.Warn("failed over", "connection", name, fields.ActiveKey(), standby.ID, "refused_"+fields.IDKey(), refused.ClientID, "error", refused.Cause)
 	return proof, nil
 }
 
 // refusal returns what is stored of the refusal of a client.
 func (e *ClientError) refusal(now time.Time) connection.Refusal {
-	return connection.Refusal{Error: e.problem(), Result: resultOf(e), Time: wallTime(now), AtExchange: e.Step == StepExchange}
+	return connection.Refusal{
+		Error: e.problem(), Result: resultOf(e), Time: wallTime(now),
+		AtExchange: e.Step == StepExchange, OfOrganization: e.OrganizationRefused(),
+	}
 }

@@ -51,6 +51,8 @@ const (
 	// EventRotationMissed means that the window of a rotation has closed before it could
 	// be made.
 	EventRotationMissed EventKind = "rotation-missed"
+	// EventKeyMade means that the standby has a new key.
+	EventKeyMade EventKind = "key-write"
 	// EventFailing means that token requests have started to fail.
 	EventFailing EventKind = "token-failing"
 	// EventRecovered means that a token request has succeeded again.
@@ -68,6 +70,8 @@ const (
 type Event struct {
 	Kind       EventKind
 	Connection string
+	// Fields are the fields of the pair; zero if the connection was deleted.
+	Fields connection.PairFields
 	// ActiveClientID and StandbyClientID are the clients after the event; empty if there
 	// is no such client, or if the connection was deleted.
 	ActiveClientID, StandbyClientID string
@@ -116,7 +120,7 @@ func resultOf(err error) string {
 
 // eventOf returns an event with the connection's current clients.
 func eventOf(c *connection.Connection, kind EventKind, name string) Event {
-	ev := Event{Kind: kind, Connection: name, ActiveClientID: c.Pair.Active().ID}
+	ev := Event{Kind: kind, Connection: name, Fields: c.PairFields(), ActiveClientID: c.Pair.Active().ID}
 	if standby, ok := c.Pair.Standby(); ok {
 		ev.StandbyClientID = standby.ID
 	}

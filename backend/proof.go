@@ -43,15 +43,11 @@ func (p proof) result() ProofResult {
 }
 
 // prove requests a token for a client, also in the pause after a failure. If the client
-// is refused, prove tries once more, so that one stray answer causes no alarm. The error
-// is errSuperseded if r is stale, or ctx's.
+// is refused, prove tries once more. The error is errSuperseded if r is stale, or ctx's.
 func (e *Engine) prove(ctx context.Context, st *state, r tokenRequest) (proof, error) {
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
-	t, err := e.requestToken(limit, r)
-	if clientRefusal(err) != nil && e.waitRetry(limit, refusedPause) {
-		t, err = e.requestToken(limit, r)
-	}
+	t, err := e.requestConfirmed(limit, r)
 	p := proof{client: r.client, token: t, time: e.now()}
 	if err != nil && !errors.As(err, &p.err) {
 		return p, err
@@ -60,6 +56,16 @@ func (e *Engine) prove(ctx context.Context, st *state, r tokenRequest) (proof, e
 		e.discard(r.connection, t)
 	}
 	return p, nil
+}
+
+// requestConfirmed is requestToken, but requests once more if the client is refused, so
+// that one stray answer causes no alarm.
+func (e *Engine) requestConfirmed(limit timeLimit, r tokenRequest) (*token, error) {
+	t, err := e.requestToken(limit, r)
+	if clientRefusal(err) != nil && e.waitRetry(limit, refusedPause) {
+		return e.requestToken(limit, r)
+	}
+	return t, err
 }
 
 // discard revokes an unused token in the background, if the connection has a revocation
@@ -75,6 +81,19 @@ func (e *Engine) discard(name string, t *token) {
 	}()
 }
 
+// recordStandbyRefusal stores that the standby was refused in a rotation, if err is a
+// refusal and conn requests its tokens as the stored connection does. The lock for changes
+// of the connection must be held.
+func (e *Engine) recordStandbyRefusal(ctx context.Context, name string, conn *connection.Connection, standby connection.Client, err error) {
+	p := proof{client: standby, time: e.now()}
+	if !errors.As(err, &p.err) || p.result() != ProofRefused {
+		return
+	}
+	if _, err := e.recordProofsLocked(ctx, name, conn, p); err != nil {
+		e.logger.Warn("the outcome of a verification could not be stored", "connection", name, "error", err)
+	}
+}
+
 // recordProofs stores the outcome of proofs that were made for st, and returns the state
 // afterwards. It ignores proofs of requests that the connection no longer makes, and
 // failures other than refusals. If there is nothing to store it returns nil. It waits
@@ -85,8 +104,14 @@ func (e *Engine) recordProofs(ctx context.Context, name string, st *state, proof
 		return nil, context.Cause(ctx)
 	}
 	defer unlock()
+	return e.recordProofsLocked(ctx, name, st.conn, proofs...)
+}
+
+// recordProofsLocked is recordProofs for a caller that holds the lock for changes of the
+// connection.
+func (e *Engine) recordProofsLocked(ctx context.Context, name string, conn *connection.Connection, proofs ...proof) (*state, error) {
 	for {
-		after, err := e.recordProofsOnce(ctx, name, st, proofs)
+		after, err := e.recordProofsOnce(ctx, name, conn, proofs)
 		if !errors.Is(err, errSuperseded) {
 			return after, err
 		}
@@ -95,7 +120,7 @@ func (e *Engine) recordProofs(ctx context.Context, name string, st *state, proof
 
 // recordProofsOnce does so on the connection as it is now. The error is errSuperseded if
 // another node has changed the connection meanwhile.
-func (e *Engine) recordProofsOnce(ctx context.Context, name string, st *state, proofs []proof) (*state, error) {
+func (e *Engine) recordProofsOnce(ctx context.Context, name string, conn *connection.Connection, proofs []proof) (*state, error) {
 	now, err := e.state(ctx, name)
 	if err != nil {
 		return nil, err
@@ -104,7 +129,7 @@ func (e *Engine) recordProofsOnce(ctx context.Context, name string, st *state, p
 	u := connectionUpdate{was: now, conn: &next, http: now.http}
 	changed := false
 	for _, p := range proofs {
-		if !now.conn.HasClient(st.conn, p.client) {
+		if !now.conn.HasClient(conn, p.client) {
 			continue
 		}
 		switch p.result() {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"gbg.example/vault-plugin-secrets-gbg/backend/connection"
 	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -35,7 +36,7 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	case err != nil:
 		return err
 	case pending:
-		e.logger.Info("lease ended before its token could be revoked; retrying until the token expires", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+		e.logger.Info("lease ended before its token could be revoked; retrying until the token expires", "connection", t.Connection, e.idKey(t.Connection), t.ClientID, "expire_time", t.Expires)
 		return nil
 	}
 	err = e.revoke(ctx, t)
@@ -43,7 +44,7 @@ func (e *Engine) Revoke(ctx context.Context, t LeasedToken) error {
 	if err == nil || !errors.As(err, &failed) && ctx.Err() != nil {
 		return err
 	}
-	log := e.logger.With("connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+	log := e.logger.With("connection", t.Connection, e.idKey(t.Connection), t.ClientID, "expire_time", t.Expires)
 	if failed != nil {
 		log.Warn("token not revoked yet", "error", failed.Cause)
 	} else {
@@ -69,8 +70,8 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		return err
 	}
 	defer unlock()
-	log := e.logger.With("connection", t.Connection, "client_id", t.ClientID)
 	st, err := e.state(ctx, t.Connection)
+	log := e.logger.With("connection", t.Connection, e.idKey(t.Connection), t.ClientID)
 	if errors.Is(err, ErrNotConfigured) {
 		log.Warn("lease ended without revoking its token: the connection has been deleted", "expire_time", t.Expires)
 		return nil
@@ -90,7 +91,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 	}
 	endpoint := revocationEndpoint{connection: t.Connection, url: settings.RevokeURL, clientID: id, secret: secret, caPEM: settings.CAPEM}
 	if cause := e.revocations.endpoints.blocked(endpoint, e.now()); cause != nil {
-		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: cause}
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Fields: st.conn.PairFields(), Expires: t.Expires, Cause: cause}
 	}
 	if e.revocations.endpoints.healthy(endpoint, e.now()) {
 		unlock()
@@ -108,7 +109,7 @@ func (e *Engine) revoke(ctx context.Context, t LeasedToken) error {
 		e.revocations.endpoints.recordFailure(endpoint, sent, e.now(), failed, e.revocationDelay)
 		e.revocations.recordFailure(strings.TrimPrefix(revocationKey(t), RevocationPrefix))
 		log.Debug("token not revoked", "error", failed, "expire_time", t.Expires)
-		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Expires: t.Expires, Cause: failed}
+		return &RevocationError{Connection: t.Connection, ClientID: t.ClientID, Fields: st.conn.PairFields(), Expires: t.Expires, Cause: failed}
 	}
 	return err
 }
@@ -141,6 +142,15 @@ func (e *Engine) sendRevocationOnce(limit timeLimit, t LeasedToken, r gbgauth.Re
 	err = r.Send(ctx, via)
 	e.reportRequest(t.Connection, StepRevoke, e.now().Sub(sent), err)
 	return err
+}
+
+// idKey returns what logs call an id of a connection's pair: "client_id", also if the
+// connection is not in memory, or "username".
+func (e *Engine) idKey(name string) string {
+	if st := e.states.get(name); st != nil {
+		return st.conn.PairFields().IDKey()
+	}
+	return connection.PairFields{}.IDKey()
 }
 
 // notAwaited is the awaited function of requests that no reader is waiting for.

@@ -159,7 +159,7 @@ func (e *Engine) retryRevocation(ctx context.Context, key string) error {
 	if !ended {
 		e.revocations.shouldLog(t.Connection, false)
 	} else if t.Connection != "" {
-		e.logger.Warn("token expired before it could be revoked", "connection", t.Connection, "client_id", t.ClientID, "expire_time", t.Expires)
+		e.logger.Warn("token expired before it could be revoked", "connection", t.Connection, e.idKey(t.Connection), t.ClientID, "expire_time", t.Expires)
 	}
 	return e.storage.Delete(ctx, RevocationPrefix+key)
 }

@@ -20,42 +20,83 @@ type RotateRequest struct {
 	ClientID *string
 	// Secret is the standby's new secret; nil means the stored one.
 	Secret *connection.Secret
+	// Username and Password are the same for a pair of users.
+	Username *string
+	Password *connection.Secret
 }
 
 // bare reports whether r has no parameters, so that repeating the request would rotate
 // back.
-func (r RotateRequest) bare() bool { return r.ClientID == nil && r.Secret == nil }
+func (r RotateRequest) bare() bool { return r == RotateRequest{} }
 
 // normalized returns r with its parameters trimmed and checked. An empty parameter is
 // an error: it is probably an unset variable or an empty file.
 func (r RotateRequest) normalized() (RotateRequest, error) {
-	if r.ClientID != nil {
-		id, err := connection.NormalizedID(connection.ClientID, *r.ClientID)
-		if err == nil && id == "" {
-			err = connection.Invalid(connection.ClientID, "is empty; leave it out to rotate to the standby")
-		}
-		if err != nil {
-			return r, err
-		}
-		r.ClientID = &id
+	var err error
+	if r.ClientID, err = normalizedTarget(connection.ClientID, r.ClientID); err != nil {
+		return r, err
 	}
-	if r.Secret != nil {
-		secret, err := connection.NormalizedSecret(connection.ClientSecret, *r.Secret)
-		if err == nil && secret.IsEmpty() {
-			err = connection.Invalid(connection.ClientSecret, "is empty; leave it out to rotate with the secret that is stored")
-		}
-		if err != nil {
-			return r, err
-		}
-		r.Secret = &secret
+	if r.Username, err = normalizedTarget(connection.Username, r.Username); err != nil {
+		return r, err
 	}
-	return r, nil
+	if r.Secret, err = normalizedNewSecret(connection.ClientSecret, "secret", r.Secret); err != nil {
+		return r, err
+	}
+	r.Password, err = normalizedNewSecret(connection.Password, "password", r.Password)
+	return r, err
+}
+
+func normalizedTarget(field connection.Field, given *string) (*string, error) {
+	if given == nil {
+		return nil, nil
+	}
+	id, err := connection.NormalizedID(field, *given)
+	if err == nil && id == "" {
+		err = connection.Invalid(field, "is empty; leave it out to rotate to the standby")
+	}
+	return &id, err
+}
+
+func normalizedNewSecret(field connection.Field, noun string, given *connection.Secret) (*connection.Secret, error) {
+	if given == nil {
+		return nil, nil
+	}
+	secret, err := connection.NormalizedSecret(field, *given)
+	if err == nil && secret.IsEmpty() {
+		err = connection.Invalid(field, "is empty; leave it out to rotate with the %s that is stored", noun)
+	}
+	return &secret, err
+}
+
+// of returns what was given for a pair: the id that must be active and the standby's new
+// secret. Fields of the other kind of pair are an *InputError.
+func (r RotateRequest) of(fields connection.PairFields) (id *string, secret *connection.Secret, err error) {
+	if !fields.Users() {
+		switch {
+		case r.Username != nil:
+			err = connection.Invalid(connection.Username, "is for grant_type %q: give client_id", connection.GrantPassword)
+		case r.Password != nil:
+			err = connection.Invalid(connection.Password, "is for grant_type %q: give client_secret", connection.GrantPassword)
+		case fields.Keys() && r.Secret != nil:
+			err = connection.Invalid(connection.ClientSecret, "has no use with idp_auth_method %q: the clients have keys that the engine makes", connection.AuthPrivateKey)
+		}
+		return r.ClientID, r.Secret, err
+	}
+	switch {
+	case r.ClientID != nil:
+		err = connection.Invalid(connection.ClientID, "is the organization's and the same for both users: give username")
+	case r.Secret != nil:
+		err = connection.Invalid(connection.ClientSecret, "is the organization's and the same for both users: give password, or write client_secret to config")
+	}
+	return r.Username, r.Password, err
 }
 
 // Rotation is the outcome of a rotation.
 type Rotation struct {
 	// Rotated is false if the requested client was already active.
-	Rotated         bool
+	Rotated bool
+	// Fields are the fields of the pair.
+	Fields          connection.PairFields
 	Active, Standby connection.Client
 	// Record is the last rotation, which is this one if Rotated.
 	Record connection.RotationRecord
@@ -79,6 +120,7 @@ type RecentRotationError struct {
 	Age    time.Duration
 	// Active and Standby are the ids of the current clients.
 	Active, Standby string
+	Fields          connection.PairFields
 }
 
 // Error implements error.
@@ -95,12 +137,12 @@ func checkRepeated(c *connection.Connection, now time.Time) error {
 		return nil
 	}
 	standby, _ := c.Pair.Standby()
-	return &RecentRotationError{Record: c.Rotation, Age: max(age, 0), Active: c.Pair.Active().ID, Standby: standby.ID}
+	return &RecentRotationError{Record: c.Rotation, Age: max(age, 0), Active: c.Pair.Active().ID, Standby: standby.ID, Fields: c.PairFields()}
 }
 
 // Rotate makes the standby active. It gets a token for the standby, flips the pair in
 // one storage write, and serves the new token from then on. If any step fails nothing
-// has changed. The errors are ErrNotConfigured, ErrNoClients, ErrNoPair, *InputError,
+// has changed. The errors are ErrNotConfigured, ErrNoClients, *NoPairError, *InputError,
 // *RecentRotationError, *ClientError, ctx's and the storage's.
 func (e *Engine) Rotate(ctx context.Context, name string, r RotateRequest) (Rotation, error) {
 	r, err := r.normalized()
@@ -130,10 +172,14 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 	if !st.conn.Settings.HasPair() {
 		return Rotation{}, ErrNoClients
 	}
-	pair := st.conn.Pair
+	pair, fields := st.conn.Pair, st.conn.PairFields()
+	to, secret, err := r.of(fields)
+	if err != nil {
+		return Rotation{}, err
+	}
 	standby, ok := pair.Standby()
 	if !ok {
-		return Rotation{}, connection.ErrNoPair
+		return Rotation{}, &NoPairError{Fields: fields}
 	}
 	if r.bare() {
 		if err := checkRepeated(st.conn, e.now()); err != nil {
@@ -141,37 +187,56 @@ func (e *Engine) rotate(ctx context.Context, name string, r RotateRequest) (Rota
 		}
 	}
 	switch {
-	case r.ClientID == nil, *r.ClientID == standby.ID:
-	case *r.ClientID == pair.Active().ID:
+	case to == nil, *to == standby.ID:
+	case *to == pair.Active().ID:
 		e.endPause(name, st)
 		return Rotation{
-			Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
-			SecretDisregarded: r.Secret != nil, Warnings: st.warnings(e.now()),
+			Fields: fields, Active: pair.Active(), Standby: standby, Record: st.conn.Rotation, AtIDP: st.conn.Settings.IDPTokenURL != "",
+			SecretDisregarded: secret != nil, Warnings: st.warnings(e.now()),
 		}, nil
 	default:
-		return Rotation{}, connection.Invalid(connection.ClientID, "%q is not a client of this connection; its clients are %q (active) and %q (standby)", *r.ClientID, pair.Active().ID, standby.ID)
+		return Rotation{}, connection.Invalid(fields.ID(connection.First), "%q is not a %s of this connection; its %ss are %q (active) and %q (standby)", *to, fields.Noun(), fields.Noun(), pair.Active().ID, standby.ID)
 	}
 
 	next := *st.conn
-	if r.Secret != nil {
-		if next.Pair, err = pair.WithStandbySecret(*r.Secret, e.now()); err != nil {
+	if secret != nil {
+		if next.Pair, err = pair.WithStandbySecret(*secret, e.now()); err != nil {
 			return Rotation{}, err
 		}
 		standby, _ = next.Pair.Standby()
 	}
-	tokens, err := e.verify(ctx, name, &next, st.http, []connection.Client{standby})
+	proof, err := e.proveStandby(ctx, name, st, &next)
 	if err != nil {
 		return Rotation{}, err
 	}
-	if err := e.flip(ctx, name, st, &next, tokens[0], connection.CauseRotate, nil); err != nil {
+	if err := e.flip(ctx, name, st, &next, proof, connection.CauseRotate, nil); err != nil {
 		return Rotation{}, err
 	}
 	newStandby, _ := next.Pair.Standby()
-	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
+	e.logger.Info("rotated", "connection", name, "cause", connection.CauseRotate, fields.ActiveKey(), standby.ID, fields.StandbyKey(), newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return Rotation{
-		Rotated: true, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
+		Rotated: true, Fields: fields, Active: next.Pair.Active(), Standby: newStandby, Record: next.Rotation, AtIDP: next.Settings.IDPTokenURL != "",
 		SecretKept: standby.SecretServed, Warnings: append(next.Warnings(e.now()), e.claimsWarnings(name)...),
 	}, nil
+}
+
+// proveStandby requests a token with the standby of next, which is to replace the
+// connection of st. If the standby is refused with the secret that is stored, the refusal
+// is recorded, as that of a check.
+func (e *Engine) proveStandby(ctx context.Context, name string, st *state, next *connection.Connection) (*token, error) {
+	standby, _ := next.Pair.Standby()
+	limit, end := e.limit(ctx, next)
+	defer end()
+	request := e.requestToken
+	if next.SameStandby(st.conn) {
+		request = e.requestConfirmed
+	}
+	proof, err := request(limit, tokenRequest{connection: name, conn: next, client: standby, via: st.http})
+	if err != nil {
+		e.logger.Warn("client not verified", "connection", name, next.PairFields().IDKey(), standby.ID, "error", err)
+		e.recordStandbyRefusal(ctx, name, next, standby, err)
+	}
+	return proof, err
 }
 
 // regenerateAfter returns when the last token of the client that leaves has expired.

@@ -100,12 +100,13 @@ func (e *Engine) rotateIfDue(ctx context.Context, name string) error {
 	limit, end := e.limit(ctx, st.conn)
 	defer end()
 	r := tokenRequest{connection: name, conn: st.conn, client: standby, via: st.http, awaited: notAwaited}
-	proof, err := e.requestToken(limit, r)
+	proof, err := e.requestConfirmed(limit, r)
 	if errors.Is(err, errNoStorage) {
 		e.wakeRotation(name)
 		return nil
 	}
 	if err != nil {
+		e.recordStandbyRefusal(ctx, name, st.conn, standby, err)
 		e.rotationFailed(name, st, p, err)
 		return nil
 	}
@@ -120,7 +121,7 @@ func (e *Engine) rotateIfDue(ctx context.Context, name string) error {
 		return err
 	}
 	newStandby, _ := next.Pair.Standby()
-	e.logger.Info("rotated", "connection", name, "cause", connection.CauseSchedule, "active_client_id", standby.ID, "standby_client_id", newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
+	e.logger.Info("rotated", "connection", name, "cause", connection.CauseSchedule, next.PairFields().ActiveKey(), standby.ID, next.PairFields().StandbyKey(), newStandby.ID, "regenerate_after", next.Rotation.RegenerateAfter)
 	return nil
 }
 
@@ -184,7 +185,7 @@ func (e *Engine) reportRotation(name string, st *state) {
 		return
 	}
 	standby, _ := st.conn.Pair.Standby()
-	log := e.logger.With("connection", name, "standby_client_id", standby.ID, "due_since", p.Since, "next_rotation", p.Next)
+	log := e.logger.With("connection", name, st.conn.PairFields().StandbyKey(), standby.ID, "due_since", p.Since, "next_rotation", p.Next)
 	ev := eventOf(st.conn, EventRotationDue, name)
 	if p.Obstacle == connection.WindowClosed {
 		ev.Kind = EventRotationMissed

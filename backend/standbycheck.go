@@ -145,7 +145,7 @@ func (e *Engine) checkStandby(name string, st *state) error {
 		if e.ctx.Err() != nil || errors.Is(err, ErrNotConfigured) {
 			return err
 		}
-		e.logger.Warn("the outcome of a standby check could not be stored", "connection", name, "client_id", standby.ID, "error", err)
+		e.logger.Warn("the outcome of a standby check could not be stored", "connection", name, st.conn.PairFields().IDKey(), standby.ID, "error", err)
 	}
 	now := e.states.get(name)
 	if now == nil {
@@ -169,7 +169,7 @@ func (e *Engine) checkStandby(name string, st *state) error {
 // reportCheck reports a check: failures less and less often, and no single check that got
 // neither a token nor a refusal.
 func (e *Engine) reportCheck(name string, before, now *state, p proof) {
-	log := e.logger.With("connection", name, "client_id", p.client.ID)
+	log := e.logger.With("connection", name, now.conn.PairFields().IDKey(), p.client.ID)
 	switch p.result() {
 	case ProofRefused:
 		if n := now.checks.refused; isPowerOfTwo(n) {

@@ -66,7 +66,7 @@ func (s *state) replacedBy(conn *connection.Connection, client *gbgauth.Client, 
 	}
 	next.activity, next.counters = s.activityFor(conn), s.counters
 	if s.conn.SameStandby(conn) {
-		next.checks = s.checks
+		next.checks, next.tries = s.checks, s.tries
 	}
 	next.backoff, next.exchangeBackoff = s.backoff.withoutPause(now), s.exchangeBackoff.withoutPause(now)
 	if s.conn.SameRequest(conn) && s.conn.Settings.Lease == conn.Settings.Lease {
@@ -99,7 +99,7 @@ func (s *state) activityFor(conn *connection.Connection) map[string]clientActivi
 			is.claims = ""
 		}
 		for _, was := range s.conn.Pair.Clients {
-			if was.ID == client.ID && was.Secret != client.Secret {
+			if was.ID == client.ID && !was.SameSecret(client) {
 				is.verified = time.Time{}
 			}
 		}

@@ -23,6 +23,8 @@ type Status struct {
 	TokenURL   string
 	// IDPTokenURL is empty if there is no identity provider.
 	IDPTokenURL string
+	// Fields are the fields of the pair.
+	Fields connection.PairFields
 	// Active and Standby have an empty ID if there is no such client.
 	Active, Standby ClientStatus
 	LastRotation    connection.RotationRecord
@@ -113,6 +115,7 @@ func (e *Engine) statusOf(name string, st *state) Status {
 		TokenURL:     settings.TokenURL,
 		Lease:        settings.Lease,
 		IDPTokenURL:  settings.IDPTokenURL,
+		Fields:       settings.PairFields(),
 		Active:       st.clientStatus(st.conn.Pair.Active()),
 		LastRotation: st.conn.Rotation,
 		Counts:       st.counters.counts(),

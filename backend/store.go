@@ -273,7 +273,7 @@ func (e *Engine) commit(ctx context.Context, name string, u connectionUpdate) er
 	for _, t := range u.proofs {
 		next = next.withProof(t)
 		if next.conn.Pair.Active().ID != t.clientID {
-			next.checks = standbyChecks{}
+			next.checks, next.tries = standbyChecks{}, scheduledTries{}
 		}
 	}
 	if u.notice != nil {

@@ -13,8 +13,9 @@ import (
 
 // token is an access token in memory. It is immutable except for its flags.
 type token struct {
-	access   connection.Secret
-	typ      string
+	access connection.Secret
+	typ    string
+	// clientID is the id of the client or user of the pair that it was issued to.
 	clientID string
 	// source is the request that it came from, without secrets.
 	source connection.Request
@@ -49,13 +50,13 @@ func (e *Engine) newToken(r connection.Request, t *issuedToken, s connection.Set
 	granted := cmp.Or(t.Scope, r.Scope())
 	early := overlap(t.Lifetime, s)
 	var claims connection.Claims
-	if r.Clients.ClientID != "" {
-		claims = claimsOf(t.AccessToken, r.Clients.ClientID)
+	if r.HasClient() {
+		claims = claimsOf(t.AccessToken, r.ID(), r.PairFields())
 	}
 	return &token{
 		access:          t.AccessToken,
 		typ:             t.Type,
-		clientID:        cmp.Or(r.Clients.ClientID, r.Exchange.ClientID),
+		clientID:        r.ID(),
 		source:          r.Source(),
 		scope:           granted,
 		missing:         missingScopes(r.Scope(), granted),
@@ -81,7 +82,7 @@ func (t *token) warnings() []string {
 	if t.missing == "" {
 		return nil
 	}
-	return []string{fmt.Sprintf("GBG granted client %q less than was asked for: %q is missing (granted: %q)", t.clientID, t.missing, t.scope)}
+	return []string{fmt.Sprintf("GBG granted %s %q less than was asked for: %q is missing (granted: %q)", t.source.PairFields().Noun(), t.clientID, t.missing, t.scope)}
 }
 
 // lifetime returns the token's lifetime.

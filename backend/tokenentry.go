@@ -48,19 +48,24 @@ type tokenEntry struct {
 // the last step, the IDP fields those of the first if there are two.
 type entrySource struct {
 	ClientID         string `json:"client_id"`
+	Username         string `json:"username,omitempty"`
 	TokenURL         string `json:"token_url"`
 	Asked            string `json:"asked,omitempty"`
 	IDPTokenURL      string `json:"idp_token_url,omitempty"`
 	IDPScope         string `json:"idp_scope,omitempty"`
+	IDPParams        string `json:"idp_params,omitempty"`
 	ExchangeClientID string `json:"exchange_client_id,omitempty"`
 }
 
 func sourceOf(r connection.Request) entrySource {
-	if !r.Exchanges() {
+	switch {
+	case r.PairFields().Users():
+		return entrySource{ClientID: r.Password.ClientID, Username: r.Password.Username, TokenURL: r.Password.TokenURL, Asked: r.Password.Scope}
+	case !r.Exchanges():
 		return entrySource{ClientID: r.Clients.ClientID, TokenURL: r.Clients.TokenURL, Asked: r.Clients.Scope}
 	}
 	return entrySource{
-		ClientID: r.Clients.ClientID, IDPTokenURL: r.Clients.TokenURL, IDPScope: r.Clients.Scope,
+		ClientID: r.Clients.ClientID, IDPTokenURL: r.Clients.TokenURL, IDPScope: r.Clients.Scope, IDPParams: r.Clients.Params,
 		ExchangeClientID: r.Exchange.ClientID, TokenURL: r.Exchange.TokenURL, Asked: r.Exchange.Scope,
 	}
 }
@@ -151,7 +156,7 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 	t := &token{
 		access:          gbgauth.NewSecret(entry.AccessToken),
 		typ:             entry.Type,
-		clientID:        entry.ClientID,
+		clientID:        source.ID(),
 		source:          source,
 		scope:           entry.Scope,
 		missing:         missingScopes(entry.Asked, entry.Scope),
@@ -160,7 +165,7 @@ func (e *Engine) loadToken(ctx context.Context, name string, conn *connection.Co
 		overlap:         entry.Overlap,
 		lead:            e.refreshLead(entry.Overlap),
 		lifetimeAssumed: entry.LifetimeAssumed,
-		claims:          claimsOf(gbgauth.NewSecret(entry.AccessToken), entry.ClientID),
+		claims:          claimsOf(gbgauth.NewSecret(entry.AccessToken), source.ID(), source.PairFields()),
 	}
 	if entry.Fetched.After(now.Add(maxClockSkew)) {
 		e.fetchLogger().Warn("the stored token was fetched in the future: a clock is wrong; a new one will be fetched", "connection", name, "fetched", t.fetched)

@@ -92,7 +92,8 @@ type issuedToken struct {
 // errors are those of requestWithRetry.
 func (e *Engine) requestToken(limit timeLimit, r tokenRequest) (*token, error) {
 	asked := r.conn.Request(r.client)
-	step := endpointRequest{tokenRequest: r, clientID: r.client.ID, step: StepToken, url: asked.Clients.TokenURL, fetch: asked.Clients.Fetch}
+	step := endpointRequest{tokenRequest: r, clientID: r.client.ID, step: StepToken}
+	step.url, step.fetch = asked.First()
 	if asked.Exchanges() {
 		step.step = StepIDP
 		idp, err := e.requestWithRetry(limit, step)
@@ -151,7 +152,7 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 	sent := e.now()
 	t, err := r.fetch(ctx, r.via)
 	took := e.now().Sub(sent)
-	log := e.logger.With("connection", r.connection, "client_id", r.clientID, "token_url", r.url, "duration", took)
+	log := e.logger.With("connection", r.connection, r.conn.PairFields().IDKey(), r.clientID, "token_url", r.url, "duration", took)
 	if err == nil && t.Lifetime <= took {
 		err = &gbgauth.Error{Kind: gbgauth.NotAToken, URL: r.url, Description: "the token had expired when its answer arrived"}
 	}
@@ -171,7 +172,8 @@ func (e *Engine) requestOnce(limit timeLimit, r endpointRequest) (*issuedToken, 
 // clientError returns cause as a *ClientError of the request.
 func (r endpointRequest) clientError(cause *gbgauth.Error) *ClientError {
 	return &ClientError{
-		Connection: r.connection, ClientID: r.clientID, Step: r.step, Cause: cause,
+		Connection: r.connection, ClientID: r.clientID, Fields: r.conn.PairFields(), Organization: r.conn.Settings.ClientID,
+		Step: r.step, Cause: cause,
 		QuotedSecret: cause.Kind == gbgauth.RefusedClient && isQuoted(r.secret()),
 	}
 }
@@ -256,7 +258,7 @@ func (e *Engine) logTokenChanges(name string, t *token) {
 	if st := e.states.get(name); st != nil {
 		last = st.counters
 	}
-	log := e.logger.With("connection", name, "client_id", t.clientID)
+	log := e.logger.With("connection", name, t.source.PairFields().IDKey(), t.clientID)
 	if lacks := t.missing != ""; last.lacking.Swap(lacks) != lacks && lacks {
 		log.Warn("token lacks scopes that were asked for", "missing", t.missing)
 	}

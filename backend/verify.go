@@ -13,6 +13,7 @@ import (
 
 // ClientVerification is the outcome of the verification of one client.
 type ClientVerification struct {
+	// ID is the client id, or the username.
 	ID     string
 	Active bool
 	Result ProofResult
@@ -25,12 +26,22 @@ type ClientVerification struct {
 	Warnings []string
 }
 
-// Verify gets a token with every client of a connection and discards it. The active
-// client comes first in the result. Only the status changes: when each client last got a
+// Verification is the outcome of Verify.
+type Verification struct {
+	// Fields are the fields of the pair.
+	Fields connection.PairFields
+	// Organization is the id of the organization's client in the password grant, and
+	// empty for other grants.
+	Organization string
+	// Clients are the outcomes for the clients or users, the active one first.
+	Clients []ClientVerification
+}
+
+// Verify gets a token with every client of a connection and discards it. Only the status changes: when each client last got a
 // token, or why it did not. Verify sends its requests also in the pause after a failure.
 // The refusal of a client is part of the result and not an error. The errors are
 // ErrNotConfigured, ErrNoClients, ErrClosed, ctx's and the storage's.
-func (e *Engine) Verify(ctx context.Context, name string) ([]ClientVerification, error) {
+func (e *Engine) Verify(ctx context.Context, name string) (*Verification, error) {
 	ctx, leave, err := e.join(ctx)
 	if err != nil {
 		return nil, err
@@ -57,11 +68,11 @@ func (e *Engine) Verify(ctx context.Context, name string) ([]ClientVerification,
 	case err != nil:
 		e.logger.Warn("the outcome of a verification could not be stored", "connection", name, "error", err)
 	}
-	report := make([]ClientVerification, 0, len(proofs))
+	report := &Verification{Fields: st.conn.PairFields(), Organization: st.conn.Settings.ClientID}
 	for i, p := range proofs {
-		report = append(report, p.verification(i == 0))
+		report.Clients = append(report.Clients, p.verification(i == 0))
 	}
-	if last := &report[len(report)-1]; after != nil {
+	if last := &report.Clients[len(proofs)-1]; after != nil {
 		last.Warnings = append(last.Warnings, e.claimsWarnings(name)...)
 	}
 	return report, nil
@@ -85,7 +96,7 @@ func (e *Engine) proveAll(ctx context.Context, name string, st *state) ([]proof,
 	wait.Wait()
 	for i, p := range proofs {
 		if p.err != nil {
-			e.logger.Warn("client not verified", "connection", name, "client_id", p.client.ID, "error", p.err)
+			e.logger.Warn("client not verified", "connection", name, st.conn.PairFields().IDKey(), p.client.ID, "error", p.err)
 		}
 		if errs[i] != nil && ctx.Err() != nil {
 			return nil, context.Cause(ctx)

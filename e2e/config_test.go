@@ -141,7 +141,7 @@ func TestConfigRefusals(t *testing.T) {
 		"no second secret":     {map[string]any{"paired_client_secret": ""}, "paired_client_secret is empty: give a value or leave the field out"},
 		"no second id":         {map[string]any{"paired_client_id": ""}, "paired_client_id is missing: a secret was given for it"},
 		"equal ids":            {map[string]any{"paired_client_id": "client-a"}, "paired_client_id is the same as client_id"},
-		"unknown grant":        {map[string]any{"grant_type": "password"}, `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
+		"unknown grant":        {map[string]any{"grant_type": "implicit"}, `grant_type must be "client_credentials" (GBG GO), "password" (GBG GO with API users) or "id_auth" (GBG Identity Solution)`},
 		"plain http":           {map[string]any{"token_url": "http://gbg.example/token"}, "token_url must begin with https:// (http:// is for a loopback address only)"},
 		"other scheme":         {map[string]any{"token_url": "ftp://gbg.example/token"}, "token_url must begin with https://"},
 		"user info":            {map[string]any{"token_url": "https://me:fake@gbg.example/token"}, "token_url must not hold a user name or password"},

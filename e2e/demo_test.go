@@ -49,6 +49,7 @@ func TestDemo(t *testing.T) {
 	assert.Regexp(t, `\d{2,} reads of gbg/creds: 0 failed. \d{2,} calls of GBG: 0 refused.`, string(out))
 	assert.Regexp(t, `(?s)gbg/verify\n.*"result": "ok"`, string(out))
 	assert.Contains(t, strings.Join(strings.Fields(string(out)), " "), `differ in the claims ["roles"]`)
+	assert.Regexp(t, `(?s)vault read gbg/creds/users\n.*username +api-user-a\n.*password=@api-user-b.secret\n.*active_username +api-user-b\n`, string(out))
 	assert.Regexp(t, `(?s)vault read gbg/creds/identity\n.*client_id +idp-a\n.*id_token=@token.jwt\n.*client_id +ro.client\n`, string(out))
 	assert.NotContains(t, string(out), "\x1b", "no colours in a pipe")
 	assertNothingLeft(t, cmd)

@@ -67,4 +67,4 @@ func assertNewer(t *testing.T, path string, status int, text string) {
 	assert.Contains(t, text, newerEntry, path)
 }
 
-const newerEntry = "its storage entry has version 2, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one"
+const newerEntry = "its storage entry has version 3, this release of the plugin reads up to version 2: run the release that wrote it, or a newer one"

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"os/exec"
@@ -67,4 +68,17 @@ func (g *gbg) m2m(p *idp) map[string]any {
 		"client_id": idpA, "client_secret": p.Secrets[idpA],
 		"paired_client_id": idpB, "paired_client_secret": p.Secrets[idpB],
 	}
+}
+
+// setKeys makes a client one that authenticates with keys that are read at a URL.
+func (p *idp) setKeys(t *testing.T, client, url, algorithm string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"jwks_uri": url, "token_endpoint_auth_signing_alg": algorithm})
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, p.URL+"/clients/"+client+"/keys", bytes.NewReader(body))
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusNoContent, resp.StatusCode)
 }

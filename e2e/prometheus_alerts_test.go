@@ -17,6 +17,7 @@ func (w *monitored) assertAlerts(p *prometheusServer) {
 	p.sees(`ALERTS{alertname="GBGStandbyRefused", alertstate="firing", connection="leased", client_id="go-api-leased-a"}`)
 	p.sees(`ALERTS{alertname="GBGReadsFailing", alertstate="firing", connection="down"}`)
 	p.sees(`ALERTS{alertname="GBGRefreshFailing", alertstate="pending", connection="down"}`)
+	p.sees(`ALERTS{alertname="GBGRotationDue", alertstate="pending", connection="scheduled"}`)
 	assert.Empty(w.t, p.query(`ALERTS{connection=~"default|cold|m2m|sso"}`))
 
 	page, err := os.ReadFile("../docs/metrics.md")

@@ -31,7 +31,7 @@ func TestPrometheus(t *testing.T) {
 	output := w.operator.follow("../docs/metrics.md", nil)
 	assert.Contains(t, output["Read the metrics"], "gbg_build_info{")
 	assert.Contains(t, output["Prometheus"], "SUCCESS: prometheus.yml is valid prometheus config file syntax")
-	assert.Contains(t, output["Prometheus"], "SUCCESS: 11 rules found")
+	assert.Contains(t, output["Prometheus"], "SUCCESS: 13 rules found")
 	assert.Contains(t, output["Alerts"], "SUCCESS")
 	w.tokenOpensMetricsOnly()
 
@@ -172,6 +172,11 @@ func (w *monitored) use() {
 		"paired_client_id": second.ID, "paired_client_secret": second.Secret,
 	})
 	w.write("config/sso", map[string]any{"grant_type": "id_auth", "token_url": g.identityURL()})
+	w.write("config/scheduled", with(with(map[string]any{
+		"token_url": g.tokenURL(),
+		"client_id": "go-api-scheduled-a", "client_secret": g.client(w.t, "go-api-scheduled-a").Secret,
+		"paired_client_id": "go-api-scheduled-b", "paired_client_secret": g.client(w.t, "go-api-scheduled-b").Secret,
+	}, "rotation_period", 10), "standby_check", 10)) // rotated once, and then due without a new secret
 	idpClient, err := g.CreateIDPClient("idp-client")
 	require.NoError(w.t, err)
 	w.write("config/m2m", map[string]any{
@@ -238,7 +243,11 @@ func (w *monitored) requireSeen(p *prometheusServer) {
 			`count(gbg_standby_refused_timestamp_seconds)`:                                           1,
 			`gbg_unreadable_connections`:                                                             0,
 			`sum(gbg_build_info{version="v0.0.1"})`:                                                  1,
-			`count(gbg_last_rotation_timestamp_seconds)`:                                             2,
+			`count(gbg_last_rotation_timestamp_seconds)`:                                             3,
+			`gbg_rotations_total{connection="scheduled", cause="schedule"}`:                          1,
+			`count(gbg_rotation_due_timestamp_seconds{reason="no_new_secret"})`:                      1,
+			`gbg_connection_state{connection="scheduled", state="rotation_due"}`:                     1,
+			`sum(gbg_standby_checks_total{connection="scheduled"} >= bool 1)`:                        1,
 			`round((gbg_secret_due_timestamp_seconds - time()) / 86400)`:                             90,
 			`round((gbg_token_expire_timestamp_seconds{connection="cold"} - time()) / 3600)`:         1,
 			`absent(gbg_token_expire_timestamp_seconds{connection="leased"})`:                        1,

@@ -87,6 +87,7 @@ func TestRotationPageAsWritten(t *testing.T) {
 	})
 	assert.NotContains(t, output["4. Check that it worked"], "last_error")
 	assert.NotContains(t, output["GBG is back"], "last_error")
+	assert.Equal(t, 1, strings.Count(output["A change freeze"], "next_rotation_time"), "not while the schedule is off")
 	w.m.write("config", map[string]any{"lease": true})
 	w.m.read("creds") // asks GBG
 	assert.NotContains(t, w.m.read("status").Data, "last_error", "the secret that was written last works")

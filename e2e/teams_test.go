@@ -48,7 +48,7 @@ var connections = []string{"team-a", "team-ab", "team-b", "default"}
 // everyPath gives every form of every path of the engine.
 func everyPath() []string {
 	paths := []string{"metrics"}
-	for _, base := range []string{"config", "creds", "rotate", "status", "verify"} {
+	for _, base := range []string{"config", "creds", "keys", "rotate", "status", "verify"} {
 		paths = append(paths, base, base+"/")
 		for _, name := range connections {
 			paths = append(paths, base+"/"+name)
@@ -77,6 +77,8 @@ var (
 	lists      = rights{"config/": {"list"}}
 	rotates    = forEveryConnection("rotate", "update")
 	verifies   = forEveryConnection("verify", "update")
+	readsKeys  = forEveryConnection("keys", "read").join(rights{"keys/": {"read"}}) // "+" is also an empty name
+	makesKeys  = readsKeys.join(forEveryConnection("keys", "update"))
 	watches    = forEveryConnection("status", "read").join(rights{"status/": {"list"}})
 )
 
@@ -87,10 +89,10 @@ var examplePolicies = map[string]rights{
 	"default-reader.hcl": {"creds": {"read"}, "creds/default": {"read"}},
 	"exchanger.hcl":      {"creds/team-a": {"update"}},
 	"team-templated.hcl": {"creds/team-a": {"read"}, "status/team-a": {"read"}},
-	"team-operator.hcl":  {"rotate/team-a": {"update"}, "verify/team-a": {"update"}, "status/team-a": {"read"}},
-	"operator.hcl":       rotates.join(verifies, watches),
+	"team-operator.hcl":  {"rotate/team-a": {"update"}, "verify/team-a": {"update"}, "keys/team-a": {"read"}, "status/team-a": {"read"}},
+	"operator.hcl":       rotates.join(verifies, readsKeys, watches),
 	"auditor.hcl":        verifies.join(watches, lists),
-	"administrator.hcl":  configures.join(lists, rotates, verifies, watches),
+	"administrator.hcl":  configures.join(lists, rotates, verifies, makesKeys, watches),
 	"monitoring.hcl":     {"metrics": {"read"}},
 }
 
@@ -160,7 +162,7 @@ func TestPolicyWildcards(t *testing.T) {
 		"star without slash":  {rights{"creds*": {"read"}}, append([]string{"creds"}, named...)},
 		"every path of a team": {
 			rights{"+/team-a": {"read"}},
-			[]string{"config/team-a", "creds/team-a", "rotate/team-a", "status/team-a", "verify/team-a"},
+			[]string{"config/team-a", "creds/team-a", "keys/team-a", "rotate/team-a", "status/team-a", "verify/team-a"},
 		},
 		"the whole mount":              {rights{"*": {"read"}}, withName(everyPath())},
 		"no name":                      {rights{"creds": {"read"}}, []string{"creds"}},
@@ -362,6 +364,11 @@ func (w *teams) assertDone(t *testing.T, operation, path string, got answer) {
 	}
 	if what == "delete config" {
 		assert.Equal(t, http.StatusBadRequest, got.status, "a delete needs a name")
+		return
+	}
+	if base == "keys" {
+		assert.Equal(t, http.StatusBadRequest, got.status, what)
+		assert.Contains(t, got.text, "the clients of this connection have no keys", what)
 		return
 	}
 	require.Less(t, got.status, 300, "%s: %s", what, got.text)

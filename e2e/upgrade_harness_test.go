@@ -134,15 +134,18 @@ func (l *pathLoad) stop() map[string]*pathTraffic {
 // in a newer form than this one's, which it reads too.
 func newerEntries(t *testing.T) []string {
 	t.Helper()
-	const source, was, is = "../backend/connection/entry.go", "const entryVersion = 1\n", "const entryVersion = 2\n"
+	const source = "../backend/connection/entry.go"
 	path, err := filepath.Abs(source)
 	require.NoError(t, err)
 	code, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(string(code), was), source)
+	for _, was := range []string{"entryVersion1 = 1\n", "entryVersion2 = 2\n"} {
+		require.Equal(t, 1, strings.Count(string(code), was), source)
+	}
+	higher := strings.NewReplacer("entryVersion1 = 1\n", "entryVersion1 = 3\n", "entryVersion2 = 2\n", "entryVersion2 = 3\n")
 	dir := t.TempDir()
 	newer, overlay := filepath.Join(dir, "entry.go"), filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(newer, []byte(strings.Replace(string(code), was, is, 1)), 0o600))
+	require.NoError(t, os.WriteFile(newer, []byte(higher.Replace(string(code))), 0o600))
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: newer}})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(overlay, replace, 0o600))

@@ -40,11 +40,14 @@ var (
 func newUpgraded(t *testing.T, newerFlags ...string) *upgraded {
 	t.Helper()
 	dir := ownPlugins(t)
-	u := &upgraded{
-		p:     startIDP(t, time.Hour),
-		older: release{version: "v0.0.1", file: vaultserver.PluginName},
-		newer: addRelease(t, dir, "v0.2.0", newerFlags...),
-	}
+	return startUpgraded(t, dir, release{version: "v0.0.1", file: vaultserver.PluginName}, addRelease(t, dir, "v0.2.0", newerFlags...))
+}
+
+// startUpgraded starts a server on which the older of two releases has connections. The
+// server does not know the newer one yet.
+func startUpgraded(t *testing.T, dir string, older, newer release) *upgraded {
+	t.Helper()
+	u := &upgraded{p: startIDP(t, time.Hour), older: older, newer: newer}
 	u.g = newIdentityGBG(t, time.Hour, u.p)
 	u.server = startRaftServer(t, dir)
 	u.older.register(t, u.server)

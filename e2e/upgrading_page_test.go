@@ -2,31 +2,26 @@ package e2e
 
 import (
 	"net/http"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
-// Somebody who types what docs/upgrading.md says, in order, sees what it shows: with
-// a newer release that stores connections in another form.
+// Somebody who types what docs/upgrading.md says, in order, sees what it shows: from
+// release 0.1.0 to this one and back, with a setting that 0.1.0 does not know.
 func TestUpgradingPageAsWritten(t *testing.T) {
 	t.Parallel()
 	g := newGBG(t, time.Hour)
 	a, b, team := g.client(t, "go-api-a"), g.client(t, "go-api-b"), g.client(t, "go-api-team-a")
 	plugins, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	require.NoError(t, buildPlugin(t.Context(), plugins, "v0.1.0"))
+	older := addLastRelease(t, plugins)
 	someone, server := newReader(t, newProxy(t, map[string]http.Handler{"api.auth.gbgplc.com": g.Simulator}), plugins)
 	someone.env = append(someone.env, "PLUGIN_DIRECTORY="+plugins)
-	require.NoError(t, buildPlugin(t.Context(), filepath.Join(someone.dir, "bin", "plugins"), "v0.2.0", newerEntries(t)...))
-	older := release{version: "v0.1.0", file: vaultserver.PluginName + "_0.1.0"}
-	require.NoError(t, os.Rename(filepath.Join(plugins, vaultserver.PluginName), filepath.Join(plugins, older.file)))
+	require.NoError(t, buildPlugin(t.Context(), filepath.Join(someone.dir, "bin", "plugins"), "v0.2.0"))
 	older.register(t, server)
 	require.NoError(t, server.Enable(t.Context(), "gbg"))
 	client, err := server.Client("")
@@ -38,7 +33,7 @@ func TestUpgradingPageAsWritten(t *testing.T) {
 	m.write("config/team-a", map[string]any{"client_id": team.ID, "client_secret": team.Secret})
 
 	someone.follow("../docs/upgrading.md", map[string]func(){
-		"Roll back": func() { m.write("config/team-a", map[string]any{"refresh_before": "4m"}) },
+		"Roll back": func() { m.write("config/team-a", map[string]any{"standby_check": "12h"}) },
 	})
 	assert.Equal(t, "v0.2.0", runningVersion(t, m))
 	assert.Equal(t, team.ID, m.read("creds/team-a").Data["client_id"])

@@ -66,7 +66,7 @@ func TestConfigRefusesBadInput(t *testing.T) {
 		{"equal ids", fields{"paired_client_id": clientA}, "paired_client_id is the same as client_id; a pair is two different clients"},
 		{"equal but for space", fields{"paired_client_id": clientA + "\n"}, "paired_client_id is the same as client_id; a pair is two different clients"},
 
-		{"grant_type", fields{"grant_type": "password"}, `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
+		{"grant_type", fields{"grant_type": "implicit"}, `grant_type must be "client_credentials" (GBG GO), "password" (GBG GO with API users) or "id_auth" (GBG Identity Solution)`},
 
 		{"http", fields{"token_url": "http://gbg.example/token"}, notHTTPS + " (http:// is for a loopback address only)"},
 		{"http to what looks like loopback", fields{"token_url": "http://127.0.0.1.gbg.example/"}, notHTTPS + " (http:// is for a loopback address only)"},

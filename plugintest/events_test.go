@@ -261,7 +261,7 @@ func TestEventsAreDocumented(t *testing.T) {
 		}
 		assert.ElementsMatch(t, []backend.EventKind{
 			backend.EventConfigured, backend.EventDeleted, backend.EventRotated, backend.EventRotationDue, backend.EventRotationMissed,
-			backend.EventFailedOver, backend.EventFailing, backend.EventRecovered,
+			backend.EventFailedOver, backend.EventFailing, backend.EventRecovered, backend.EventKeyMade,
 			backend.EventStandbyRefused, backend.EventStandbyAccepted, backend.EventClaimsDiffer,
 		}, kinds(documented))
 	})

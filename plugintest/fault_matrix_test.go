@@ -35,6 +35,8 @@ type matrixState struct {
 	valid, fresh bool
 	// leased is set if a reader's token is its own.
 	leased bool
+	// stored is set if the standby is asked with the secret that is stored.
+	stored bool
 }
 
 // When a token of an hour, that nobody has read, is in its refresh window or has
@@ -94,7 +96,7 @@ var matrixStates = []matrixState{
 	{name: "leased read, one client", setUp: withoutToken((*world).single, fields{"lease": true}), client: clientA, leased: true},
 	{name: "leased read, pair", setUp: withoutToken((*world).leasing, nil), hits: clientA, client: clientA, standby: clientB, leased: true},
 	{
-		name: "rotate", op: logical.UpdateOperation, path: "rotate", client: clientB,
+		name: "rotate", op: logical.UpdateOperation, path: "rotate", client: clientB, stored: true,
 		setUp: withTokenAnd((*world).pair, func(*world) fields { return fields{"client_id": clientB} }),
 	},
 	{
@@ -230,8 +232,8 @@ func (s matrixState) saysOf(client string, f classified) string {
 // expectReached is what comes to the endpoints while so many clients ask.
 func (s matrixState) expectReached(f classified, clients int, got bool) reached {
 	tries := clients * f.tries() // only a refusal makes it two, and is not temporary
-	if f.class == refusesClient && s.reads() {
-		tries, clients = tries+1, clients+1 // the active one is asked once more
+	if f.class == refusesClient && (s.reads() || s.stored) {
+		tries, clients = tries+1, clients+1 // it is asked once more
 	}
 	if f.ofConnection() {
 		return reached{badConnections: tries}
@@ -301,7 +303,11 @@ func (s matrixState) meet(t *testing.T, f classified) {
 	switch {
 	case want.takenOver, path == "rotate" && want.got:
 		active = map[bool]string{true: s.standby, false: s.client}[want.takenOver]
+	case s.stored && (f.class == refusesClient || f.class == refusesRequest):
+		assert.Contains(t, status["standby_error"], want.says[0])
+		assert.Equal(t, config, w.read("config"))
 	case !s.reads() && !want.got:
+		assert.NotContains(t, status, "standby_error")
 		assert.Equal(t, entry, w.storage.content(t)[connectionKey])
 	}
 	assert.Equal(t, active, w.read("config")["active_client_id"])

@@ -14,7 +14,7 @@ func TestIdentityConfigOfCallersOwnTokens(t *testing.T) {
 		w.write("config/sso", fields{"grant_type": "id_auth"})
 		assert.Equal(t, with(noSchedule, fields{
 			"grant_type": "id_auth", "token_url": "https://api.gbgplc.com/authenticate/v1/connect/token", "scope": "",
-			"idp_token_url": "", "idp_scope": "", "exchange_client_id": "ro.client",
+			"idp_token_url": "", "idp_scope": "", "idp_auth_method": "client_secret_post", "idp_params": map[string]string{}, "exchange_client_id": "ro.client",
 			"refresh_before": int64(300), "request_timeout": int64(10), "failover": true, "standby_check": int64(24 * 3600), "max_secret_age": int64(0), "ca_pem": "",
 			"lease": false, "revoke_url": "",
 		}), w.read("config/sso"))

@@ -40,6 +40,7 @@ func TestM2MInTwoSteps(t *testing.T) {
 
 		assert.Equal(t, with(noSchedule, fields{
 			"grant_type": "id_auth", "token_url": w.identityURL(), "idp_token_url": w.idpURL(), "idp_scope": "gbg/.default", "scope": "api",
+			"idp_auth_method": "client_secret_post", "idp_params": map[string]string{},
 			"exchange_client_id": "ro.client", "client_id": idpA, "paired_client_id": idpB, "active_client_id": idpA,
 			"refresh_before": int64(300), "request_timeout": int64(10), "failover": true, "standby_check": int64(24 * 3600), "max_secret_age": int64(0), "ca_pem": "",
 			"lease": false, "revoke_url": "",
@@ -113,10 +114,11 @@ func TestM2MRotation(t *testing.T) {
 		secret, err := w.sim.RegenerateIDP(idpB)
 		require.NoError(t, err)
 
-		content := w.storage.content(t)
 		text := w.refused(w.try(logical.UpdateOperation, "rotate", nil))
+		content := w.storage.content(t)
 		assert.Contains(t, text, `connection "default": the identity provider refused client "idp-client-b": invalid_client`)
 		assert.Contains(t, text, "from "+w.idpURL()+"). Nothing has changed.")
+		assert.Contains(t, w.read("status")["standby_error"], `the identity provider refused client "idp-client-b"`)
 		w.fault(refusalAt(gbgsim.EndpointIdentity, "", "invalid_grant", "No such machine"))
 		text = w.refused(w.try(logical.UpdateOperation, "rotate", fields{"client_secret": secret}))
 		assert.Equal(t, `connection "default": GBG refused to exchange the identity provider's token of client "idp-client-b": invalid_grant: No such machine (HTTP 400 from `+

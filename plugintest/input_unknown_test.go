@@ -25,7 +25,7 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 					for _, value := range []any{wrongSecret, "", nil, true, []any{wrongSecret}} {
 						said := w.refused(w.try(op, request, fields{"clientid": value}))
 						switch {
-						case strings.HasPrefix(request, "config") && request != "config/", strings.HasPrefix(request, "rotate"):
+						case strings.HasPrefix(request, "config") && request != "config/", strings.HasPrefix(request, "rotate"), strings.HasPrefix(request, "keys"):
 							assert.Equal(t, `unknown field "clientid": did you mean "client_id"?`, said, "%s %s %v", op, request, value)
 						case strings.HasPrefix(request, "creds"):
 							assert.Equal(t, `unknown field "clientid": the fields are id_token, min_ttl, newer_than`, said, "%s %s %v", op, request, value)
@@ -86,7 +86,7 @@ func TestUnknownFieldsWithOddNamesAreNotShown(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		const notShown = "unknown field, with a name that cannot be shown: the fields are "
 		for _, odd := range []string{"", " ", "client id", "clïent_id", "a\x1b[2Jb", "a\nb", "\ufeffclient_id", "a\xff", `a"b`, long(33), long(1 << 20)} {
-			assert.Equal(t, notShown+"client_id, client_secret", w.refused(w.try(logical.UpdateOperation, "rotate/team-a", fields{odd: "x"})), "%.40q", odd)
+			assert.Equal(t, notShown+"client_id, client_secret, password, username", w.refused(w.try(logical.UpdateOperation, "rotate/team-a", fields{odd: "x"})), "%.40q", odd)
 			assert.Equal(t, "unknown field, with a name that cannot be shown: this path has no fields", w.refused(w.try(logical.ReadOperation, "status/team-a", fields{odd: "x"})), "%.40q", odd)
 		}
 	})
@@ -138,7 +138,7 @@ func TestServersOwnFieldsAreIgnored(t *testing.T) {
 		for _, path := range []string{"config", "creds", "status", "metrics"} {
 			w.ok(w.send(t.Context(), logical.ReadOperation, path, fields{"list": "false", "scan": "0"}))
 		}
-		assert.Equal(t, `unknown field "list": the fields are client_id, client_secret`, w.refused(w.try(logical.UpdateOperation, "rotate", fields{"list": "false"})))
+		assert.Equal(t, `unknown field "list": the fields are client_id, client_secret, password, username`, w.refused(w.try(logical.UpdateOperation, "rotate", fields{"list": "false"})))
 	})
 }
 

@@ -77,6 +77,13 @@ func TestLeakNothingPrintsASecret(t *testing.T) {
 		w.write("config/leased", with(pair, fields{"lease": true, "revoke_url": w.revokeURL()}))
 		w.write("config/m2m", with(w.m2m(), fields{"exchange_client_secret": gbgsim.SecretPrefix + "EXCHANGE", "verify_connection": false}))
 		w.write("config/sso", w.exchangeOnly())
+		w.write("config/basic", with(w.exchangeOnly(), fields{
+			"idp_token_url": w.idpURL(), "client_id": "basic", "client_secret": w.idpClient("basic"), "idp_auth_method": "client_secret_basic", "idp_params": "audience=api",
+		}))
+		w.write("config/users", w.users())
+		w.refused(w.try(logical.UpdateOperation, "rotate/users", fields{"password": wrongSecret}))
+		w.write("rotate/users", fields{"username": userB, "password": w.changePassword(userB)})
+		w.changePassword(userB)
 		w.read("creds")
 		w.exchange("creds/sso", w.idToken(someone))
 		w.refused(w.try(logical.UpdateOperation, "creds/sso", fields{"id_token": w.idToken(someone) + "x"}))
@@ -134,6 +141,8 @@ func valuesOf(t *testing.T, w *world) []any {
 	require.NoError(t, err)
 	m2m, err := engine.Connection(t.Context(), "m2m")
 	require.NoError(t, err)
+	users, err := engine.Connection(t.Context(), "users")
+	require.NoError(t, err)
 	credential, err := engine.Token(t.Context(), "default", 0)
 	require.NoError(t, err)
 	leased, err := engine.Token(t.Context(), "leased", 0)
@@ -143,7 +152,7 @@ func valuesOf(t *testing.T, w *world) []any {
 
 	secret := connection.NewSecret(wrongSecret)
 	pair := connection.PairChange{Secrets: [2]*connection.Secret{&secret, &secret}}
-	change := backend.Change{Fields: connection.Change{connection.ExchangeClientSecret: secret, connection.ClientSecret: secret}}
+	change := backend.Change{Fields: connection.Change{connection.ExchangeClientSecret: secret, connection.ClientSecret: secret, connection.Password: secret}}
 	_, refused := engine.Configure(t.Context(), "default", backend.Change{Fields: connection.Change{connection.ClientSecret: secret}})
 	require.Error(t, refused)
 	_, notRotated := engine.Rotate(t.Context(), "default", backend.RotateRequest{Secret: &secret})
@@ -157,14 +166,15 @@ func valuesOf(t *testing.T, w *world) []any {
 	require.ErrorAs(t, refused, &client)
 
 	return []any{
-		engine, conn, &conn, m2m, &m2m, conn.Pair, conn.Settings, m2m.Settings, credential, &credential, leased, leased.Lease, status, secret, &secret,
+		engine, conn, &conn, m2m, &m2m, users, &users, conn.Pair, conn.Settings, m2m.Settings, users.Settings, credential, &credential, leased, leased.Lease, status, secret, &secret,
 		change, change.Fields, pair,
-		backend.RotateRequest{Secret: &secret},
+		backend.RotateRequest{Secret: &secret, Password: &secret},
 		map[connection.Secret]connection.Secret{secret: secret},
 		[]connection.Secret{secret},
 		refused, notRotated, notExchanged, notRevoked, *client, client.Cause, *client.Cause,
 		&backend.PairError{Active: client, Standby: client}, &backend.FailingError{Cause: client},
 		gbgauth.ClientCredentials{ClientSecret: secret},
+		gbgauth.Password{ClientSecret: secret, Password: secret},
 		gbgauth.Exchange{ClientSecret: secret, IDToken: secret},
 		gbgauth.Revocation{ClientSecret: secret, Token: secret},
 		gbgauth.Token{AccessToken: secret},

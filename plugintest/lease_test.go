@@ -263,7 +263,7 @@ func TestLeaseRetriesPassOverDamage(t *testing.T) {
 		lease := w.lease("creds")
 		w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Endpoint: gbgsim.EndpointRevoke, Status: 503, Requests: 1})
 		require.Error(t, w.revoke(lease))
-		for _, stored := range []string{"", "{", `{"version":2}`} {
+		for _, stored := range []string{"", "{", `{"version":9}`} {
 			require.NoError(t, w.storage.Put(t.Context(), &logical.StorageEntry{Key: "revocation/0" + stored, Value: []byte(stored)}))
 		}
 		w.minute()

@@ -9,6 +9,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
 )
 
 // The state of a connection is one series, and that of a refused standby another.
@@ -52,6 +54,14 @@ func TestMetricsSummary(t *testing.T) {
 			`gbg_rotations_total{cause="rotate"}`:   0,
 			`gbg_rotations_total{cause="schedule"}`: 0,
 			`gbg_rotations_total{cause="failover"}`: 0,
+
+			`gbg_standby_checks_total{result="ok"}`:          0,
+			`gbg_standby_checks_total{result="refused"}`:     0,
+			`gbg_standby_checks_total{result="unreachable"}`: 0,
+
+			`gbg_due_rotations{reason="no_new_secret"}`: 0,
+			`gbg_due_rotations{reason="window_closed"}`: 0,
+			`gbg_due_rotations{reason="pending"}`:       0,
 
 			`gbg_connections{state="unreadable"}`:       1,
 			`gbg_connections{state="down"}`:             1,
@@ -97,5 +107,40 @@ func TestMetricsSummary(t *testing.T) {
 		assert.Equal(t, 1, int(now[`gbg_expiring_tokens{}`]), "one has ended")
 		w.pass(time.Minute)
 		assert.Equal(t, 1, int(summary()[`gbg_connections{state="secret_old"}`]))
+	})
+}
+
+// The summary counts the rotations that are due by why they were not made, and the checks
+// of all standbys.
+func TestMetricsSummaryOfRotations(t *testing.T) {
+	inBubble(t, worldOptions{}, func(w *world) {
+		pair := with(w.pair(), nightly)
+		for _, name := range []string{"served", "served-too", "closed"} {
+			w.write("config/"+name, pair)
+		}
+		w.passUntil(marchAt(2, 3, 0))
+		w.passUntil(marchAt(3, 2, 59))
+		w.write("config/tried", with(pair, fields{"client_id": clientB, "client_secret": pair["paired_client_secret"], "paired_client_id": clientA, "paired_client_secret": pair["client_secret"], "verify_connection": false}))
+		w.fault(gbgsim.Fault{Kind: gbgsim.FaultStatus, Status: http.StatusServiceUnavailable})
+		w.passUntil(marchAt(3, 3, 30))
+		due := func() samples { return w.metricsWith(fields{"summary": true}).like("gbg_due_rotations") }
+		assert.Equal(w.t, samples{
+			`gbg_due_rotations{reason="no_new_secret"}`: 3,
+			`gbg_due_rotations{reason="window_closed"}`: 0,
+			`gbg_due_rotations{reason="pending"}`:       1,
+		}, due())
+		w.passUntil(marchAt(3, 5, 0))
+		w.sim.ClearFaults()
+		w.write("config/closed", fields{"client_secret": w.regenerate(clientA)})
+		assert.Equal(w.t, samples{
+			`gbg_due_rotations{reason="no_new_secret"}`: 2,
+			`gbg_due_rotations{reason="window_closed"}`: 2,
+			`gbg_due_rotations{reason="pending"}`:       0,
+		}, due())
+		assert.Equal(w.t, samples{
+			`gbg_standby_checks_total{result="ok"}`:          3,
+			`gbg_standby_checks_total{result="refused"}`:     0,
+			`gbg_standby_checks_total{result="unreachable"}`: 0,
+		}, w.metricsWith(fields{"summary": true}).like("gbg_standby_checks"))
 	})
 }

@@ -371,10 +371,10 @@ func TestRevocationOfAConnectionThatCannotBeRead(t *testing.T) {
 		lease := r.lease("creds")
 		entry, err := r.storage.Get(t.Context(), "connection/default")
 		require.NoError(t, err)
-		require.NoError(t, r.storage.Put(t.Context(), &logical.StorageEntry{Key: "connection/default", Value: []byte(`{"version":2}`)}))
+		require.NoError(t, r.storage.Put(t.Context(), &logical.StorageEntry{Key: "connection/default", Value: []byte(`{"version":9}`)}))
 		r.restart()
 		said := r.lines(func() {
-			require.ErrorContains(t, r.revoke(lease), `connection "default": its storage entry has version 2`)
+			require.ErrorContains(t, r.revoke(lease), `connection "default": its storage entry has version 9`)
 		}, "WARN")
 		require.Len(t, said, 1)
 		assert.Contains(t, said[0], "token not revoked yet")

@@ -28,6 +28,8 @@ var routes = map[string][]logical.Operation{
 	"config/team-a": {logical.CreateOperation, logical.DeleteOperation, logical.ReadOperation, logical.UpdateOperation},
 	"creds":         {logical.ReadOperation, logical.UpdateOperation},
 	"creds/team-a":  {logical.ReadOperation, logical.UpdateOperation},
+	"keys":          {logical.ReadOperation, logical.UpdateOperation},
+	"keys/team-a":   {logical.ReadOperation, logical.UpdateOperation},
 	"rotate":        {logical.UpdateOperation},
 	"rotate/team-a": {logical.UpdateOperation},
 	"status":        {logical.ReadOperation},
@@ -54,7 +56,7 @@ func TestSchemaRoutes(t *testing.T) {
 			require.NotNil(t, path, request)
 			assert.Equal(t, operations, slices.Sorted(maps.Keys(path.Operations)), request)
 		}
-		for _, request := range []string{"", "con", "configs", "config/a/b", "config/-a", "config/a.", "creds/a b", "config/ä", "rotate/.", "lease", "creds/", "rotate/", "metrics/", "metrics/a"} {
+		for _, request := range []string{"", "con", "configs", "config/a/b", "config/-a", "config/a.", "creds/a b", "config/ä", "rotate/.", "lease", "creds/", "rotate/", "keys/", "metrics/", "metrics/a"} {
 			assert.Nil(t, b.Route(request), request)
 		}
 		for _, request := range []string{"config/a", "config/A-1_b.c", "creds/0"} {
@@ -94,7 +96,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 				for name, field := range declared {
 					assert.NotEmpty(t, field.Description, "%s of %s", name, path.Pattern)
 					sensitive := field.DisplayAttrs != nil && field.DisplayAttrs.Sensitive
-					assert.Equal(t, slices.Contains([]string{"client_secret", "paired_client_secret", "exchange_client_secret", "id_token", "access_token"}, name), sensitive,
+					assert.Equal(t, slices.Contains([]string{"client_secret", "paired_client_secret", "password", "paired_password", "exchange_client_secret", "id_token", "access_token"}, name), sensitive,
 						"%s of %s", name, path.Pattern)
 				}
 			}
@@ -107,7 +109,7 @@ func TestSchemaHelp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		root := w.ok(w.send(t.Context(), logical.HelpOperation, "", nil)).Data["help"]
-		for _, path := range []string{"config", "creds", "rotate", "status", "verify"} {
+		for _, path := range []string{"config", "creds", "keys", "rotate", "status", "verify"} {
 			assert.Contains(t, root, "^"+path+"$")
 			for _, request := range []string{path, path + "/team-a"} {
 				resp := w.ok(w.send(t.Context(), logical.HelpOperation, request, nil))

@@ -160,7 +160,7 @@ func TestStatusOfAnUnreadableConnection(t *testing.T) {
 		require.NoError(t, w.storage.Put(t.Context(), &logical.StorageEntry{Key: "connection/later", Value: []byte(`{"version":99}`)}))
 		assert.Equal(t, fields{
 			"state": "unreadable", "connection": "later", "next_step": "Readers get errors: see last_error.",
-			"last_error": "its storage entry has version 99, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one",
+			"last_error": "its storage entry has version 99, this release of the plugin reads up to version 2: run the release that wrote it, or a newer one",
 		}, w.read("status/later"))
 	})
 }

@@ -190,7 +190,7 @@ func TestStoredEntryThatCannotBeUnderstood(t *testing.T) {
 			`null`:                        damaged,
 			`{"version": 1}`:              damaged,
 			`{"version": 1, "clients": [{"id": "a", "secret": "` + wrongSecret + `"}], "active_slot": 1}`: damaged,
-			`{"version": 2, "clients": [{"id": "a", "secret": "` + wrongSecret + `"}]}`:                   `connection "default": its storage entry has version 2, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one`,
+			`{"version": 9, "clients": [{"id": "a", "secret": "` + wrongSecret + `"}]}`:                   `connection "default": its storage entry has version 9, this release of the plugin reads up to version 2: run the release that wrote it, or a newer one`,
 		} {
 			for key := range w.storage.content(t) {
 				require.NoError(t, w.storage.Put(t.Context(), &logical.StorageEntry{Key: key, Value: []byte(value)}))

@@ -32,9 +32,23 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 	if err := next.Settings.check(); err != nil {
 		return nil, err
 	}
-	pair, err := change.pair()
+	if err := change.checkPairFields(next.Settings); err != nil {
+		return nil, err
+	}
+	fields := next.PairFields()
+	if fields.Users() {
+		if err := next.Settings.changeClient(change); err != nil {
+			return nil, err
+		}
+	}
+	pair, err := change.pair(fields)
 	if err != nil {
 		return nil, err
+	}
+	if fields.Keys() {
+		if err := pair.rejectSecrets(); err != nil {
+			return nil, err
+		}
 	}
 	if !next.Settings.HasPair() {
 		if err := pair.rejectClients(); err != nil {
@@ -56,9 +70,10 @@ func (c *Connection) Apply(change Change, now time.Time) (*Connection, error) {
 }
 
 // pair returns the part of a write that concerns the pair, normalized.
-func (c Change) pair() (p PairChange, err error) {
+func (c Change) pair(fields PairFields) (p PairChange, err error) {
+	p.Users, p.Keys = fields.Users(), fields.Keys()
 	for slot := range p.IDs {
-		idField, secretField := fieldsOf(Slot(slot))
+		idField, secretField := fields.ID(Slot(slot)), fields.Secret(Slot(slot))
 		if id, ok := c[idField].(string); ok {
 			normalize := requiredID
 			if Slot(slot) == Paired {
@@ -83,7 +98,7 @@ func (c Change) pair() (p PairChange, err error) {
 // without a pair.
 func (p PairChange) rejectClients() error {
 	for slot := range p.IDs {
-		id, secret := fieldsOf(Slot(slot))
+		id, secret := clientFields.ID(Slot(slot)), clientFields.Secret(Slot(slot))
 		if p.IDs[slot] != nil && *p.IDs[slot] != "" {
 			return Invalid(id, "has no use without idp_token_url: callers bring the tokens to exchange")
 		}
@@ -97,8 +112,16 @@ func (p PairChange) rejectClients() error {
 // requireSecrets returns an error if a write would send a stored secret to a new
 // address: only those who know the secrets may change where they are sent.
 func (c *Connection) requireSecrets(next *Connection, change Change) error {
+	if next.Settings.UsesKeys() {
+		return nil // its addresses cannot be changed
+	}
 	was, now := c.Settings.WithDefaults(), next.Settings.WithDefaults()
-	const why = "is missing: a write that changes %s must give the secrets of both clients again, so that no stored secret is sent to a new address"
+	fields := next.PairFields()
+	again := "the secrets of both clients"
+	if fields.Users() {
+		again = "client_secret and both passwords"
+	}
+	const why = "is missing: a write that changes %s must give %s again, so that no stored secret is sent to a new address"
 	for _, url := range []struct {
 		field   Field
 		changed bool
@@ -110,10 +133,13 @@ func (c *Connection) requireSecrets(next *Connection, change Change) error {
 		if !url.changed {
 			continue
 		}
+		if _, given := change[ClientSecret]; fields.Users() && !given {
+			return Invalid(ClientSecret, why, url.field, again)
+		}
 		for slot, client := range next.Pair.Clients {
-			_, secret := fieldsOf(Slot(slot))
+			secret := fields.Secret(Slot(slot))
 			if _, given := change[secret]; client.ID != "" && !given {
-				return Invalid(secret, why, url.field)
+				return Invalid(secret, why, url.field, again)
 			}
 		}
 		if _, given := change[ExchangeClientSecret]; url.field != IDPTokenURL && !next.Settings.ExchangeClientSecret.IsEmpty() && !given {

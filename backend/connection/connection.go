@@ -94,5 +94,6 @@ func (c *Connection) Warnings(now time.Time) []string {
 	if due.IsZero() || now.Before(due) {
 		return nil
 	}
-	return []string{fmt.Sprintf("the secret of client %q is older than max_secret_age (%s): rotate", c.Pair.Active().ID, c.Settings.MaxSecretAge)}
+	f := c.PairFields()
+	return []string{fmt.Sprintf("the %s of %s %q is older than max_secret_age (%s): rotate", f.SecretNoun(), f.Noun(), c.Pair.Active().ID, c.Settings.MaxSecretAge)}
 }

@@ -80,8 +80,14 @@ func goldenMinimalConnection() *Connection {
 func fullConnection() *Connection {
 	c := goldenFullConnection()
 	c.Settings.GrantType = GrantIDAuth
+	c.Settings.ClientID = "id-o"
+	c.Settings.ClientSecret = NewSecret(entrySecret + "-o")
 	c.Settings.IDPTokenURL = "https://idp.test/token"
 	c.Settings.IDPScope = "gbg/.default"
+	c.Settings.IDPAuthMethod = AuthSecretBasic
+	c.Settings.IDPParams = "audience=https%3A%2F%2Fgbg.test"
+	c.Settings.IDPAudience = "https://idp.test"
+	c.Settings.KeyAlgorithm = "ES256"
 	c.Settings.ExchangeClientID = "id-x"
 	c.Settings.ExchangeClientSecret = NewSecret(entrySecret + "-x")
 	c.Settings.Lease = true
@@ -92,7 +98,7 @@ func fullConnection() *Connection {
 	for slot := range c.Pair.Clients {
 		c.Pair.Clients[slot].Claims = `{"roles":"ZGlnZXN0"}`
 		c.Pair.Clients[slot].Refusal = Refusal{
-			Error: "GBG refused the client", Result: "client_refused", AtExchange: true,
+			Error: "GBG refused the client", Result: "client_refused", AtExchange: true, OfOrganization: true,
 			Time: time.Date(2026, 1, 5, slot, 0, 0, 0, time.UTC),
 		}
 	}
@@ -177,6 +183,9 @@ func TestEntryRoundTrip(t *testing.T) {
 // would not be tested.
 func requireFilled(t *testing.T, path string, v reflect.Value) {
 	t.Helper()
+	if v.Type() == reflect.TypeFor[Key]() {
+		return // a client has a secret or a key: see TestEntryWithKeys
+	}
 	require.False(t, v.IsZero(), "%s is empty: fill it in fullConnection", path)
 	if v.Type() == reflect.TypeFor[time.Time]() || v.Type() == reflect.TypeFor[Secret]() {
 		return
@@ -218,6 +227,40 @@ func TestEntryWithoutClients(t *testing.T) {
 	}
 }
 
+// An entry has the first version as long as the first release would do what it says, and
+// would keep all of it.
+func TestEntryVersion(t *testing.T) {
+	t.Parallel()
+	for version, conns := range map[string][]*Connection{
+		`"version":1`: {goldenFullConnection(), goldenMinimalConnection(), idpConnection(AuthSecretPost, ""), withSettings(Settings{StandbyCheck: DefaultStandbyCheck})},
+		`"version":2`: {idpConnection(AuthSecretBasic, ""), idpConnection("", "audience=a"), idpConnection(AuthPrivateKey, ""),
+			withSettings(Settings{GrantType: GrantPassword}), withSettings(Settings{StandbyCheck: time.Hour}), withSettings(Settings{StandbyCheck: -1}),
+			withSettings(Settings{RotationSchedule: "0 3 * * *"}), withSettings(Settings{RotationPeriod: time.Hour}),
+			withSettings(Settings{RotationWindow: time.Hour}), withSettings(Settings{DisableAutomatedRotation: true}),
+		},
+	} {
+		for _, c := range conns {
+			stored, err := c.Encode()
+			require.NoError(t, err)
+			assert.Contains(t, string(stored), version)
+		}
+	}
+}
+
+// withSettings returns a connection with these settings.
+func withSettings(s Settings) *Connection {
+	c := goldenMinimalConnection()
+	c.Settings = s
+	return c
+}
+
+// idpConnection returns a connection with clients of an identity provider.
+func idpConnection(authMethod string, params Params) *Connection {
+	c := goldenMinimalConnection()
+	c.Settings = Settings{GrantType: GrantIDAuth, IDPTokenURL: "https://idp.test/token", IDPAuthMethod: authMethod, IDPParams: params}
+	return c
+}
+
 func TestEntryEqualConnectionsEncodeEqual(t *testing.T) {
 	t.Parallel()
 	for name, build := range map[string]func() *Connection{"full": fullConnection, "minimal": goldenMinimalConnection} {
@@ -249,18 +292,18 @@ func TestEntryEqualConnectionsEncodeEqual(t *testing.T) {
 func TestEntryNewerVersion(t *testing.T) {
 	t.Parallel()
 	for name, stored := range map[string]string{
-		"same shape":                 strings.Replace(goldenFull, `"version":1`, `"version":2`, 1),
-		"more fields":                strings.Replace(goldenFull, `"version":1`, `"version":2,"tenant":{"id":7}`, 1),
-		"no clients":                 `{"version":2,"pairs":[{"secret":"not-a-real-secret"}]}`,
-		"a field of another kind":    `{"version":2,"clients":{"first":{"id":"id-a","secret":"not-a-real-secret"}},"active_slot":"first"}`,
-		"a time of another form":     `{"version":2,"clients":[{"id":"id-a","secret":"not-a-real-secret","secret_set_time":1767225600}],"active_slot":0}`,
-		"version after another kind": `{"clients":"not-a-real-secret","version":2}`,
-		"a time before the version":  `{"rotation_time":"not-a-real-secret","version":2}`,
+		"same shape":                 strings.Replace(goldenFull, `"version":1`, `"version":3`, 1),
+		"more fields":                strings.Replace(goldenFull, `"version":1`, `"version":3,"tenant":{"id":7}`, 1),
+		"no clients":                 `{"version":3,"pairs":[{"secret":"not-a-real-secret"}]}`,
+		"a field of another kind":    `{"version":3,"clients":{"first":{"id":"id-a","secret":"not-a-real-secret"}},"active_slot":"first"}`,
+		"a time of another form":     `{"version":3,"clients":[{"id":"id-a","secret":"not-a-real-secret","secret_set_time":1767225600}],"active_slot":0}`,
+		"version after another kind": `{"clients":"not-a-real-secret","version":3}`,
+		"a time before the version":  `{"rotation_time":"not-a-real-secret","version":3}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c, err := Decode("team-a", []byte(stored))
-			require.EqualError(t, err, `connection "team-a": its storage entry has version 2, this release of the plugin reads up to version 1: run the release that wrote it, or a newer one`)
+			require.EqualError(t, err, `connection "team-a": its storage entry has version 3, this release of the plugin reads up to version 2: run the release that wrote it, or a newer one`)
 			assert.Nil(t, c)
 		})
 	}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/gbgauth"
 )
 
 // Field is the name of a setting of a connection in requests, answers and error
@@ -23,6 +25,8 @@ const (
 	Duration
 	// Flag is a bool.
 	Flag
+	// Map is a map[string]string.
+	Map
 )
 
 // FieldSchema declares a field: its documentation, its valid values, and where its
@@ -40,7 +44,11 @@ type FieldSchema struct {
 	Multiline bool
 	// GrantType is the only grant type that the field applies to; empty means all.
 	GrantType string
+	// AuthMethod is the only idp_auth_method that the field is for; empty means all.
+	AuthMethod string
 
+	// since is the version of the stored form that has the setting; zero means all.
+	since int
 	// value accesses the value. It is nil for the fields of the pair.
 	value value
 	// pairType is the type of a field of the pair.
@@ -55,25 +63,36 @@ func (f FieldSchema) Type() Type {
 	return f.value.typ()
 }
 
-// Value returns the field's value as answers show it, with durations in whole
-// seconds. ok is false if the field does not apply to the connection, or if the value
-// is secret.
+// Value returns the field's value as answers show it, with durations in whole seconds
+// and parameters as a map. ok is false if the field does not apply to the connection,
+// or if the value is secret.
 func (f FieldSchema) Value(c *Connection) (v any, ok bool) {
 	s := c.Settings.WithDefaults()
 	switch {
 	case f.Type() == Confidential:
 		return nil, false
 	case f.value == nil:
-		slot, ok := slotOf(f.Field)
-		return c.Pair.Clients[slot].ID, ok && s.HasPair()
+		return c.id(f.Field)
 	case !f.isFor(s):
 		return nil, false
 	}
-	v = f.value.get(&s)
-	if d, ok := v.(time.Duration); ok {
-		v = int64(d / time.Second)
+	switch v := f.value.get(&s).(type) {
+	case time.Duration:
+		return int64(v / time.Second), true
+	case Params:
+		return v.Map(), true
+	default:
+		return v, true
 	}
-	return v, true
+}
+
+// id returns the value of a field that is the id of one of the pair, or of the
+// organization's client; ok is false if the connection has none.
+func (c *Connection) id(field Field) (id string, ok bool) {
+	if slot, ok := c.PairFields().slotOf(field); ok {
+		return c.Pair.Clients[slot].ID, c.Settings.HasPair()
+	}
+	return c.Settings.ClientID, field == ClientID && c.PairFields().Users()
 }
 
 // Always reports whether answers have a value of this field for every connection.
@@ -83,7 +102,8 @@ func (f FieldSchema) Always() bool {
 
 // isFor reports whether the field applies to connections with these settings.
 func (f FieldSchema) isFor(s Settings) bool {
-	return f.GrantType == "" || f.GrantType == s.GrantType
+	s = s.WithDefaults()
+	return (f.GrantType == "" || f.GrantType == s.GrantType) && (f.AuthMethod == "" || f.AuthMethod == s.IDPAuthMethod)
 }
 
 // value validates the value of a field and accesses it in Settings.
@@ -93,6 +113,8 @@ type value interface {
 	set(s *Settings, field Field, given any) error
 	get(s *Settings) any
 	isZero(s *Settings) bool
+	// isDefault reports whether the value is the default.
+	isDefault(s *Settings) bool
 	// fill sets the default in place of the zero value.
 	fill(s *Settings)
 }
@@ -123,6 +145,10 @@ func (v setting[T]) get(s *Settings) any { return *v.at(s) }
 func (v setting[T]) isZero(s *Settings) bool {
 	var zero T
 	return *v.at(s) == zero
+}
+
+func (v setting[T]) isDefault(s *Settings) bool {
+	return v.isZero(s) || v.fallback != nil && *v.at(s) == v.fallback(*s)
 }
 
 func (v setting[T]) fill(s *Settings) {
@@ -179,6 +205,19 @@ func choiceSetting(at func(*Settings) *string, options ...option) setting[string
 		last := len(words) - 1
 		return "", Invalid(field, "must be %s or %s", strings.Join(words[:last], ", "), words[last])
 	}}.withDefault(options[0].value)
+}
+
+// keyAlgorithmSetting returns key_algorithm, which has a default only for keys.
+func keyAlgorithmSetting() setting[string] {
+	v := choiceSetting(func(s *Settings) *string { return &s.KeyAlgorithm },
+		option{gbgauth.RS256, ""}, option{gbgauth.PS256, ""}, option{gbgauth.ES256, ""})
+	v.fallback = func(s Settings) string {
+		if s.UsesKeys() {
+			return gbgauth.RS256
+		}
+		return ""
+	}
+	return v
 }
 
 // durationSetting returns a setting with a minimum and a maximum. If the minimum is

@@ -12,12 +12,16 @@ type Secret = gbgauth.Secret
 // NewSecret returns value as a Secret.
 func NewSecret(value string) Secret { return gbgauth.NewSecret(value) }
 
-// Client is one API client of a pair.
+// Client is one API client of a pair or, in the password grant, one API user.
 type Client struct {
-	// ID is the client id.
+	// ID is the client id, or the username.
 	ID string
-	// Secret is the client secret.
+	// Secret is the client secret, or the user's password; empty if the client has a
+	// key.
 	Secret Secret
+	// Key is the client's key; zero if it has a secret. SecretSetTime and SecretServed
+	// then apply to the key.
+	Key Key
 	// SecretSetTime is when Secret was set, by the wall clock.
 	SecretSetTime time.Time
 	// VerifiedTime is when the client last got a token from GBG, by the wall clock;
@@ -47,7 +51,13 @@ type Refusal struct {
 	// AtExchange is set if the client's token was refused by the exchange at GBG, and
 	// not the client by its identity provider.
 	AtExchange bool `json:"at_exchange,omitempty"`
+	// OfOrganization is set if the organization's client was refused, which both users
+	// of the password grant share.
+	OfOrganization bool `json:"of_organization,omitempty"`
 }
+
+// SameSecret reports whether both have the same secret or key.
+func (c Client) SameSecret(o Client) bool { return c.Secret == o.Secret && c.Key == o.Key }
 
 // withSecret returns the client with a secret. It returns c unchanged if it already has
 // that secret.
@@ -97,6 +107,15 @@ type PairChange struct {
 	// IDs and Secrets are indexed by Slot. An empty paired id removes the second client.
 	IDs     [2]*string
 	Secrets [2]*Secret
+	// Users is set if the pair is two API users.
+	Users bool
+	// Keys is set if the clients have keys, so that they need no secrets.
+	Keys bool
+}
+
+// fields returns the fields that the values are of.
+func (c PairChange) fields() PairFields {
+	return PairFields{users: c.Users, keys: c.Keys}
 }
 
 // Change returns the pair after a configuration write. A secret belongs to its id: a
@@ -104,7 +123,7 @@ type PairChange struct {
 // active client stays active in whichever slot the write puts it; if its id is
 // replaced, the new client in its slot is active. The errors are *InputError.
 func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
-	next := p
+	next, fields := p, change.fields()
 	for slot := range next.Clients {
 		client, err := p.changedClient(Slot(slot), change, now)
 		if err != nil {
@@ -114,7 +133,7 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	}
 	first, paired := next.Clients[First], next.Clients[Paired]
 	if first.ID == paired.ID {
-		return p, Invalid(PairedClientID, "is the same as client_id; a pair is two different clients")
+		return p, Invalid(fields.ID(Paired), "is the same as %s; a pair is two different %ss", fields.ID(First), fields.Noun())
 	}
 	switch active := p.Active().ID; {
 	case active == "":
@@ -124,39 +143,22 @@ func (p Pair) Change(change PairChange, now time.Time) (Pair, error) {
 	case active == paired.ID:
 		next.ActiveSlot = Paired
 	case paired.ID == "" && p.ActiveSlot == Paired:
-		return p, Invalid(PairedClientID, "cannot be removed: it is the active client. Rotate first, then remove it")
+		return p, Invalid(fields.ID(Paired), "cannot be removed: it is the active %s. Rotate first, then remove it", fields.Noun())
 	}
 	next.Clients[next.ActiveSlot].Refusal = Refusal{} // it was a standby's
 	return next, nil
 }
 
-// fieldsOf returns the id and secret fields of a slot.
-func fieldsOf(slot Slot) (id, secret Field) {
-	if slot == First {
-		return ClientID, ClientSecret
-	}
-	return PairedClientID, PairedClientSecret
-}
-
-// slotOf returns the slot of an id field; ok is false for any other field.
-func slotOf(field Field) (slot Slot, ok bool) {
-	for _, slot := range []Slot{First, Paired} {
-		if id, _ := fieldsOf(slot); id == field {
-			return slot, true
-		}
-	}
-	return First, false
-}
-
 // changedClient returns the client in a slot after a write.
 func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client, error) {
-	idField, secretField := fieldsOf(slot)
+	fields := change.fields()
+	idField, secretField := fields.ID(slot), fields.Secret(slot)
 	client := p.Clients[slot]
 	if id := change.IDs[slot]; id != nil && *id != client.ID {
 		switch other := p.Clients[slot.other()]; {
 		case *id == "" && slot == Paired:
 			if change.Secrets[slot] != nil && !change.Secrets[slot].IsEmpty() {
-				return Client{}, Invalid(secretField, "has no client: paired_client_id is empty")
+				return Client{}, Invalid(secretField, "has no %s: %s is empty", fields.Noun(), idField)
 			}
 			return Client{}, nil
 		case *id == other.ID:
@@ -170,13 +172,13 @@ func (p Pair) changedClient(slot Slot, change PairChange, now time.Time) (Client
 	case client.ID == "" && slot == First:
 		return Client{}, Invalid(idField, "is missing")
 	case client.ID == "" && secret != nil && !secret.IsEmpty():
-		return Client{}, Invalid(idField, "is missing: a secret was given for it")
+		return Client{}, Invalid(idField, "is missing: a %s was given for it", fields.SecretNoun())
 	case client.ID == "":
 		return Client{}, nil
 	case secret != nil:
 		client = client.withSecret(*secret, now)
 	}
-	if client.Secret.IsEmpty() {
+	if client.Secret.IsEmpty() && !change.Keys {
 		return Client{}, Invalid(secretField, "is missing")
 	}
 	return client, nil

@@ -14,8 +14,9 @@ func (c *Connection) ReplacedClients(before *Connection) []string {
 		if was.ID == "" || now.ID == "" || c.Pair.has(was.ID) {
 			continue
 		}
-		idField, _ := fieldsOf(Slot(slot))
-		warnings = append(warnings, fmt.Sprintf("%s was %q and is now %q: the secret of client %q is no longer stored", idField, was.ID, now.ID, was.ID))
+		fields := c.PairFields()
+		warnings = append(warnings, fmt.Sprintf("%s was %q and is now %q: the %s of %s %q is no longer stored",
+			fields.ID(Slot(slot)), was.ID, now.ID, fields.SecretNoun(), fields.Noun(), was.ID))
 	}
 	return warnings
 }

@@ -272,15 +272,15 @@ func (c *Connection) RotationWarning(p RotationPlan, problem error) string {
 		return "" // for nearly every read of a token
 	}
 	standby, _ := c.Pair.Standby()
-	since := p.Since.UTC().Format(time.RFC3339)
+	fields, since := c.PairFields(), p.Since.UTC().Format(time.RFC3339)
 	switch {
 	case p.Obstacle == NoNewSecret:
-		return fmt.Sprintf("rotation due, standby has no new secret: due since %s; regenerate the secret of client %q and store it", since, standby.ID)
+		return fmt.Sprintf("rotation due, standby has no new secret: due since %s; %s the %s of %s %q and store it", since, fields.RenewVerb(), fields.SecretNoun(), fields.Noun(), standby.ID)
 	case p.Obstacle == WindowClosed:
-		return fmt.Sprintf("rotation due since %s was missed: its window closed at %s; client %q goes into service at %s, or when somebody rotates",
-			since, p.Closes.UTC().Format(time.RFC3339), standby.ID, p.Next.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("rotation due since %s was missed: its window closed at %s; %s %q goes into service at %s, or when somebody rotates",
+			since, p.Closes.UTC().Format(time.RFC3339), fields.Noun(), standby.ID, p.Next.UTC().Format(time.RFC3339))
 	case problem != nil:
-		return fmt.Sprintf("rotation due since %s: client %q cannot go into service yet: %s", since, standby.ID, problem)
+		return fmt.Sprintf("rotation due since %s: %s %q cannot go into service yet: %s", since, fields.Noun(), standby.ID, problem)
 	}
 	return ""
 }

@@ -200,9 +200,9 @@ func TestSettingsRefused(t *testing.T) {
 		change connection.Change
 		want   string
 	}{
-		{"grant type, unknown", grantType("password"), `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
-		{"grant type, other case", grantType("Client_Credentials"), `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
-		{"grant type, control character", grantType("client_credentials\x00"), `grant_type must be "client_credentials" (GBG GO) or "id_auth" (GBG Identity Solution)`},
+		{"grant type, unknown", grantType("implicit"), `grant_type must be "client_credentials" (GBG GO), "password" (GBG GO with API users) or "id_auth" (GBG Identity Solution)`},
+		{"grant type, other case", grantType("Client_Credentials"), `grant_type must be "client_credentials" (GBG GO), "password" (GBG GO with API users) or "id_auth" (GBG Identity Solution)`},
+		{"grant type, control character", grantType("client_credentials\x00"), `grant_type must be "client_credentials" (GBG GO), "password" (GBG GO with API users) or "id_auth" (GBG Identity Solution)`},
 
 		{"url, http", tokenURL("http://gbg.test/token"), noPlainHTTP},
 		{"url, http to an address", tokenURL("http://192.0.2.1/token"), noPlainHTTP},

@@ -46,6 +46,16 @@ func normalizedURL(field Field, text string) (string, error) {
 	return text, checkURL(field, text)
 }
 
+// normalizedAudience returns the audience of an assertion (RFC 7519 section 4.1.3)
+// without white space around it.
+func normalizedAudience(field Field, audience string) (string, error) {
+	audience = trimText(audience)
+	if len(audience) > maxURLLength {
+		return "", Invalid(field, "is longer than %d bytes", maxURLLength)
+	}
+	return audience, checkText(field, audience)
+}
+
 // checkURL returns an error if a secret must not be sent to a URL: it must be https, or
 // http to a loopback address. An empty one is valid.
 func checkURL(field Field, text string) error {

@@ -1,6 +1,6 @@
-# Configures, verifies, rotates and deletes every connection. Cannot read tokens: a write of
-# config is verified at GBG before it is stored, so administrators need no token,
-# and the audit log shows only applications under creds.
+# Configures, verifies, rotates and deletes every connection, and makes keys. Cannot
+# read tokens: a write of config is verified at GBG before it is stored, so
+# administrators need no token, and the audit log shows only applications under creds.
 #   vault write gbg/config/team-a client_id=ID client_secret=@secret-file
 #   vault list gbg/config
 
@@ -32,6 +32,14 @@ path "gbg/verify" {
 
 path "gbg/verify/+" {
   capabilities = ["update"]
+}
+
+path "gbg/keys" {
+  capabilities = ["read", "update"]
+}
+
+path "gbg/keys/+" {
+  capabilities = ["read", "update"]
 }
 
 # List the status of all connections. Vault adds the slash.

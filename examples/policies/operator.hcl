@@ -1,5 +1,5 @@
-# Rotates and verifies every connection and reads its status. Cannot read or change
-# the configuration, and cannot read tokens.
+# Rotates and verifies every connection, and reads its status and public keys. Cannot
+# read or change the configuration, and cannot read tokens.
 #   vault read gbg/status/team-a
 #   vault write -f gbg/verify/team-a
 #   vault write gbg/rotate/team-a client_id=STANDBY client_secret=@new.secret
@@ -20,6 +20,14 @@ path "gbg/verify" {
 
 path "gbg/verify/+" {
   capabilities = ["update"]
+}
+
+path "gbg/keys" {
+  capabilities = ["read"]
+}
+
+path "gbg/keys/+" {
+  capabilities = ["read"]
 }
 
 # List the status of all connections. Vault adds the slash.

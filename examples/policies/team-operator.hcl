@@ -1,5 +1,5 @@
-# Rotates and verifies the connection of team-a and reads its status. Cannot read or
-# change its configuration, and cannot read tokens.
+# Rotates and verifies the connection of team-a, and reads its status and public keys.
+# Cannot read or change its configuration, and cannot read tokens.
 #   vault read gbg/status/team-a
 #   vault write gbg/rotate/team-a client_id=STANDBY client_secret=@new.secret
 
@@ -9,6 +9,10 @@ path "gbg/rotate/team-a" {
 
 path "gbg/verify/team-a" {
   capabilities = ["update"]
+}
+
+path "gbg/keys/team-a" {
+  capabilities = ["read"]
 }
 
 path "gbg/status/team-a" {

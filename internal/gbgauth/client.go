@@ -37,6 +37,9 @@ type ClientOptions struct {
 	// UserAgent is the User-Agent header of requests (RFC 9110 section 10.1.5); empty
 	// means DefaultUserAgent.
 	UserAgent string
+	// Now returns the current time, by which client assertions are signed; nil means
+	// time.Now.
+	Now func() time.Time
 	// DialContext connects to a host and port; nil means over TCP, to the first address
 	// of the host that accepts.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -55,6 +58,7 @@ type ClientOptions struct {
 // A Client is safe for concurrent use.
 type Client struct {
 	userAgent  string
+	now        func() time.Time
 	proxy      proxy
 	transports *transportPool
 }
@@ -75,7 +79,10 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if o.UserAgent == "" {
 		o.UserAgent = DefaultUserAgent
 	}
-	c := &Client{userAgent: o.UserAgent, proxy: proxyFromEnvironment()}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Client{userAgent: o.UserAgent, now: o.Now, proxy: proxyFromEnvironment()}
 	dialer := newDialer(o.ConnectTimeout, o.DialContext)
 	c.transports = newTransportPool(func() transport {
 		t := cleanhttp.DefaultPooledTransport()
@@ -95,9 +102,10 @@ func NewClient(o ClientOptions) (*Client, error) {
 // CloseIdleConnections closes all connections on which no request is in flight.
 func (c *Client) CloseIdleConnections() { c.transports.closeIdle() }
 
-// post sends a form to a URL and reads the response. If only a part of the response
-// arrives, post returns that part along with the error.
-func (c *Client) post(ctx context.Context, address string, form url.Values) (response, error) {
+// post sends a form to a URL, with an Authorization header unless authorization is
+// empty, and reads the response. If only a part of the response arrives, post returns
+// that part along with the error.
+func (c *Client) post(ctx context.Context, address string, form url.Values, authorization string) (response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return response{}, err
@@ -105,6 +113,9 @@ func (c *Client) post(ctx context.Context, address string, form url.Values) (res
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.userAgent)
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
 	t := c.transports.get(req.URL)
 	resp, err := do(req, t)
 	c.transports.release(req.URL, t, err == nil)

@@ -1,6 +1,7 @@
 package gbgauth_test
 
 import (
+	"encoding/base64"
 	"maps"
 	"net/http"
 	"net/url"
@@ -100,4 +101,54 @@ func TestClientCredentialsEqual(t *testing.T) {
 
 	other.ClientSecret = gbgauth.NewSecret("fake-secret-0002")
 	require.False(t, one == other)
+}
+
+// RFC 6749 section 2.3.1: the id and the secret are form-encoded before they are
+// joined, so that a colon in the id does not end it.
+func TestClientCredentialsBasicAuth(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ id, secret, want string }{
+		{fakeID, fakeSecret, "fake-client-a:fake-secret-0001"},
+		{"fake:client a", "fäke+/=&%:", "fake%3Aclient+a:f%C3%A4ke%2B%2F%3D%26%25%3A"},
+	} {
+		requests := make(chan receivedRequest, 10)
+		request := clientCredentials(serve(t, recordRequests(requests)))
+		request.ClientID, request.ClientSecret, request.BasicAuth = c.id, gbgauth.NewSecret(c.secret), true
+		_, err := fetch(t, request)
+		require.NoError(t, err)
+
+		got := <-requests
+		require.Equal(t, "Basic "+base64.StdEncoding.EncodeToString([]byte(c.want)), got.header.Get("Authorization"))
+		require.Equal(t, "grant_type=client_credentials&scope=gbg.token", got.body)
+	}
+}
+
+// A server that quotes the header in its error does not disclose the secret.
+func TestClientCredentialsBasicAuthIsRedacted(t *testing.T) {
+	t.Parallel()
+	request := clientCredentials(serve(t, func(w http.ResponseWriter, r *http.Request) {
+		respond(http.StatusUnauthorized, "application/json",
+			`{"error":"invalid_client","error_description":"not accepted: `+r.Header.Get("Authorization")+`"}`)(w, r)
+	}))
+	request.BasicAuth = true
+	failed := fetchError(t, request)
+	require.Equal(t, gbgauth.RefusedClient, failed.Kind)
+	require.Equal(t, "not accepted: Basic [redacted]", failed.Description)
+}
+
+func TestClientCredentialsParams(t *testing.T) {
+	t.Parallel()
+	requests := make(chan receivedRequest, 10)
+	request := clientCredentials(serve(t, recordRequests(requests)))
+	request.Params = gbgauth.EncodeParams(map[string]string{
+		"resource": "", "audience": "https://fake.example/?a=b&c", "scope": "other", "client_id": "other", "grant_type": "other",
+	})
+	_, err := fetch(t, request)
+	require.NoError(t, err)
+	require.Equal(t, "audience=https%3A%2F%2Ffake.example%2F%3Fa%3Db%26c&client_id=fake-client-a&client_secret=fake-secret-0001"+
+		"&grant_type=client_credentials&resource=&scope=gbg.token", (<-requests).body)
+
+	require.Empty(t, gbgauth.EncodeParams(nil))
+	require.Equal(t, gbgauth.EncodeParams(map[string]string{"a": "1", "b": "2"}), gbgauth.EncodeParams(map[string]string{"b": "2", "a": "1"}))
+	require.Equal(t, map[string]string{"a": "1 &=", "b": ""}, gbgauth.DecodeParams(gbgauth.EncodeParams(map[string]string{"a": "1 &=", "b": ""})))
 }

@@ -13,6 +13,9 @@ const (
 	// RefusedClient means that the endpoint does not accept the client (invalid_client,
 	// unauthorized_client; RFC 6749 section 5.2). Another client may succeed.
 	RefusedClient Kind = iota + 1
+	// RefusedUser means that the endpoint does not accept the user of a request with a
+	// password (invalid_grant). Another user may succeed.
+	RefusedUser
 	// RefusedRequest means that the endpoint refused the request for another reason
 	// (invalid_scope, ...). A retry does not help.
 	RefusedRequest
@@ -23,7 +26,8 @@ const (
 	// Unreachable means that there is no complete response (timeout, connection error,
 	// TLS error).
 	Unreachable
-	// NotSent means that the time allowed was over before the request was sent.
+	// NotSent means that the request was not sent: the time allowed was over before, or
+	// no client assertion could be signed.
 	NotSent
 	// ProxyError means that a proxy failed or refused to connect to the endpoint (403,
 	// 407, 502, ... from the proxy), or that a proxy variable is not a usable URL.
@@ -43,6 +47,8 @@ func (k Kind) String() string {
 	switch k {
 	case RefusedClient:
 		return "client refused"
+	case RefusedUser:
+		return "user refused"
 	case RefusedRequest:
 		return "request refused"
 	case NotTokenEndpoint:
@@ -120,8 +126,10 @@ func (e *Error) Temporary() bool {
 	return !e.Refused() && e.Kind != NotTokenEndpoint
 }
 
-// Refused reports whether the endpoint refused the client or the request.
-func (e *Error) Refused() bool { return e.Kind == RefusedClient || e.Kind == RefusedRequest }
+// Refused reports whether the endpoint refused the client, the user or the request.
+func (e *Error) Refused() bool {
+	return e.Kind == RefusedClient || e.Kind == RefusedUser || e.Kind == RefusedRequest
+}
 
 // NoAnswer reports whether the request was tried and got no response.
 func (e *Error) NoAnswer() bool {

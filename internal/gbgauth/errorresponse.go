@@ -19,6 +19,9 @@ func (r *request) errorResponse() *Error {
 	if !explained {
 		description = "the error response has no description" + r.plainProxyNote()
 	}
+	if explained && !r.asserted.IsZero() {
+		description += r.clockNote(r.asserted)
+	}
 	switch {
 	case r.status == http.StatusProxyAuthRequired:
 		proxy := "a proxy"
@@ -32,6 +35,8 @@ func (r *request) errorResponse() *Error {
 		return r.error(RateLimited, code, description, nil)
 	case clientRefused:
 		return r.error(RefusedClient, code, description, nil)
+	case r.user && code == "invalid_grant":
+		return r.error(RefusedUser, code, description, nil)
 	case explained:
 		return r.error(RefusedRequest, code, description, nil)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // request is one request to an endpoint and, after send, the response to it.
@@ -18,11 +19,17 @@ type request struct {
 	client *Client
 	url    string
 	form   url.Values
+	// authorization is the Authorization header; empty means none.
+	authorization string
 	// secrets are the values that no error may contain.
 	secrets []Secret
 	// identityProvider is set for a request to a customer's identity provider; see
 	// ClientCredentials.
 	identityProvider bool
+	// asserted is the time of the client assertion; zero if there is none.
+	asserted time.Time
+	// user is set for a request with a user's password.
+	user bool
 
 	response
 }
@@ -31,7 +38,7 @@ type request struct {
 // the response is 2xx. Its errors are those of [ClientCredentials.Fetch].
 func (r *request) send(ctx context.Context) error {
 	var err error
-	r.response, err = r.client.post(ctx, r.url, r.form)
+	r.response, err = r.client.post(ctx, r.url, r.form, r.authorization)
 	switch {
 	case err != nil:
 		return r.sendError(ctx, err)

@@ -18,6 +18,8 @@ type response struct {
 	requestID   string // X-Request-Id
 	contentType string
 	retryAfter  time.Duration
+	// date is the Date header; zero if there is none.
+	date time.Time
 	// body is longer than maxResponseBytes if the response is too large, and empty if
 	// the response is a redirect.
 	body []byte
@@ -34,6 +36,9 @@ func readResponse(resp *http.Response) (response, error) {
 		requestID:   resp.Header.Get("X-Request-Id"),
 		contentType: resp.Header.Get("Content-Type"),
 		retryAfter:  retryAfter(resp.Header, time.Now()),
+	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		r.date = date
 	}
 	if r.isRedirect() {
 		return r, nil

@@ -23,6 +23,7 @@ type authServer struct {
 	lifetime time.Duration
 	sign     func(token) string // returns the next access token; nil means an opaque one
 	clients  map[string]*Client // by client id
+	users    map[string]User    // by username
 	tokens   map[string]token   // by access token
 }
 
@@ -53,6 +54,7 @@ func newAuthServer(tokenPrefix string, lifetime time.Duration) *authServer {
 	a := &authServer{
 		tokenPrefix: tokenPrefix,
 		clients:     map[string]*Client{},
+		users:       map[string]User{},
 		tokens:      map[string]token{},
 	}
 	if err := a.setLifetime(lifetime); err != nil {
@@ -125,6 +127,15 @@ func (a *authServer) listClients() []Client {
 	return clients
 }
 
+// findClient returns a client, or nil if there is none with this id. Only its address
+// may be used.
+func (a *authServer) findClient(id string) *Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+
+	return a.clients[id]
+}
+
 func (a *authServer) regenerate(clientID string) (string, error) {
 	secret := newSecret()
 	err := a.updateClient(clientID, func(client *Client) { client.Secret = secret })
@@ -177,7 +188,7 @@ func (a *authServer) grantClientCredentials(request tokenRequest, scopes ...stri
 // authenticateLocked returns the client that a request authenticates.
 func (a *authServer) authenticateLocked(request tokenRequest) (*Client, *oauthError) {
 	client, ok := a.clients[request.clientID]
-	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
+	if !ok || !request.authenticated && subtle.ConstantTimeCompare([]byte(client.Secret), []byte(request.clientSecret)) == 0 {
 		return nil, invalidClient()
 	}
 	return client, nil

@@ -11,8 +11,8 @@ import (
 // client gets tokens but cannot use them.
 const RoleGoAPIAccess = "Go API Access"
 
-// SecretPrefix is the prefix of every client secret, so that tests can search logs
-// for secrets.
+// SecretPrefix is the prefix of every client secret and every generated password, so
+// that tests can search logs for secrets.
 const SecretPrefix = "sim-secret-"
 
 const maxClientID = 256

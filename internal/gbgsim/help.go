@@ -10,7 +10,8 @@ import (
 const help = `GBG simulator, for tests and demos
 
 GBG GO
-POST   ` + TokenPath + `                  get a token (form: grant_type=client_credentials, client_id, client_secret, scope)
+POST   ` + TokenPath + `                  get a token (form: grant_type=client_credentials, client_id, client_secret, scope;
+                                         or grant_type=password, with username and password as well)
 POST   ` + RevokePath + `           revoke a token (form: client_id, client_secret, token)
 GET    /portal/clients                   list the API clients
 POST   /portal/clients                   create a client {"name","department","roles":[],"client_id"}
@@ -18,6 +19,10 @@ POST   /portal/clients/{id}/regenerate   replace its secret
 PUT    /portal/clients/{id}/roles        replace its roles {"roles":["` + RoleGoAPIAccess + `"]}
 POST   /portal/clients/{id}/revoke       make its tokens invalid before they expire
 DELETE /portal/clients/{id}              delete it
+GET    /portal/users                     list the API users, who get tokens with grant_type=password
+POST   /portal/users                     create a user with a temporary password {"username"}
+PUT    /portal/users/{name}/password     change its password {"password"}; without one it is random
+DELETE /portal/users/{name}              delete it
 
 GBG Identity Solution
 POST   ` + IdentityTokenPath + `    exchange an id_token for a token (form: grant_type=id_auth, client_id=` + IdentityClientID + `,
@@ -28,6 +33,7 @@ POST   ` + IDPTokenPath + `                        get a token to exchange (form
 GET    /idp/clients                      list its clients
 POST   /idp/clients                      create a client {"client_id"}
 POST   /idp/clients/{id}/regenerate      replace its secret
+PUT    /idp/clients/{id}/keys            replace its keys (private_key_jwt) {"jwks":{"keys":[]},"certificates":[],"jwks_url"}
 DELETE /idp/clients/{id}                 delete it
 POST   /idp/login                        sign in a person and get an id_token to exchange {"subject":"alice"}
 GET    /idp/jwks                         get the keys that id_tokens are signed with

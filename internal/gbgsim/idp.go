@@ -53,7 +53,18 @@ func (s *Simulator) SetIDPTokenLifetime(lifetime time.Duration) error {
 }
 
 // grantIDP issues a token to a client of the IdP.
-func (s *Simulator) grantIDP(_ context.Context, request tokenRequest) (any, *oauthError) {
+func (s *Simulator) grantIDP(ctx context.Context, request tokenRequest) (any, *oauthError) {
+	keys := s.assertions.keysOf(s.idp.findClient(request.clientID))
+	switch {
+	case request.form.Has("client_assertion"):
+		if refused := s.assertions.check(ctx, keys, request); refused != nil {
+			return nil, refused
+		}
+		request.authenticated = true
+	case keys != nil:
+		return nil, invalidClient()
+	}
+
 	return s.idp.grantClientCredentials(request)
 }
 
@@ -61,6 +72,7 @@ func (s *Simulator) grantIDP(_ context.Context, request tokenRequest) (any, *oau
 func (s *Simulator) routeIDP(mux *http.ServeMux) {
 	routeClients(mux, "/idp/clients", s.idp)
 	mux.Handle("POST /idp/clients", portalHandler(s.portalCreateIDPClient))
+	mux.Handle("PUT /idp/clients/{id}/keys", portalHandler(s.portalSetIDPKeys))
 	mux.Handle("POST /idp/login", portalHandler(s.portalLogin))
 	mux.Handle("GET /idp/jwks", portalHandler(s.portalKeys))
 	mux.Handle("PUT /idp/trust", portalHandler(s.portalTrust))

@@ -36,8 +36,8 @@ func newIssuer(t *testing.T) *issuer {
 	return i
 }
 
-// publish creates a key for an algorithm and publishes it. It must not be called
-// after the keys have been fetched.
+// publish creates a key for an algorithm and publishes it. It must not be called while
+// the keys are being fetched.
 func (i *issuer) publish(t *testing.T, algorithm jose.SignatureAlgorithm) jose.JSONWebKey {
 	t.Helper()
 	key := newKey(t, algorithm)

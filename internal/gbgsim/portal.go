@@ -41,6 +41,7 @@ func (s *Simulator) routePortal(mux *http.ServeMux) {
 	mux.Handle("POST /portal/clients", portalHandler(s.portalCreateClient))
 	mux.Handle("PUT /portal/clients/{id}/roles", portalHandler(s.portalSetRoles))
 	mux.Handle("POST /portal/clients/{id}/revoke", portalHandler(s.portalRevokeTokens))
+	s.routeUsers(mux)
 	mux.Handle("GET /portal/settings", portalHandler(s.portalSettings))
 	mux.Handle("PUT /portal/settings", portalHandler(s.portalSetSettings))
 	mux.Handle("GET /portal/stats", portalHandler(s.portalStats))
@@ -70,9 +71,9 @@ func routeClients(mux *http.ServeMux, path string, server *authServer) {
 func (h portalHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, body, err := h(r)
 	switch {
-	case errors.Is(err, ErrUnknownClient):
+	case errors.Is(err, ErrUnknownClient), errors.Is(err, ErrUnknownUser):
 		writeJSON(w, http.StatusNotFound, portalError{Error: err.Error()})
-	case errors.Is(err, ErrClientExists):
+	case errors.Is(err, ErrClientExists), errors.Is(err, ErrUserExists):
 		writeJSON(w, http.StatusConflict, portalError{Error: err.Error()})
 	case err != nil:
 		writeJSON(w, http.StatusBadRequest, portalError{Error: err.Error()})

@@ -58,7 +58,8 @@ type Options struct {
 	// that a test can block a request and change state meanwhile. No lock is
 	// held. ctx is the request's context: BeforeToken must return when it is
 	// done, and the request then gets no token. clientID is the client id as
-	// sent, which may be empty or unknown. Calls may be concurrent.
+	// sent, or the username of a request with grant_type=password; it may be empty
+	// or unknown. Calls may be concurrent.
 	BeforeToken func(ctx context.Context, clientID string)
 }
 
@@ -70,6 +71,8 @@ type Simulator struct {
 
 	gbg *authServer // for GBG GO and GBG Identity Solution
 	idp *authServer
+
+	assertions *assertions // of the clients of the IdP
 
 	idTokenKey jose.JSONWebKey // the key of the IdP, private part included
 	verifier   *jwtVerifier
@@ -98,6 +101,7 @@ func New(options Options) *Simulator {
 		beforeToken:   options.BeforeToken,
 		gbg:           newAuthServer(TokenPrefix, options.TokenLifetime),
 		idp:           newAuthServer(IDPTokenPrefix, options.IDPTokenLifetime),
+		assertions:    newAssertions(),
 		idTokenKey:    idTokenKey,
 		verifier:      newJWTVerifier(idTokenKey),
 		stats:         newStats(),
@@ -124,7 +128,10 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// grantGo issues a token to a client of GBG GO.
+// grantGo issues a token to a client or a user of GBG GO.
 func (s *Simulator) grantGo(_ context.Context, request tokenRequest) (any, *oauthError) {
+	if request.isUser() {
+		return s.gbg.grantPassword(request, Scope)
+	}
 	return s.gbg.grantClientCredentials(request, Scope)
 }

@@ -32,7 +32,8 @@ type EndpointCounts struct {
 	TokenRequests RequestCounts `json:"token_requests"`
 
 	// ByClient are the same requests by client id, also of unknown clients, but
-	// without requests that had no client id. It is never nil.
+	// without requests that had no client id. Requests with grant_type=password are
+	// counted by username. It is never nil.
 	ByClient map[string]RequestCounts `json:"token_requests_by_client"`
 }
 

@@ -52,13 +52,13 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 		s.recordRequest(endpoint, request)
 
 		if s.beforeToken != nil {
-			s.beforeToken(r.Context(), request.clientID)
+			s.beforeToken(r.Context(), request.requester())
 			if requestEnded(w, r) {
 				return
 			}
 		}
 
-		fault, cleared := s.takeRequestFault(endpoint, request.clientID)
+		fault, cleared := s.takeRequestFault(endpoint, request.requester())
 		if fault.Kind != "" {
 			if !fault.wait(w, r, cleared) {
 				fault = Fault{}
@@ -75,7 +75,7 @@ func (s *Simulator) tokenHandler(endpoint Endpoint, grant grantFunc) http.Handle
 		if refused == nil {
 			response, refused = grant(r.Context(), request)
 		}
-		s.countTokenAnswer(endpoint, request.clientID, refused == nil)
+		s.countTokenAnswer(endpoint, request.requester(), refused == nil)
 
 		if refused != nil {
 			if _, _, basic := r.BasicAuth(); basic && refused.status == http.StatusUnauthorized {
@@ -97,7 +97,7 @@ func (s *Simulator) recordRequest(endpoint Endpoint, request tokenRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	s.countTokenLocked(endpoint, request.clientID, RequestCounts{Total: 1})
+	s.countTokenLocked(endpoint, request.requester(), RequestCounts{Total: 1})
 	if endpoint == EndpointIdentity {
 		s.lastExchange = request.form
 	}

@@ -67,7 +67,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		"Basic header only":      {change: basicOnly, basic: true, status: 401, code: "invalid_client", description: "Invalid client or client credentials."},
 		"wrong secret and scope": {change: func(form url.Values) { form.Set("client_secret", "wrong"); form.Set("scope", "other") }, status: 401, code: "invalid_client", description: "Invalid client or client credentials."},
 		"Basic header as well":   {basic: true, status: 400, code: "invalid_request", description: "both in the form and in a Basic header"},
-		"grant type password":    {change: set("grant_type", "password"), status: 400, code: "unsupported_grant_type", description: "client_credentials"},
+		"grant type implicit":    {change: set("grant_type", "implicit"), status: 400, code: "unsupported_grant_type", description: "client_credentials"},
 		"no grant type":          {change: set("grant_type"), status: 400, code: "invalid_request", description: "grant_type is missing"},
 		"other scope":            {change: set("scope", "openid"), status: 400, code: "invalid_scope", description: "Only the scope gbg.token can be asked for."},
 		"one scope too many":     {change: set("scope", "gbg.token openid"), status: 400, code: "invalid_scope", description: "Only the scope gbg.token can be asked for."},

@@ -16,6 +16,25 @@ type tokenRequest struct {
 
 	// clientID and clientSecret are as sent. Empty means not sent.
 	clientID, clientSecret string
+
+	// authenticated means that the client has authenticated by other means than
+	// clientSecret.
+	authenticated bool
+
+	// url is the URL of the endpoint as the client sees it.
+	url string
+}
+
+// isUser reports whether it is a user that asks for a token, and not a client.
+func (r tokenRequest) isUser() bool { return r.form.Get("grant_type") == "password" }
+
+// requester returns the id of the client or user that asks, as sent.
+func (r tokenRequest) requester() string {
+	if r.isUser() {
+		return r.form.Get("username")
+	}
+
+	return r.clientID
 }
 
 // readTokenRequest parses a token or revocation request and rejects malformed ones
@@ -28,6 +47,7 @@ func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *oauthError) {
 		form:         form,
 		clientID:     form.Get("client_id"),
 		clientSecret: form.Get("client_secret"),
+		url:          endpointURL(r),
 	}
 	user, password, sent := r.BasicAuth()
 	if !basic || !sent {
@@ -47,6 +67,16 @@ func readTokenRequest(r *http.Request, basic bool) (tokenRequest, *oauthError) {
 	request.clientID, request.clientSecret = id, secret
 
 	return request, refused
+}
+
+// endpointURL returns the URL of a request without its query.
+func endpointURL(r *http.Request) string {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+
+	return scheme + "://" + r.Host + r.URL.Path
 }
 
 // tokenForm returns the part of a request's form that could be parsed. It is never

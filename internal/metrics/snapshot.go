@@ -17,6 +17,7 @@ const (
 	readsHelp       = "Successful reads of a token, by its source: memory, Vault's storage, or a request to GBG that the read waited for."
 	failedReadsHelp = "Reads that failed because no token could be obtained."
 	flipsHelp       = "Changes of the active client, by cause."
+	checksHelp      = "Checks of the standby, by result: ok, refused, or unreachable."
 )
 
 var (
@@ -41,7 +42,7 @@ var (
 	nextRotation = describe("gbg_next_rotation_timestamp_seconds", "The next time of the rotation schedule. Absent if there is none.")
 	rotationDue  = describe("gbg_rotation_due_timestamp_seconds", "Since when a scheduled rotation has been due that was not made, by reason: no_new_secret, window_closed, or pending while it is being tried. Absent if none is.", "reason")
 
-	checks = describe("gbg_standby_checks_total", "Checks of the standby, by result: ok, refused, or unreachable.", "result")
+	checks = describe("gbg_standby_checks_total", checksHelp, "result")
 	differ = describe("gbg_claims_differ", "1 if the last tokens of both clients differ in claims that may grant rights, 0 if not. Absent if there is no standby.")
 
 	unreadable = prometheus.NewDesc("gbg_unreadable_connections", "Connections whose storage entry this plugin cannot read.", nil, nil)
@@ -98,7 +99,7 @@ func (s series) collect(c *backend.Status) {
 	s.time(tokenRefresh, c.TokenRefreshTime)
 	s.time(due, c.SecretDueTime)
 	s.time(nextRotation, c.NextRotationTime)
-	s.time(rotationDue, c.RotationDue, cmp.Or(string(c.RotationObstacle), "pending"))
+	s.time(rotationDue, c.RotationDue, reasonOf(c.RotationObstacle))
 	s.time(rotated, c.LastRotation.Time, string(c.LastRotation.Cause))
 	s.client(c.Active, 1)
 	if c.Standby.ID != "" {
@@ -108,6 +109,11 @@ func (s series) collect(c *backend.Status) {
 		}
 		s.standby(c)
 	}
+}
+
+// reasonOf returns why a rotation that is due was not made, as a label's value.
+func reasonOf(obstacle connection.RotationObstacle) string {
+	return cmp.Or(string(obstacle), "pending")
 }
 
 func (s series) standby(c *backend.Status) {

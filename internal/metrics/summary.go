@@ -19,9 +19,11 @@ var (
 	totalReads       = describeTotal("gbg_reads_total", readsHelp, "source")
 	totalFailedReads = describeTotal("gbg_failed_reads_total", failedReadsHelp)
 	totalFlips       = describeTotal("gbg_rotations_total", flipsHelp, "cause")
+	totalChecks      = describeTotal("gbg_standby_checks_total", checksHelp, "result")
 
 	byState  = describeTotal("gbg_connections", "Connections by state.", "state")
 	byResult = describeTotal("gbg_failing_connections", "Connections whose last token request failed, by its result. Absent if there are none.", "result")
+	dueFor   = describeTotal("gbg_due_rotations", "Connections with a scheduled rotation that is due and was not made, by reason: no_new_secret, window_closed, or pending while it is being tried.", "reason")
 	expiring = describeTotal("gbg_expiring_tokens", "Tokens that are in use and past half of the time between their refresh and their expiry.")
 	oldest   = describeTotal("gbg_oldest_secret_set_timestamp_seconds", "When the oldest secret of an active client was stored, connections with a max_secret_age left out. Absent if there is none.")
 )
@@ -32,7 +34,7 @@ func describeTotal(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (s summary) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{totalReads, totalFailedReads, totalFlips, byState, byResult, expiring, oldest, unreadable} {
+	for _, d := range []*prometheus.Desc{totalReads, totalFailedReads, totalFlips, totalChecks, byState, byResult, dueFor, expiring, oldest, unreadable} {
 		descs <- d
 	}
 }
@@ -53,7 +55,12 @@ func (s summary) Collect(metrics chan<- prometheus.Metric) {
 	count(totalFlips, s.total.Failovers, string(connection.CauseFailover))
 	count(totalFlips, s.total.Scheduled, string(connection.CauseSchedule))
 
+	count(totalChecks, s.total.ChecksOK, string(backend.ProofOK))
+	count(totalChecks, s.total.ChecksRefused, string(backend.ProofRefused))
+	count(totalChecks, s.total.ChecksUnreachable, string(backend.ProofUnreachable))
+
 	states, results := map[backend.ConnectionState]int{}, map[string]int{}
+	rotations := map[string]int{reasonOf(connection.NoNewSecret): 0, reasonOf(connection.WindowClosed): 0, reasonOf(""): 0}
 	expiringTokens := 0
 	var oldestSecret time.Time
 	for i := range s.connections {
@@ -61,6 +68,9 @@ func (s summary) Collect(metrics chan<- prometheus.Metric) {
 		states[c.State]++
 		if c.LastErrorResult != "" {
 			results[c.LastErrorResult]++
+		}
+		if !c.RotationDue.IsZero() {
+			rotations[reasonOf(c.RotationObstacle)]++
 		}
 		if c.TokenExpiring {
 			expiringTokens++
@@ -74,6 +84,9 @@ func (s summary) Collect(metrics chan<- prometheus.Metric) {
 	}
 	for result, n := range results {
 		gauge(byResult, float64(n), result)
+	}
+	for reason, n := range rotations {
+		gauge(dueFor, float64(n), reason)
 	}
 	gauge(expiring, float64(expiringTokens))
 	if !oldestSecret.IsZero() {

@@ -135,6 +135,12 @@ func (s *Server) StartAgain(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
 		return err
 	}
+	return s.Unseal(ctx)
+}
+
+// Unseal unseals a sealed server with a DataDir. It waits until the server is active, or
+// unsealed if it is a node of a cluster.
+func (s *Server) Unseal(ctx context.Context) error {
 	if err := s.unseal(ctx); err != nil {
 		return err
 	}

@@ -65,6 +65,9 @@ func (w *world) tour(ctx context.Context) error {
 	if err := w.run(ctx, "read", "gbg/status"); err != nil {
 		return err
 	}
+	if err := w.users(ctx); err != nil {
+		return err
+	}
 	if err := w.identity(ctx); err != nil {
 		return err
 	}
@@ -212,6 +215,9 @@ curl -X POST $GBG/portal/clients/%s/regenerate      # copy the secret
 vault write gbg/rotate client_id=%[6]s client_secret=@new.secret
 vault read gbg/status
 vault list -detailed gbg/status
+vault read gbg/creds/users                          # an account with API users
+curl -X PUT -d '{}' $GBG/portal/users/%[8]s/password   # copy the password
+vault write gbg/rotate/users username=%[8]s password=PASSWORD
 vault read gbg/creds/identity                       # GBG Identity Solution, with an identity provider
 curl -d '{"subject":"alice"}' $GBG/idp/login        # a person signs on: copy the id_token
 (umask 077; cat > id.token)                         # paste it, then Enter and Ctrl-D
@@ -219,7 +225,7 @@ vault write gbg/creds/identity id_token=@id.token
 vault path-help gbg
 curl $GBG/                                          # other functions of the simulator
 
-The server's log is %s. Press Ctrl-C to stop everything.
+The server's log is %[7]s. Press Ctrl-C to stop everything.
 `
 
 // stayUp installs and configures without a word, then waits for Ctrl-C.
@@ -228,13 +234,16 @@ func (w *world) stayUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, args := range [][]string{register, enable, configure, w.configureIdentity()} {
+	if err := w.createUsers(ctx); err != nil {
+		return err
+	}
+	for _, args := range [][]string{register, enable, configure, w.configureUsers(), w.configureIdentity()} {
 		if _, err := w.vaultCLI(ctx, args...); err != nil {
 			return err
 		}
 	}
 	fmt.Fprintf(w.file, w.withOwnNames(nextCommands),
-		w.vault.Address(), w.vault.Token(), filepath.Dir(w.server.Path), w.gbg, w.dir, clientB, w.vaultLog.Name())
+		w.vault.Address(), w.vault.Token(), filepath.Dir(w.server.Path), w.gbg, w.dir, clientB, w.vaultLog.Name(), userB)
 	<-ctx.Done()
 	fmt.Fprintln(w.file, "\nStopping the server and the simulator.")
 	return nil

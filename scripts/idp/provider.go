@@ -17,6 +17,9 @@ import (
 	"github.com/ory/fosite/token/jwt"
 )
 
+// audiences are what clients may name.
+var audiences = []string{"https://api.gbg.example"}
+
 // scopes are what clients may ask for.
 var scopes = []string{"gbg.token", "api"}
 
@@ -33,7 +36,7 @@ type provider struct {
 
 func newProvider(issuer string, key *ecdsa.PrivateKey, lifetime time.Duration) *provider {
 	// The least cost: there is nothing here worth guessing.
-	config := &fosite.Config{AccessTokenLifespan: lifetime, AccessTokenIssuer: issuer, HashCost: 4, GlobalSecret: []byte(rand.Text() + rand.Text())}
+	config := &fosite.Config{AccessTokenLifespan: lifetime, AccessTokenIssuer: issuer, TokenURL: issuer + "/oauth2/token", HashCost: 4, GlobalSecret: []byte(rand.Text() + rand.Text())}
 	p := &provider{
 		hasher: &fosite.BCrypt{Config: config},
 		issuer: issuer,
@@ -56,8 +59,32 @@ func (p *provider) renew(id string) (secret string, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.store.Clients[id] = &fosite.DefaultClient{ID: id, Secret: hash, GrantTypes: []string{"client_credentials"}, Scopes: scopes}
+	client := newClient(id)
+	client.Secret = hash
+	p.store.Clients[id] = client
 	return secret, nil
+}
+
+func newClient(id string) *fosite.DefaultClient {
+	return &fosite.DefaultClient{ID: id, GrantTypes: []string{"client_credentials"}, Scopes: scopes, Audience: audiences}
+}
+
+// keys are the public keys of a client that has no secret.
+type keys struct {
+	// JWKSURI is where the keys are read.
+	JWKSURI string `json:"jwks_uri"`
+	// Algorithm is that of the client's assertions.
+	Algorithm string `json:"token_endpoint_auth_signing_alg"`
+}
+
+// setKeys makes a client one that authenticates by private_key_jwt.
+func (p *provider) setKeys(id string, k keys) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.store.Clients[id] = &fosite.DefaultOpenIDConnectClient{
+		DefaultClient: newClient(id), JSONWebKeysURI: k.JWKSURI,
+		TokenEndpointAuthMethod: "private_key_jwt", TokenEndpointAuthSigningAlgorithm: k.Algorithm,
+	}
 }
 
 func (p *provider) routes() http.Handler {
@@ -67,6 +94,7 @@ func (p *provider) routes() http.Handler {
 	mux.HandleFunc("GET /api", p.api)
 	mux.HandleFunc("GET /jwks", p.jwks)
 	mux.HandleFunc("POST /clients/{id}/renew", p.renewClient)
+	mux.HandleFunc("PUT /clients/{id}/keys", p.setClientKeys)
 	return mux
 }
 
@@ -119,6 +147,16 @@ func (p *provider) renewClient(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, map[string]string{"client_secret": secret})
+}
+
+func (p *provider) setClientKeys(w http.ResponseWriter, r *http.Request) {
+	var k keys
+	if err := json.NewDecoder(r.Body).Decode(&k); err != nil {
+		http.Error(w, "no keys", http.StatusBadRequest)
+		return
+	}
+	p.setKeys(r.PathValue("id"), k)
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func answer(w http.ResponseWriter, value any) {
