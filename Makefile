@@ -1,6 +1,6 @@
 # `make` lists the targets.
 
-VERSION := 0.1.0
+VERSION := 0.2.0
 
 GO     ?= go
 PLUGIN := bin/plugins/vault-plugin-secrets-gbg
@@ -77,6 +77,16 @@ test-release: vault bin/goreleaser bin/inventory bin/image bin/crane bin/golangc
 	cd scripts/release/inventory && ../../../bin/golangci-lint run ./... && $(GO) test -count=1 ./...
 	cd scripts/release/image && ../../../bin/golangci-lint run ./... && $(GO) test -count=1 ./...
 	VAULT="$(TEST_SERVER)" GBG_RELEASE=1 $(GO) test -v -count=1 -timeout 1h -run 'TestRelease' ./e2e
+
+# Everything, including what make test leaves out.
+.PHONY: test-all
+test-all: ## run all tests, also those that make test leaves out (about two hours)
+	$(MAKE) lint licences test
+	$(MAKE) test-consumers test-kubernetes test-terraform
+	$(MAKE) test-release
+	$(MAKE) fuzz FUZZTIME=20s
+	$(MAKE) soak DURATION=5m
+	$(MAKE) bench LENGTH=0.1
 
 # Time for each fuzz target. make test runs only the seeds.
 FUZZTIME ?= 10m

@@ -2,7 +2,7 @@
 // dist, as an OCI layout, without a container engine. It also pushes a layout to a
 // registry. The same files, version, revision and date make the same digests.
 //
-//	image build -version 0.1.0 -revision COMMIT -date 2026-01-02T03:04:05Z DIST LAYOUT
+//	image build -version 0.2.0 -revision COMMIT -date 2026-01-02T03:04:05Z DIST LAYOUT
 //	image push LAYOUT registry.example.com/name
 package main
 

@@ -30,7 +30,7 @@ func push(ctx context.Context, layoutPath, repository string) (tags []string, er
 	if err != nil {
 		return nil, err
 	}
-	// Vault asks a registry for 0.1.0, OpenBao for v0.1.0 if its configuration says so.
+	// Vault asks a registry for 0.2.0, OpenBao for v0.2.0 if its configuration says so.
 	refs := []name.Tag{repo.Tag(c.tag), repo.Tag("v" + c.tag)}
 	for _, tag := range refs {
 		if err := checkTag(tag, c.digest, options); err != nil {
