@@ -1,10 +1,6 @@
 # `make` lists the targets.
 
-VERSION := 0.1.0
-
-# The Vault server for the demo and the tests. Built once, unless VAULT is set to an
-# installed one.
-VAULT ?= bin/vault
+VERSION := 0.2.0
 
 GO     ?= go
 PLUGIN := bin/plugins/vault-plugin-secrets-gbg
@@ -13,6 +9,30 @@ PLUGIN := bin/plugins/vault-plugin-secrets-gbg
 CC_FOUND := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 RACE     := $(if $(CC_FOUND),-race)
 
+# The tests on oidc-provider need npm and a Node.js that has URL.parse, such as 20.20
+# or 22.
+NODE_FOUND    := $(shell command -v npm >/dev/null && node -e "URL.parse || process.exit(1)" 2>/dev/null && echo yes)
+OIDC_PROVIDER := bin/oidc-provider/node_modules/.package-lock.json
+
+# The server for the tests is the one that make vault builds, always the same version.
+# VAULT=/path/to/vault is another one, and so is a name to look up in PATH.
+TEST_SERVER := $(abspath bin/vault)
+ifneq ($(VAULT),)
+TEST_SERVER := $(if $(findstring /,$(VAULT)),$(abspath $(VAULT)),$(or $(shell command -v "$(VAULT)"),$(VAULT)))
+endif
+
+# The demo uses VAULT, or else vault or bao in PATH. It needs bin/vault if there is none.
+ifneq ($(filter demo dev,$(MAKECMDGOALS)),)
+DEMO_SERVER := $(shell $(GO) run ./scripts/demo -find -vault "$(VAULT)")
+ifeq ($(DEMO_SERVER),)
+$(error $(if $(VAULT),VAULT=$(VAULT) cannot be used,No server for the demo))
+endif
+# The plugin is built while the modules of the server are downloaded.
+ifeq ($(DEMO_SERVER),bin/vault)
+MAKEFLAGS += -j2
+endif
+endif
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -20,41 +40,54 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-15s %s\n' "$$t" "$$d"; done
 
 .PHONY: demo
-demo: build vault ## run a demo: a real Vault, a simulated GBG, a token, a rotation under load
-	@bin/demo -vault "$(VAULT)"
+demo: build $(DEMO_SERVER) ## run a demo: a real Vault, a simulated GBG, a token, a rotation under load
+	@bin/demo -vault "$(DEMO_SERVER)"
 
 .PHONY: dev
-dev: build vault ## start the demo setup and keep it running until Ctrl-C
-	@bin/demo -vault "$(VAULT)" -stay
+dev: build $(DEMO_SERVER) ## start the demo setup and keep it running until Ctrl-C
+	@bin/demo -vault "$(DEMO_SERVER)" -stay
 
 .PHONY: test
-test: vault bin/idp ## run all tests, including end-to-end tests on a real Vault
+test: vault bin/idp $(if $(NODE_FOUND),$(OIDC_PROVIDER)) ## run all tests, including end-to-end tests on a real Vault
 	$(if $(RACE),,@echo "No C compiler: the tests run without the race detector.")
+	$(if $(NODE_FOUND),,@echo "No Node.js 20.20 or newer with npm: the tests on oidc-provider are skipped.")
 	$(GO) test $(RACE) -timeout 30m $$($(GO) list ./... | grep -v /e2e)
-	VAULT="$(abspath $(VAULT))" $(GO) test $(RACE) -v -count=1 -parallel 6 -timeout 40m ./e2e
+	cd scripts/bench && $(GO) test ./...
+	VAULT="$(TEST_SERVER)" $(GO) test $(RACE) -v -count=1 -parallel 6 -timeout 40m ./e2e
 
 # Not part of make test, because these targets build other projects for minutes.
 .PHONY: test-kubernetes
 test-kubernetes: vault bin/golangci-lint ## test examples/kubernetes with the code of the operators and the injector
 	cd e2e/kubernetes && ../../bin/golangci-lint run ./...
-	cd e2e/kubernetes && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
+	cd e2e/kubernetes && VAULT="$(TEST_SERVER)" $(GO) test -v -count=1 -timeout 20m .
 
 # Runs Ansible if it is installed. VAULT_ACTION=/path/to/dist/index.js runs vault-action,
 # OPENBAO_CHART=/path/to/charts/openbao checks examples/helm/openbao.yaml.
 .PHONY: test-consumers
 test-consumers: vault bin/golangci-lint ## test examples/consumers and examples/helm with the programs that read them
 	cd e2e/consumers && ../../bin/golangci-lint run ./...
-	cd e2e/consumers && VAULT="$(abspath $(VAULT))" $(GO) test -v -count=1 -timeout 20m .
+	cd e2e/consumers && VAULT="$(TEST_SERVER)" $(GO) test -v -count=1 -timeout 20m .
 
 .PHONY: test-terraform
 test-terraform: vault bin/tofu bin/terraform-provider-vault ## test examples/terraform with OpenTofu on a real Vault
-	VAULT="$(abspath $(VAULT))" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
+	VAULT="$(TEST_SERVER)" TOFU="$(abspath bin/tofu)" TERRAFORM_PROVIDER_VAULT="$(abspath bin/terraform-provider-vault)" \
 		$(GO) test -v -count=1 -timeout 10m -run 'TestTerraform' ./e2e
 
 .PHONY: test-release
-test-release: vault bin/goreleaser bin/inventory bin/golangci-lint ## build the release of the last commit twice, compare, and install it in a real Vault
+test-release: vault bin/goreleaser bin/inventory bin/image bin/crane bin/golangci-lint ## build the release of the last commit twice, compare, and install it in a real Vault
 	cd scripts/release/inventory && ../../../bin/golangci-lint run ./... && $(GO) test -count=1 ./...
-	VAULT="$(abspath $(VAULT))" GBG_RELEASE=1 $(GO) test -v -count=1 -timeout 1h -run 'TestRelease' ./e2e
+	cd scripts/release/image && ../../../bin/golangci-lint run ./... && $(GO) test -count=1 ./...
+	VAULT="$(TEST_SERVER)" GBG_RELEASE=1 $(GO) test -v -count=1 -timeout 1h -run 'TestRelease' ./e2e
+
+# Everything, including what make test leaves out.
+.PHONY: test-all
+test-all: ## run all tests, also those that make test leaves out (about two hours)
+	$(MAKE) lint licences test
+	$(MAKE) test-consumers test-kubernetes test-terraform
+	$(MAKE) test-release
+	$(MAKE) fuzz FUZZTIME=20s
+	$(MAKE) soak DURATION=5m
+	$(MAKE) bench LENGTH=0.1
 
 # Time for each fuzz target. make test runs only the seeds.
 FUZZTIME ?= 10m
@@ -74,17 +107,23 @@ DURATION ?= 1h
 # The second run has no race detector, which would distort memory use.
 .PHONY: soak
 soak: vault ## test a cluster under failures for minutes, then one Vault server for DURATION (1h)
-	VAULT="$(abspath $(VAULT))" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster|TestScheduleWhenTheLeaderIsKilled' ./e2e
-	VAULT="$(abspath $(VAULT))" GBG_SOAK=$(DURATION) $(GO) test -v -count=1 -timeout 0 -run 'TestSoak' ./e2e
+	VAULT="$(TEST_SERVER)" GBG_LONG=1 $(GO) test $(RACE) -v -count=1 -timeout 1h -run 'TestCluster|TestScheduleWhenTheLeaderIsKilled' ./e2e
+	VAULT="$(TEST_SERVER)" GBG_SOAK=$(DURATION) $(GO) test -v -count=1 -timeout 0 -run 'TestSoak' ./e2e
 
 # LENGTH=0.1 is a short run, LENGTH=3 a long one.
 LENGTH ?= 1
 
+# The last release, which make bench measures too, and its commit.
+LAST_VERSION := 0.1.0
+LAST_COMMIT  := a1cfc591f03d3f0ef0b27c2170c17f1c30fee58d
+LAST         := bin/last-$(LAST_VERSION)
+
 .PHONY: bench
-bench: build vault bin/hey ## run benchmarks on a real Vault and print the tables of docs/performance.md (5 minutes)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/floor ./scripts/bench/floor
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./scripts/bench
-	@bin/bench -vault "$(VAULT)" -plugin $(PLUGIN) -go "$(GO)" -length $(LENGTH)
+bench: build vault bin/hey $(LAST)/plugin ## run benchmarks on a real Vault and write docs/performance.md (35 minutes)
+	cd scripts/bench && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../bin/floor ./floor
+	cd scripts/bench && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/bench .
+	@bin/bench -vault "$(TEST_SERVER)" -plugin $(PLUGIN) -go "$(GO)" -length $(LENGTH) \
+		-last $(LAST)/plugin -last-version $(LAST_VERSION) -last-source $(LAST)/source
 
 .PHONY: build
 build: ## build the plugin (bin/plugins), the simulator and the demo (bin)
@@ -93,17 +132,26 @@ build: ## build the plugin (bin/plugins), the simulator and the demo (bin)
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/gbg-simulator ./cmd/gbg-simulator
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./scripts/demo
 
+COMMIT_TIME = $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)
+
 # Builds what is committed, so that others can reproduce it.
 .PHONY: release
-release: bin/goreleaser bin/inventory ## build the release for all systems, with checksums, SBOMs and licences (dist)
+release: bin/goreleaser bin/inventory bin/image ## build the release for all systems, with checksums, SBOMs, licences and a container image (dist)
 	@test -z "$$(git status --porcelain)" || { echo "Commit or remove what git status shows first."; exit 1; }
 	PATH="$(abspath bin):$$($(GO) env GOROOT)/bin:$$PATH" VERSION=$(VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
-		COMMIT_TIME=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) \
+		COMMIT_TIME=$(COMMIT_TIME) \
 		bin/goreleaser release --snapshot --clean
+	bin/image build -version $(VERSION) -revision $$(git rev-parse HEAD) -date $(COMMIT_TIME) dist dist/image
+
+.PHONY: push-image
+push-image: bin/image ## push the image of the last release to IMAGE=registry.example.com/name
+	@test -n "$(IMAGE)" || { echo "Set IMAGE to the image's name: make push-image IMAGE=registry.example.com/name"; exit 1; }
+	bin/image push dist/image "$(IMAGE)"
 
 .PHONY: lint
 lint: bin/golangci-lint ## run golangci-lint
 	bin/golangci-lint run ./...
+	cd scripts/bench && ../../bin/golangci-lint run ./...
 
 .PHONY: licences
 licences: build bin/inventory ## check the licences of the modules linked into the plugin
@@ -119,17 +167,17 @@ rename-module: ## change the module path to MODULE, everywhere in this repositor
 	@$(GO) run ./scripts/rename -module "$$MODULE"
 
 .PHONY: vault
-vault: $(VAULT) ## build the Vault server for the demo and the tests, once
+vault: $(if $(VAULT),,bin/vault) ## build the Vault server for the tests, once; with VAULT=..., use that one
 
 .PHONY: clean
 clean: ## remove all build output, including the Vault server
 	rm -rf bin dist
 
 bin/vault: scripts/vault/go.mod scripts/vault/go.sum
-	@echo "Building a Vault server for the demo and the tests. This happens once and"
-	@echo "takes about 10 minutes on 2 cores, half of it downloads. VAULT=/path/to/vault"
-	@echo "uses an installed one instead."
-	cd scripts/vault && CGO_ENABLED=0 $(GO) build -tags minimal -trimpath -o ../../bin/vault github.com/hashicorp/vault
+	@printf '%s\n' "Building a Vault server for the demo and the tests. This happens once and" \
+		"takes about 10 minutes on 2 cores, half of it downloads. VAULT=/path/to/vault" \
+		"uses an installed one instead."
+	cd scripts/vault && CGO_ENABLED=0 $(GO) build -tags minimal -trimpath -ldflags '-s -w' -o ../../bin/vault github.com/hashicorp/vault
 
 bin/golangci-lint: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building golangci-lint, once."
@@ -142,9 +190,33 @@ bin/goreleaser: scripts/release/goreleaser/go.mod scripts/release/goreleaser/go.
 bin/inventory: $(wildcard scripts/release/inventory/*)
 	cd scripts/release/inventory && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/inventory .
 
+bin/image: $(wildcard scripts/release/image/*)
+	cd scripts/release/image && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/image .
+
+bin/crane: scripts/release/image/go.mod scripts/release/image/go.sum
+	@echo "Building crane, a client and a test server of container registries, once."
+	cd scripts/release/image && CGO_ENABLED=0 $(GO) build -trimpath -o ../../../bin/crane github.com/google/go-containerregistry/cmd/crane
+
 bin/idp: $(wildcard scripts/idp/*)
 	@echo "Building a third-party OAuth server for the tests, once."
 	cd scripts/idp && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/idp .
+
+$(LAST)/plugin:
+	rm -rf $(LAST)
+	mkdir -p $(LAST)/source
+	git archive $(LAST_COMMIT) | tar -x -C $(LAST)/source
+	cd $(LAST)/source && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=v$(LAST_VERSION)' -o ../plugin ./cmd/vault-plugin-secrets-gbg
+
+.PHONY: bin/oidc-provider
+bin/oidc-provider: $(OIDC_PROVIDER)
+
+$(OIDC_PROVIDER): $(wildcard scripts/oidc-provider/*)
+	@echo "Installing the OpenID Connect server oidc-provider for the tests, once. Without"
+	@echo "access to an npm registry: make test NODE_FOUND="
+	mkdir -p bin/oidc-provider
+	cp $^ bin/oidc-provider
+	cd bin/oidc-provider && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 bin/hey: scripts/tools/go.mod scripts/tools/go.sum
 	@echo "Building the load generator hey, once."

@@ -158,7 +158,7 @@ func (a advice) refusal(standby string, refused refusal) string {
 	case !refused.ClientRefused() && !ofKey:
 		return ""
 	case a.fields.Keys():
-		return "Check that the clients' keys are registered at the identity provider: vault read " + pathFor(a.req, "keys", a.name)
+		return "Check that the identity provider accepts the connection's idp_audience, and that the clients' keys are registered there: vault read " + pathFor(a.req, "keys", a.name)
 	case standby == "":
 		return fmt.Sprintf("If its %s was %sd, an administrator must store the new one: vault write %s %s=@FILE",
 			a.fields.SecretNoun(), a.fields.RenewVerb(), pathFor(a.req, "config", a.name), a.fields.Secret(connection.First))

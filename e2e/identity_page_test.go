@@ -59,6 +59,7 @@ func TestIdentityPageAsWritten(t *testing.T) {
 	assert.Regexp(t, `access_token +`+gbgsim.TokenPrefix, keys)
 	assert.Regexp(t, `active_client_id +`+idpB, keys)
 	assert.Regexp(t, `active_client_id +`+idpA, output["Rotate keys"])
+	assert.Regexp(t, `active_client_id +`+idpB, output["Publish the keys"])
 	person := output["People: exchange your own token"]
 	assert.Regexp(t, `client_id +ro\.client`, person)
 	// By -field alone, from a file; by -field alone, wrapped.

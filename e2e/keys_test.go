@@ -128,6 +128,7 @@ func TestKeysAreRefusedElsewhere(t *testing.T) {
 	p.setKeys(t, idpA, other.URL, "ES256")
 	status, text = m.refusedRead("creds/key")
 	assert.Equal(t, http.StatusBadGateway, status)
+	assert.Contains(t, text, `the identity provider refused client "`+idpA+`": invalid_request`)
 	assert.Contains(t, text, "vault read "+m.path+"/keys/key")
 
 	other.publish(m.read("keys/key"))

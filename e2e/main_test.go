@@ -73,7 +73,7 @@ func TestMain(m *testing.M) {
 
 func runSuite(m *testing.M) (code int, err error) {
 	ctx := context.Background()
-	if suite.vault, err = findVault(); err != nil {
+	if suite.vault, err = findVault(ctx); err != nil {
 		return 1, err
 	}
 	if suite.dir, err = os.MkdirTemp("", "gbg-e2e-"); err != nil {
@@ -111,21 +111,18 @@ func runSuite(m *testing.M) (code int, err error) {
 	return code, nil
 }
 
-// findVault gives the path of the vault executable: VAULT, or what make vault
-// built.
-func findVault() (string, error) {
-	path := os.Getenv("VAULT")
-	if path == "" {
-		path = "../bin/vault"
+// findVault gives the path of the server: VAULT, which is a path or a name in PATH, or
+// what make vault built.
+func findVault(ctx context.Context) (string, error) {
+	name := os.Getenv("VAULT")
+	if name == "" {
+		name = "../bin/vault"
 	}
-	path, err := filepath.Abs(path)
+	binary, err := vaultserver.FindBinary(ctx, name)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("no server to test on: %w (make vault builds one)", err)
 	}
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("no Vault server to test on: %w (run: make vault)", err)
-	}
-	return path, nil
+	return binary.Path, nil
 }
 
 // buildPlugin builds the plugin into a folder, with further flags for go build; and

@@ -26,7 +26,7 @@ func TestREADMEAsWritten(t *testing.T) {
 	newcomer, _ := newReader(t, proxy, plugins)
 	newcomer.env = append(newcomer.env, "PLUGIN_DIRECTORY="+plugins)
 	dir := newcomer.dir
-	require.NoError(t, buildPlugin(t.Context(), filepath.Join(dir, "bin", "plugins"), "v0.1.0"))
+	require.NoError(t, buildPlugin(t.Context(), filepath.Join(dir, "bin", "plugins"), "v0.2.0"))
 	for file, client := range map[string]gbgsim.Client{"a.secret": a, "b.secret": b, "team-a.secret": team} {
 		newcomer.write(file, client.Secret+"\n")
 	}

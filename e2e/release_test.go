@@ -37,6 +37,7 @@ func TestRelease(t *testing.T) {
 	again := newRelease(t, "some/other/clone", "umask 077; git remote remove origin; git tag v0.0.1-other",
 		"GOCACHE="+t.TempDir(), "GOPROXY=off", "HTTPS_PROXY=http://127.0.0.1:1", "TZ=Asia/Kathmandu", "LC_ALL=C", "USER=somebody")
 	require.Equal(t, r.sums, again.sums, "built twice")
+	require.Equal(t, r.image(t), again.image(t), "the image built twice")
 
 	var files []string
 	for _, system := range []string{"linux", "darwin", "windows", "freebsd"} {
@@ -78,6 +79,7 @@ func TestRelease(t *testing.T) {
 		assert.Equal(t, r.sums[vaultserver.PluginName+"_"+r.version+"_"+runtime.GOOS+"_"+runtime.GOARCH], sum)
 	})
 	t.Run("installed as the page says", r.install)
+	t.Run("image", r.runImage)
 }
 
 // builtRelease is a clone of this repository in which make release ran.
@@ -97,7 +99,7 @@ func newRelease(t *testing.T, folder, script string, env ...string) *builtReleas
 	require.NoError(t, err, "%s", out)
 	// The tools are not what is tested here.
 	require.NoError(t, os.Mkdir(filepath.Join(r.dir, "bin"), 0o755))
-	for _, tool := range []string{"goreleaser", "inventory"} {
+	for _, tool := range []string{"goreleaser", "inventory", "image"} {
 		content, err := os.ReadFile(filepath.Join("../bin", tool))
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(r.dir, "bin", tool), content, 0o755))

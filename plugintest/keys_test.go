@@ -72,9 +72,9 @@ func TestKeysFirstWrite(t *testing.T) {
 		// Not registered yet.
 		text := w.badGateway(w.try(logical.ReadOperation, "creds", nil))
 		assert.Contains(t, text, `the identity provider refused client "idp-client-a": invalid_client: The client_assertion is not signed with a key that is registered for the client.`)
-		assert.True(t, strings.HasSuffix(text, "Check that the clients' keys are registered at the identity provider: vault read gbg/keys."), text)
+		assert.True(t, strings.HasSuffix(text, "Check that the identity provider accepts the connection's idp_audience, and that the clients' keys are registered there: vault read gbg/keys."), text)
 		assert.Zero(t, w.sim.Stats().IDP.ByClient[idpB].Total, "an unproved key is not failed over to")
-		assert.Contains(t, w.read("status")["next_step"], "Check that the clients' keys are registered at the identity provider: vault read gbg/keys")
+		assert.Contains(t, w.read("status")["next_step"], "Check that the identity provider accepts the connection's idp_audience, and that the clients' keys are registered there: vault read gbg/keys")
 
 		w.register(idpA)
 		w.minute()
@@ -397,7 +397,9 @@ func TestKeysForAnotherAudience(t *testing.T) {
 			require.NoError(t, w.sim.SetIDPKeys(idpA, gbgsim.IDPKeys{Certificates: []string{key["certificate"].(string)}}))
 			a := w.try(logical.ReadOperation, "creds/"+name, nil)
 			if name == "other" {
-				assert.Contains(t, w.badGateway(a), "The client_assertion is for another audience.")
+				text := w.badGateway(a)
+				assert.Contains(t, text, "The client_assertion is for another audience.")
+				assert.Contains(t, text, "accepts the connection's idp_audience")
 			} else {
 				w.ok(a)
 			}

@@ -233,7 +233,8 @@ func TestEntryVersion(t *testing.T) {
 	t.Parallel()
 	for version, conns := range map[string][]*Connection{
 		`"version":1`: {goldenFullConnection(), goldenMinimalConnection(), idpConnection(AuthSecretPost, ""), withSettings(Settings{StandbyCheck: DefaultStandbyCheck})},
-		`"version":2`: {idpConnection(AuthSecretBasic, ""), idpConnection("", "audience=a"), idpConnection(AuthPrivateKey, ""),
+		`"version":2`: {
+			idpConnection(AuthSecretBasic, ""), idpConnection("", "audience=a"), idpConnection(AuthPrivateKey, ""),
 			withSettings(Settings{GrantType: GrantPassword}), withSettings(Settings{StandbyCheck: time.Hour}), withSettings(Settings{StandbyCheck: -1}),
 			withSettings(Settings{RotationSchedule: "0 3 * * *"}), withSettings(Settings{RotationPeriod: time.Hour}),
 			withSettings(Settings{RotationWindow: time.Hour}), withSettings(Settings{DisableAutomatedRotation: true}),

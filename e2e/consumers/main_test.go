@@ -40,7 +40,7 @@ const (
 
 const (
 	repository    = "../.."
-	pluginVersion = "v0.1.0"
+	pluginVersion = "v0.2.0"
 )
 
 // suite is what all tests share.

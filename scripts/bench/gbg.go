@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,8 +15,8 @@ import (
 // tokenLength is the length of a token in bytes: about what a signed JWT has.
 const tokenLength = 900
 
-// gbg is a simulated GBG on loopback, in this process, that notes when token
-// requests came and went.
+// gbg is a simulated GBG on loopback, in this process, that records when token requests
+// came and were answered.
 type gbg struct {
 	*gbgsim.Simulator
 	server *http.Server
@@ -26,10 +27,7 @@ type gbg struct {
 	requests []interval
 }
 
-// interval is a stretch of time.
-type interval struct{ begin, end time.Time }
-
-// startGBG starts one that grants tokens of a lifetime after a delay.
+// startGBG starts a GBG that issues tokens of a lifetime after a delay.
 func startGBG(lifetime, delay time.Duration) (*gbg, error) {
 	listener, err := gbgsim.Listen("127.0.0.1:0")
 	if err != nil {
@@ -37,16 +35,12 @@ func startGBG(lifetime, delay time.Duration) (*gbg, error) {
 	}
 	g := &gbg{url: "http://" + listener.Addr().String(), served: make(chan struct{})}
 	g.Simulator = gbgsim.New(gbgsim.Options{TokenLifetime: lifetime, BeforeToken: func(ctx context.Context, _ string) {
-		begin := time.Now()
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
 		}
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.requests = append(g.requests, interval{begin, time.Now()})
 	}})
-	g.server = &http.Server{Handler: longTokens{g.Simulator}, ReadHeaderTimeout: time.Minute}
+	g.server = &http.Server{Handler: g, ReadHeaderTimeout: time.Minute}
 	go func() {
 		defer close(g.served)
 		_ = g.server.Serve(listener)
@@ -67,28 +61,32 @@ func (g *gbg) newClient(id string) (secret string, err error) {
 	return c.Secret, err
 }
 
-// answered are the token requests that were answered so far.
+// answered returns the token requests that have been answered so far, in the order of
+// their answers.
 func (g *gbg) answered() []interval {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return append([]interval(nil), g.requests...)
+	return slices.Clone(g.requests)
 }
 
-// longTokens makes the simulator's short tokens as long as real ones.
-type longTokens struct{ http.Handler }
-
-func (l longTokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == gbgsim.TokenPath {
-		w = longTokenWriter{w}
+// ServeHTTP implements [http.Handler]. Its tokens are as long as real ones.
+func (g *gbg) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != gbgsim.TokenPath {
+		g.Simulator.ServeHTTP(w, r)
+		return
 	}
-	l.Handler.ServeHTTP(w, r)
+	began := time.Now()
+	g.Simulator.ServeHTTP(longTokenWriter{w}, r)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.requests = append(g.requests, interval{began, time.Now()})
 }
 
 type longTokenWriter struct{ http.ResponseWriter }
 
-// Write implements io.Writer. The simulator writes an answer at once.
+// Write implements [io.Writer]. The simulator writes an answer at once.
 func (w longTokenWriter) Write(p []byte) (int, error) {
-	const sample = gbgsim.TokenPrefix + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" // as crypto/rand.Text gives it
+	const sample = gbgsim.TokenPrefix + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" // as long as crypto/rand.Text
 	short := []byte(`"access_token":"` + gbgsim.TokenPrefix)
 	long := append(bytes.Clone(short), strings.Repeat("0", tokenLength-len(sample))...)
 	if _, err := w.ResponseWriter.Write(bytes.Replace(p, short, long, 1)); err != nil {

@@ -20,14 +20,24 @@ type load struct {
 	samples []sample
 	// rate is reads per second.
 	rate float64
-	// busy is the processor time that they took, if it was looked at.
-	busy time.Duration
+	// pluginTime and vaultTime are the processor times of the two processes, if they were
+	// measured.
+	pluginTime, vaultTime time.Duration
 }
 
 // sample is one read, in tenths of a millisecond, which is what hey gives.
 type sample struct {
 	begin time.Time
 	took  time.Duration
+}
+
+// latencies returns how long reads took.
+func latencies(samples []sample) []time.Duration {
+	all := make([]time.Duration, len(samples))
+	for i, s := range samples {
+		all[i] = s.took
+	}
+	return all
 }
 
 // overlaps reports whether the read was under way at some time between two moments.
@@ -47,11 +57,11 @@ func (w *world) hit(ctx context.Context, url string, n int) (load, error) {
 	cmd.Stderr = os.Stderr
 	var out bytes.Buffer
 	cmd.Stdout = &out
-	begun := time.Now()
+	began := time.Now()
 	if err := cmd.Run(); err != nil {
 		return load{}, fmt.Errorf("hey: %w", err)
 	}
-	l, err := readCSV(&out, begun)
+	l, err := readCSV(&out, began)
 	if err != nil {
 		return load{}, fmt.Errorf("hey: %w", err)
 	}
@@ -67,8 +77,22 @@ func (w *world) hitFor(ctx context.Context, url string, d time.Duration, rate fl
 	return w.hit(ctx, url, int(d.Seconds()*rate))
 }
 
+// hitUntil has hey read a URL until a moment, in runs of some seconds.
+func (w *world) hitUntil(ctx context.Context, url string, end time.Time, rate float64) (all load, err error) {
+	const run = 3 * time.Second
+	for time.Now().Before(end) {
+		l, err := w.hitFor(ctx, url, min(run, time.Until(end)), rate)
+		if err != nil {
+			return load{}, err
+		}
+		rate = l.rate
+		all.samples = append(all.samples, l.samples...)
+	}
+	return all, nil
+}
+
 // readCSV reads hey's table. Its offsets count from when hey began.
-func readCSV(r io.Reader, begun time.Time) (load, error) {
+func readCSV(r io.Reader, began time.Time) (load, error) {
 	table := csv.NewReader(r)
 	head, err := table.Read()
 	if err != nil {
@@ -103,7 +127,7 @@ func readCSV(r io.Reader, begun time.Time) (load, error) {
 			first = at
 		}
 		last = max(last, at+d)
-		l.samples = append(l.samples, sample{begin: begun.Add(at), took: d})
+		l.samples = append(l.samples, sample{begin: began.Add(at), took: d})
 	}
 	if last > first {
 		l.rate = float64(len(l.samples)) / (last - first).Seconds()

@@ -7,66 +7,77 @@ import (
 	"time"
 )
 
-const (
-	leaseRounds = 6
-	// leaseTime is short: what is leased stays in Vault's memory.
-	leaseTime = time.Second
-)
+const leaseBlocks = 20
 
-// measureLeases compares a read of a shared token with one that gets a token of
-// its own under a lease.
+// measureLeases compares a read of a shared token with one that gets a token of its own
+// under a lease.
 func (b *bench) measureLeases(ctx context.Context) (err error) {
-	rounds := b.times(leaseRounds)
-	progress("leases: %d rounds", rounds)
+	blocks := b.times(leaseBlocks)
+	progress("leases: %d blocks", blocks)
 	g, err := startGBG(time.Hour, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
-	m, err := b.mount(ctx, "bench-leases", b.plugin)
+	var targets []*target
+	for _, r := range b.releases() {
+		shared, leased, err := b.leaseTargets(ctx, g, r)
+		if err != nil {
+			return err
+		}
+		targets = append(targets, shared, leased)
+	}
+	before, err := resident(targets[0].vault)
 	if err != nil {
 		return err
+	}
+	issued := g.Stats().TokenRequests.Issued
+	if err := b.readSlices(ctx, blocks, targets); err != nil {
+		return err
+	}
+	after, err := resident(targets[0].vault)
+	if err != nil {
+		return err
+	}
+	leases := g.Stats().TokenRequests.Issued - issued
+	b.section("Leases", fmt.Sprintf("Blocks: %d, of %s for each row in random order, through %d connections. Each leased read is a request to GBG, which the simulator answers at once on the same machine; with a real GBG its time comes on top. Vault keeps the leases in memory here; on disk they cost more.", blocks, sliceTime, readers))
+	var rows, ratios [][]string
+	for i := 0; i < len(targets); i += 2 {
+		shared, leased := targets[i], targets[i+1]
+		rows = append(rows, shared.row(), leased.row())
+		name := b.releases()[i/2].name
+		ratios = append(ratios,
+			ratioRow(name+", requests/s, leased / shared", pairwise(leased.each(rate), shared.each(rate))),
+			ratioRow(name+", both processor times, leased / shared", pairwise(leased.each(totalTime), shared.each(totalTime))))
+	}
+	b.table(readHead(), rows...)
+	b.table([]string{"ratio in each block", "median", "95 % interval"}, ratios...)
+	b.paragraph("%s leases were held at the end; Vault's memory grew by %s MB, which is %.1f kB for each.",
+		count(leases), megabytes(after-before), float64(after-before)/1000/float64(max(leases, 1)))
+	return nil
+}
+
+// leaseTargets mounts a release with a shared and a leased connection.
+func (b *bench) leaseTargets(ctx context.Context, g *gbg, r release) (shared, leased *target, err error) {
+	m, err := b.mount(ctx, "lease-"+r.label, r.path)
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, connection := range []string{"shared", "leased"} {
 		if err := m.configure(ctx, g, connection); err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
 	if err := m.write(ctx, "config/leased", map[string]any{"lease": true}); err != nil {
-		return err
+		return nil, nil, err
 	}
 	// The process starts with the first request.
-	if _, err := b.get(ctx, m.url("creds/shared")); err != nil {
-		return err
+	if _, err := m.creds(ctx, "shared"); err != nil {
+		return nil, nil, err
 	}
-	plugin, err := m.process()
-	if err != nil {
-		return err
+	if shared, err = m.target("a shared token, "+r.name, "creds/shared"); err != nil {
+		return nil, nil, err
 	}
-	vault, err := processStatus(plugin, "PPid")
-	if err != nil {
-		return err
-	}
-	before, err := resident(vault)
-	if err != nil {
-		return err
-	}
-	shared := &target{name: "a shared token", url: m.url("creds/shared"), processes: []int{vault, plugin}}
-	leased := &target{name: "a token of one's own, leased", url: m.url("creds/leased"), processes: []int{vault, plugin}}
-	if err := b.interleave(ctx, rounds, leaseTime, []*target{shared, leased}); err != nil {
-		return err
-	}
-	after, err := resident(vault)
-	if err != nil {
-		return err
-	}
-	leases := g.Stats().ByClient["leased"].Issued
-	b.section("Leases", fmt.Sprintf("Rounds: %d, of %s for each row, through %d connections. Each leased read is a request to GBG, which the simulator answers at once on the same machine; with a real GBG its answer's time comes on top. Vault keeps the leases in memory here; on disk they cost more.", rounds, leaseTime, readers))
-	b.table(readHead(), shared.row(), leased.row())
-	b.table([]string{"pairwise in each round", "median", "range"},
-		append([]string{"requests/s, leased / shared"}, spread(pairwise(eachLoad(leased.loads, rate), eachLoad(shared.loads, rate)))...),
-		append([]string{"processor time, leased / shared"}, spread(pairwise(eachLoad(leased.loads, busy), eachLoad(shared.loads, busy)))...))
-	fmt.Fprintf(b.out, "\n%s leases were held at the end; Vault's memory grew by %s MB, which is %.1f kB for each.\n",
-		count(leases), megabytes(after-before), float64(after-before)/1000/float64(max(leases, 1)))
-	return nil
+	leased, err = m.target("a separate token, leased, "+r.name, "creds/leased")
+	return shared, leased, err
 }

@@ -10,10 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-// clockTick is the unit in which Linux tells the processor time of a process.
-const clockTick = time.Second / 100
+	"golang.org/x/sys/unix"
+)
 
 // process finds the one process of a mount's plugin.
 func (m *mount) process() (pid int, err error) {
@@ -40,7 +39,7 @@ func (m *mount) process() (pid int, err error) {
 	return pid, nil
 }
 
-// processStatus gives the number at the begin of a line of /proc/PID/status.
+// processStatus returns the number at the beginning of a line of /proc/PID/status.
 func processStatus(pid int, key string) (int, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -54,35 +53,34 @@ func processStatus(pid int, key string) (int, error) {
 	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, key)
 }
 
-// resident gives how many bytes of memory a process holds.
+// resident returns the resident memory of a process in bytes.
 func resident(pid int) (int, error) {
 	kilobytes, err := processStatus(pid, "VmRSS")
 	return kilobytes << 10, err
 }
 
-// processorTime gives how long processes have kept processors busy.
+// processorTime returns how long processes have used processors, in all their threads.
 func processorTime(pids ...int) (time.Duration, error) {
+	const sched = 2 // CPUCLOCK_SCHED: time in user mode and in the kernel, in nanoseconds
 	var total time.Duration
 	for _, pid := range pids {
-		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return 0, err
+		var t unix.Timespec
+		if err := unix.ClockGettime(int32(^pid<<3|sched), &t); err != nil { //nolint:gosec // process ids are small
+			return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
 		}
-		// The second field is the name in brackets, which may hold anything; the
-		// 14th and 15th are the times in user mode and in the kernel.
-		fields := strings.Fields(string(content[strings.LastIndexByte(string(content), ')')+1:]))
-		for _, field := range fields[11:13] {
-			ticks, err := strconv.Atoi(field)
-			if err != nil {
-				return 0, err
-			}
-			total += time.Duration(ticks) * clockTick
-		}
+		total += time.Duration(t.Nano())
 	}
 	return total, nil
 }
 
-// printMachine says when and on what the figures were taken.
+// loadAverage returns the load averages of 1, 5 and 15 minutes.
+func loadAverage() string {
+	content, _ := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(content))
+	return strings.Join(fields[:min(3, len(fields))], ", ")
+}
+
+// printMachine describes when and on what machine the figures were measured.
 func (b *bench) printMachine(ctx context.Context) error {
 	version, err := exec.CommandContext(ctx, b.paths.vault, "version").Output()
 	if err != nil {
@@ -92,10 +90,8 @@ func (b *bench) printMachine(ctx context.Context) error {
 	_, model, _ := strings.Cut(string(cpu), "model name\t: ")
 	model, _, _ = strings.Cut(model, "\n")
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	busy, _ := os.ReadFile("/proc/loadavg")
-	fmt.Fprintf(b.out, "Measured on %s with -length %g: %d processors (%s), Linux %s, %s, %s. Load average at the start: %s.\n",
+	b.paragraph("Measured on %s with -length %g: %d processors (%s), Linux %s, %s, %s. Load average when the run began: %s.",
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), b.length, runtime.NumCPU(), model,
-		strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimSuffix(strings.Join(strings.Fields(string(version))[:2], " "), ","),
-		strings.Join(strings.Fields(string(busy))[:3], ", "))
+		strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimSuffix(strings.Join(strings.Fields(string(version))[:2], " "), ","), b.partLoad)
 	return nil
 }

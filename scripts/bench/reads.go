@@ -5,176 +5,153 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 )
 
-const (
-	readRounds = 14
-	readTime   = 1500 * time.Millisecond
-)
+const readBlocks = 120
 
-// target is something that is read, round after round.
-type target struct {
-	name, url string
-	// processes do the work; their processor time is counted.
-	processes []int
-	loads     []load
-	// size is an answer's length in bytes.
-	size int
-}
-
-// row is a target's row in a table of reads.
-func (t *target) row() []string {
-	return []string{
-		t.name,
-		count(median(eachLoad(t.loads, rate))),
-		milliseconds(median(eachLoad(t.loads, p50))),
-		milliseconds(median(eachLoad(t.loads, p99))),
-		fmt.Sprintf("%.0f", median(eachLoad(t.loads, busy))/float64(time.Microsecond)),
-		count(t.size),
-	}
-}
-
-func readHead() []string {
-	return []string{"read", "requests/s", "p50, ms", "p99, ms", "processor time per read, µs", "answer, bytes"}
-}
-
-// interleave reads targets in turn, every other round from the last to the
-// first, so that what slows the machine slows them all.
-func (b *bench) interleave(ctx context.Context, rounds int, d time.Duration, targets []*target) error {
-	rates := map[string]float64{}
-	for _, t := range targets {
-		body, err := b.get(ctx, t.url)
-		if err != nil {
-			return err
-		}
-		t.size = len(body)
-		if rates[t.url] > 0 {
-			continue
-		}
-		warm, err := b.hit(ctx, t.url, warmUp)
-		if err != nil {
-			return err
-		}
-		rates[t.url] = warm.rate
-	}
-	order := slices.Clone(targets)
-	for range rounds {
-		for _, t := range order {
-			before, err := processorTime(t.processes...)
-			if err != nil {
-				return err
-			}
-			l, err := b.hitFor(ctx, t.url, d, rates[t.url])
-			if err != nil {
-				return err
-			}
-			after, err := processorTime(t.processes...)
-			if err != nil {
-				return err
-			}
-			l.busy = after - before
-			t.loads = append(t.loads, l)
-		}
-		slices.Reverse(order)
-	}
-	return nil
-}
-
-// measureReads compares a read of creds with the floor and with kv. The floor
-// is read on both sides of creds in each round: the two against each other say
-// how far the figures can be trusted.
+// measureReads compares a read of creds with the same read of the last release, with the
+// floor and with kv. There are two processes of the floor: how much they differ is the
+// noise of the other ratios.
 func (b *bench) measureReads(ctx context.Context) (err error) {
-	rounds := b.times(readRounds)
-	progress("reads: %d rounds", rounds)
+	blocks := b.times(readBlocks)
+	progress("reads: %d blocks", blocks)
 	g, err := startGBG(time.Hour, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
-	targets, err := b.readTargets(ctx, g)
+	t, err := b.readTargets(ctx, g)
 	if err != nil {
 		return err
 	}
-	if err := b.interleave(ctx, rounds, readTime, targets); err != nil {
+	if err := b.readSlices(ctx, blocks, t.all()); err != nil {
 		return err
 	}
-	kv, before, creds, after, usual := targets[0], targets[1], targets[2], targets[3], targets[4]
-	if creds.size != before.size {
-		return fmt.Errorf("the floor's answer has %d bytes, that of creds %d", before.size, creds.size)
+	if t.creds.size != t.floor1.size {
+		return fmt.Errorf("the floor's answer has %d bytes, that of creds %d", t.floor1.size, t.creds.size)
 	}
-	b.section("Reads", fmt.Sprintf("Rounds: %d, of %s for each row, through %d connections. Medians over the rounds; processor time is that of Vault and the plugin together. The floor is a plugin that answers a constant from memory. The SDK's usual way to declare a path costs a call back to Vault in each request, which the floor does without.", rounds, readTime, readers))
-	b.table(readHead(), kv.row(), before.row(), creds.row(), after.row(), usual.row())
+	b.section("Reads", fmt.Sprintf("Blocks: %d. In each block every row is read once for %s, in random order, through %d connections. Percentiles are those of all reads of a row; the other figures are medians over the blocks. Processor time is counted for the plugin's process and for Vault's separately. The floor is a plugin that returns a constant from memory, in two processes. The SDK's usual way to declare a path costs a call back to Vault in each request, which the floor does without.", blocks, sliceTime, readers))
+	var rows [][]string
+	for _, target := range t.all() {
+		rows = append(rows, target.row())
+	}
+	b.table(readHead(), rows...)
 
-	ratio := func(name string, ratios []float64, target string) []string {
-		return append(append([]string{name}, spread(ratios)...), target)
+	floor := func(figure func(load) float64) []float64 { return means(t.floor1.each(figure), t.floor2.each(figure)) }
+	creds := t.creds.each
+	table := [][]string{
+		ratioRow("plugin's processor time, creds / floor", pairwise(creds(pluginTime), floor(pluginTime)), ""),
+		ratioRow("plugin's processor time, floor 2 / floor 1: the noise", pairwise(t.floor2.each(pluginTime), t.floor1.each(pluginTime)), ""),
+		ratioRow("both processor times, creds / floor", pairwise(creds(totalTime), floor(totalTime)), "1.02 or less"),
+		ratioRow("both processor times, floor 2 / floor 1: the noise", pairwise(t.floor2.each(totalTime), t.floor1.each(totalTime)), ""),
+		ratioRow("requests/s, creds / floor", pairwise(creds(rate), floor(rate)), "0.98 or more"),
+		ratioRow("requests/s, floor 2 / floor 1: the noise", pairwise(t.floor2.each(rate), t.floor1.each(rate)), ""),
+		ratioRow("requests/s, creds / kv", pairwise(creds(rate), t.kv.each(rate)), ""),
+		ratioRow("requests/s, creds / a constant the usual way", pairwise(creds(rate), t.usual.each(rate)), ""),
 	}
-	floorRates := means(eachLoad(before.loads, rate), eachLoad(after.loads, rate))
-	floorBusy := means(eachLoad(before.loads, busy), eachLoad(after.loads, busy))
-	b.table([]string{"pairwise in each round", "median", "range", "target"},
-		ratio("requests/s, creds / floor", pairwise(eachLoad(creds.loads, rate), floorRates), "0.98 or more"),
-		ratio("requests/s, creds / kv", pairwise(eachLoad(creds.loads, rate), eachLoad(kv.loads, rate)), ""),
-		ratio("requests/s, creds / a constant the usual way", pairwise(eachLoad(creds.loads, rate), eachLoad(usual.loads, rate)), ""),
-		ratio("requests/s, floor again / floor: the noise", pairwise(eachLoad(after.loads, rate), eachLoad(before.loads, rate)), ""),
-		ratio("processor time, creds / floor", pairwise(eachLoad(creds.loads, busy), floorBusy), ""),
-		ratio("processor time, floor again / floor: the noise", pairwise(eachLoad(after.loads, busy), eachLoad(before.loads, busy)), ""),
-	)
-	return b.unmount(ctx, "bench-creds", "bench-floor", "kv")
+	if t.last != nil {
+		table = append(table,
+			ratioRow("plugin's processor time, creds / creds of "+b.lastVersion, pairwise(creds(pluginTime), t.last.each(pluginTime)), ""),
+			ratioRow("requests/s, creds / creds of "+b.lastVersion, pairwise(creds(rate), t.last.each(rate)), ""))
+	}
+	b.table([]string{"ratio in each block", "median", "95 % interval", "target"}, table...)
+	return b.unmount(ctx, t.mounts...)
 }
 
-// readTargets mounts the plugin, the floor and kv, all with the same answer.
-func (b *bench) readTargets(ctx context.Context, g *gbg) ([]*target, error) {
-	// The name of the mount's type is in the answer, so these are of one length.
-	creds, err := b.mount(ctx, "bench-creds", b.plugin)
+// readTargets are what measureReads compares. last is nil without a last release.
+type readTargets struct {
+	kv, floor1, floor2, creds, last, usual *target
+	mounts                                 []string
+}
+
+func (t readTargets) all() []*target {
+	all := []*target{t.kv, t.floor1, t.floor2, t.usual, t.creds}
+	if t.last != nil {
+		all = append(all, t.last)
+	}
+	return all
+}
+
+// readTargets mounts the plugin, the last release, the floor and kv, all with the same
+// answer.
+func (b *bench) readTargets(ctx context.Context, g *gbg) (t readTargets, err error) {
+	// The name of the mount's type is in the answer, so these have the same length.
+	creds, err := b.mountPlugin(ctx, "reads-creds", b.plugin, g)
 	if err != nil {
-		return nil, err
-	}
-	floor, err := b.mount(ctx, "bench-floor", b.floor)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.client.Sys().MountWithContext(ctx, "kv", &api.MountInput{Type: "kv", Options: map[string]string{"version": "1"}}); err != nil {
-		return nil, err
-	}
-	if err := creds.configure(ctx, g, "default"); err != nil {
-		return nil, err
+		return t, err
 	}
 	body, err := b.get(ctx, creds.url("creds"))
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	var answer struct {
 		Data map[string]any `json:"data"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, err
+		return t, err
 	}
-	if err := floor.write(ctx, "constant", answer.Data); err != nil {
-		return nil, err
+	var floors [2]*mount
+	for i := range floors {
+		if floors[i], err = b.mount(ctx, fmt.Sprintf("reads-flor%d", i+1), b.floor); err != nil {
+			return t, err
+		}
+		if err := floors[i].write(ctx, "constant", answer.Data); err != nil {
+			return t, err
+		}
+	}
+	if err := b.client.Sys().MountWithContext(ctx, "kv", &api.MountInput{Type: "kv", Options: map[string]string{"version": "1"}}); err != nil {
+		return t, err
 	}
 	if _, err := b.client.Logical().WriteWithContext(ctx, "kv/constant", answer.Data); err != nil {
-		return nil, err
+		return t, err
 	}
-	credsPID, err := creds.process()
+	t = readTargets{
+		kv:     &target{name: "kv v1, inside Vault", url: b.url("kv/constant")},
+		mounts: []string{creds.name, floors[0].name, floors[1].name, "kv"},
+	}
+	if t.floor1, err = floors[0].target("floor 1", "constant"); err != nil {
+		return t, err
+	}
+	if t.floor2, err = floors[1].target("floor 2", "constant"); err != nil {
+		return t, err
+	}
+	if t.usual, err = floors[0].target("a constant the SDK's usual way", "usual"); err != nil {
+		return t, err
+	}
+	if t.creds, err = creds.target("gbg/creds", "creds"); err != nil {
+		return t, err
+	}
+	t.kv.vault = t.creds.vault
+	if b.last == "" {
+		return t, nil
+	}
+	last, err := b.mountPlugin(ctx, "reads-prior", b.last, g)
+	if err != nil {
+		return t, err
+	}
+	t.mounts = append(t.mounts, last.name)
+	t.last, err = last.target("gbg/creds of "+b.lastVersion, "creds")
+	return t, err
+}
+
+// mountPlugin mounts a release of the plugin with one connection and reads a token.
+func (b *bench) mountPlugin(ctx context.Context, name, plugin string, g *gbg) (*mount, error) {
+	m, err := b.mount(ctx, name, plugin)
 	if err != nil {
 		return nil, err
 	}
-	floorPID, err := floor.process()
+	return m, m.use(ctx, g, "default")
+}
+
+// target returns a path of the mount to be read. The plugin must be running.
+func (m *mount) target(name, path string) (*target, error) {
+	plugin, err := m.process()
 	if err != nil {
 		return nil, err
 	}
-	vaultPID, err := processStatus(credsPID, "PPid")
-	if err != nil {
-		return nil, err
-	}
-	return []*target{
-		{name: "kv v1, inside Vault", url: b.url("kv/constant"), processes: []int{vaultPID}},
-		{name: "floor plugin", url: floor.url("constant"), processes: []int{vaultPID, floorPID}},
-		{name: "gbg/creds", url: creds.url("creds"), processes: []int{vaultPID, credsPID}},
-		{name: "floor plugin again", url: floor.url("constant"), processes: []int{vaultPID, floorPID}},
-		{name: "a constant the SDK's usual way", url: floor.url("usual"), processes: []int{vaultPID, floorPID}},
-	}, nil
+	vault, err := processStatus(plugin, "PPid")
+	return &target{name: name, url: m.url(path), plugin: plugin, vault: vault}, err
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,7 +13,7 @@ import (
 	"github.com/hashicorp/vault/sdk/plugin"
 )
 
-const startRounds = 30
+const startRounds = 60
 
 // measureStart times how long the plugin's process takes until it serves.
 func (b *bench) measureStart(ctx context.Context) error {
@@ -24,28 +23,30 @@ func (b *bench) measureStart(ctx context.Context) error {
 		return func() (time.Duration, error) { return startPlugin(ctx, path) }
 	}
 	ran := func() (time.Duration, error) {
-		begun := time.Now()
+		began := time.Now()
 		err := exec.CommandContext(ctx, b.paths.vault, "version").Run()
-		return time.Since(begun), err
+		return time.Since(began), err
 	}
 	vault := &program{name: "vault version", path: b.paths.vault, start: ran}
-	before := &program{name: "floor plugin", path: b.floor, start: served(b.floor)}
-	own := &program{name: "the plugin", path: b.plugin, start: served(b.plugin)}
-	after := &program{name: "floor plugin again", path: b.floor, start: served(b.floor)}
-	programs := []*program{vault, before, own, after}
-	order := slices.Clone(programs)
-	for range rounds {
-		for _, p := range order {
-			took, err := p.start()
+	floor1 := &program{name: "floor plugin", path: b.floor, start: served(b.floor)}
+	floor2 := &program{name: "floor plugin again", path: b.floor, start: served(b.floor)}
+	programs := []*program{vault, floor1, floor2}
+	var own []*program
+	for _, r := range b.releases() {
+		own = append(own, &program{name: r.name, path: r.path, start: served(r.path)})
+	}
+	programs = append(programs, own...)
+	for _, order := range shuffledBlocks(rounds, len(programs)) {
+		for _, i := range order {
+			took, err := programs[i].start()
 			if err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
+				return fmt.Errorf("%s: %w", programs[i].name, err)
 			}
-			p.took = append(p.took, took.Seconds())
+			programs[i].took = append(programs[i].took, took.Seconds())
 		}
-		slices.Reverse(order)
 	}
 
-	b.section("Size and start", fmt.Sprintf("Rounds: %d, in turns. A plugin's time is from the start of its process to the line that tells Vault where it serves; what Vault does besides, such as the sum of the file, is not in it. vault version is a whole run of that command, for comparison.", rounds))
+	b.section("Size and start", fmt.Sprintf("Rounds: %d, in random order. A plugin's time is from the start of its process to the line that tells Vault where it serves; what Vault does besides, such as the checksum of the file, is not included. vault version is a whole run of that command, for comparison.", rounds))
 	rows := make([][]string, 0, len(programs))
 	for _, p := range programs {
 		file, err := os.Stat(p.path)
@@ -55,11 +56,14 @@ func (b *bench) measureStart(ctx context.Context) error {
 		rows = append(rows, []string{p.name, megabytes(int(file.Size())), fmt.Sprintf("%.0f", 1000*median(p.took))})
 	}
 	b.table([]string{"program", "size, MB", "start, ms"}, rows...)
-	b.table([]string{"start, pairwise in each round", "median", "range"},
-		append([]string{"the plugin / floor"}, spread(pairwise(own.took, means(before.took, after.took)))...),
-		append([]string{"the plugin / vault version"}, spread(pairwise(own.took, vault.took))...),
-		append([]string{"floor again / floor: the noise"}, spread(pairwise(after.took, before.took))...),
-	)
+	var ratios [][]string
+	for _, p := range own {
+		ratios = append(ratios, ratioRow(p.name+" / floor", pairwise(p.took, means(floor1.took, floor2.took))))
+	}
+	ratios = append(ratios,
+		ratioRow("floor again / floor: the noise", pairwise(floor2.took, floor1.took)),
+		ratioRow("this release / vault version", pairwise(own[0].took, vault.took)))
+	b.table([]string{"start, in each round", "median", "95 % interval"}, ratios...)
 	return nil
 }
 
@@ -83,7 +87,7 @@ func startPlugin(ctx context.Context, path string) (time.Duration, error) {
 		Logger:           hclog.NewNullLogger(),
 	})
 	defer client.Kill()
-	begun := time.Now()
+	began := time.Now()
 	_, err := client.Start()
-	return time.Since(begun), err
+	return time.Since(began), err
 }

@@ -18,8 +18,11 @@ import (
 
 // paths are the executables that the benchmarks need.
 type paths struct {
-	vault, plugin, floor, hey string
+	vault, plugin, last, floor, hey string
 }
+
+// maxIdleConns is the maximum number of idle connections to Vault. More than coldReaders.
+const maxIdleConns = 256
 
 // world is a running Vault server and a folder to work in.
 type world struct {
@@ -32,13 +35,16 @@ type world struct {
 }
 
 func startWorld(ctx context.Context, p paths) (w *world, err error) {
-	w = &world{paths: p, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: coldReaders}}}
+	w = &world{paths: p, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: maxIdleConns}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.stop())
 		}
 	}()
-	for _, path := range []*string{&w.paths.vault, &w.plugin, &w.floor, &w.hey} {
+	for _, path := range []*string{&w.paths.vault, &w.plugin, &w.last, &w.floor, &w.hey} {
+		if *path == "" {
+			continue
+		}
 		if *path, err = filepath.Abs(*path); err != nil {
 			return w, err
 		}
@@ -72,7 +78,7 @@ func startWorld(ctx context.Context, p paths) (w *world, err error) {
 
 func (w *world) pluginDir() string { return filepath.Join(w.dir, "plugins") }
 
-// logTail gives the end of what Vault has logged.
+// logTail returns the end of what Vault has logged.
 func (w *world) logTail() string {
 	const lines = 15
 	content, err := os.ReadFile(w.log.Name())
@@ -143,19 +149,40 @@ func (m *mount) write(ctx context.Context, path string, data map[string]any) err
 	return err
 }
 
-// configure makes a connection to a GBG without asking it, with a client of the
-// same name.
+// configure writes a connection with a pair of clients, without a request to GBG.
 func (m *mount) configure(ctx context.Context, g *gbg, connection string) error {
-	secret, err := g.newClient(connection)
+	active, standby := m.name+"-"+connection+"-a", m.name+"-"+connection+"-b"
+	secret, err := g.newClient(active)
+	if err != nil {
+		return err
+	}
+	standbySecret, err := g.newClient(standby)
 	if err != nil {
 		return err
 	}
 	return m.write(ctx, "config/"+connection, map[string]any{
-		"token_url":         g.tokenURL(),
-		"client_id":         connection,
-		"client_secret":     secret,
-		"verify_connection": false,
+		"token_url":            g.tokenURL(),
+		"client_id":            active,
+		"client_secret":        secret,
+		"paired_client_id":     standby,
+		"paired_client_secret": standbySecret,
+		"verify_connection":    false,
 	})
+}
+
+// use configures a connection and reads it once.
+func (m *mount) use(ctx context.Context, g *gbg, connection string) error {
+	if err := m.configure(ctx, g, connection); err != nil {
+		return err
+	}
+	_, err := m.creds(ctx, connection)
+	return err
+}
+
+// reload restarts the plugin's process.
+func (m *mount) reload(ctx context.Context) error {
+	_, err := m.w.client.Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Plugin: m.name})
+	return err
 }
 
 // url is where a path of the mount is read.
@@ -163,9 +190,14 @@ func (m *mount) url(path string) string { return m.w.url(m.name + "/" + path) }
 
 func (w *world) url(path string) string { return w.vault.Address() + "/v1/" + path }
 
-// get reads a URL and gives the whole answer.
+// get reads a URL and returns the whole answer.
 func (w *world) get(ctx context.Context, url string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	return w.request(ctx, http.MethodGet, url)
+}
+
+// request sends a request without a body and returns the whole answer.
+func (w *world) request(ctx context.Context, method, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +219,7 @@ type credential struct {
 	Data struct {
 		AccessToken    string `json:"access_token"`
 		RotationPeriod int    `json:"rotation_period"`
+		TTL            int    `json:"ttl"`
 	} `json:"data"`
 }
 

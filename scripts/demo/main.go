@@ -14,12 +14,22 @@ import (
 )
 
 func main() {
-	vault := flag.String("vault", "bin/vault", "the vault executable")
+	vault := flag.String("vault", "", "the server: a path, or a name in PATH; by default vault or bao in PATH, or else bin/vault")
+	find := flag.Bool("find", false, "only print the path of the server")
 	plugins := flag.String("plugins", "bin/plugins", "the folder with the plugin")
 	simulator := flag.String("simulator", "bin/gbg-simulator", "the simulator executable")
 	stay := flag.Bool("stay", false, "start, configure, and stay up until Ctrl-C")
 	flag.Parse()
 
+	if *find {
+		path, err := findServer(context.Background(), *vault)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(path)
+		return
+	}
 	os.Exit(status(parts{vault: *vault, plugins: *plugins, simulator: *simulator}, *stay))
 }
 
@@ -42,6 +52,14 @@ func status(p parts, stay bool) int {
 
 func run(ctx context.Context, p parts, stay bool) (err error) {
 	out := newScreen(os.Stdout)
+	if err := unsetServerEnv(); err != nil {
+		return err
+	}
+	server, err := findServer(ctx, p.vault)
+	if err != nil {
+		return err
+	}
+	p.vault = server
 	w, err := startWorld(ctx, p, out)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -17,7 +18,7 @@ func (w *world) tour(ctx context.Context) error {
 		return err
 	}
 	w.step("Install the plugin",
-		"Vault runs only plugins with a registered checksum.")
+		w.server.Product+" runs only plugins with a registered checksum.")
 	if err := w.run(ctx, register...); err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (w *world) tour(ctx context.Context) error {
 	}
 
 	w.step("Call GBG with it")
-	w.command(`curl -H "Authorization: Bearer $(vault read -field=access_token gbg/creds)" ` + w.gbg + "/api/check")
+	w.command(`curl -H "Authorization: Bearer $(` + w.cli() + ` read -field=access_token gbg/creds)" ` + w.gbg + "/api/check")
 	if err := w.callGBG(ctx); err != nil {
 		return err
 	}
@@ -75,9 +76,9 @@ func (w *world) tour(ctx context.Context) error {
 	return nil
 }
 
-// run shows a vault command, runs it, and shows its output.
+// run shows a command of the server's command line, runs it, and shows its output.
 func (w *world) run(ctx context.Context, args ...string) error {
-	w.command(typed(args))
+	w.command(typed(w.cli(), args))
 	out, err := w.vaultCLI(ctx, args...)
 	if err != nil {
 		return err
@@ -86,10 +87,10 @@ func (w *world) run(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// typed is a vault command as a person would type it, broken where it is long.
-func typed(args []string) string {
+// typed is a command as a person would type it, broken where it is long.
+func typed(command string, args []string) string {
 	const width = 76
-	line, total := "vault", ""
+	line, total := command, ""
 	for _, arg := range args {
 		if len(line)+len(arg) > width {
 			total += line + " \\\n     "
@@ -197,21 +198,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// stayUp installs and configures without a word, then waits for Ctrl-C.
-func (w *world) stayUp(ctx context.Context) error {
-	register, enable, configure, err := w.install()
-	if err != nil {
-		return err
-	}
-	if err := w.createUsers(ctx); err != nil {
-		return err
-	}
-	for _, args := range [][]string{register, enable, configure, w.configureUsers(), w.configureIdentity()} {
-		if _, err := w.vaultCLI(ctx, args...); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(w.file, `
+// nextCommands is what stayUp prints, with Vault's names.
+const nextCommands = `
 In another terminal:
 
 export VAULT_ADDR=%s VAULT_TOKEN=%s
@@ -237,11 +225,26 @@ vault write gbg/creds/identity id_token=@id.token
 vault path-help gbg
 curl $GBG/                                          # other functions of the simulator
 
-Vault's log is %[7]s. Press Ctrl-C to stop everything.
-`, w.vault.Address(), w.vault.Token(), dirOf(w.parts.vault), w.gbg, w.dir, clientB, w.vaultLog.Name(), userB)
+The server's log is %[7]s. Press Ctrl-C to stop everything.
+`
+
+// stayUp installs and configures without a word, then waits for Ctrl-C.
+func (w *world) stayUp(ctx context.Context) error {
+	register, enable, configure, err := w.install()
+	if err != nil {
+		return err
+	}
+	if err := w.createUsers(ctx); err != nil {
+		return err
+	}
+	for _, args := range [][]string{register, enable, configure, w.configureUsers(), w.configureIdentity()} {
+		if _, err := w.vaultCLI(ctx, args...); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(w.file, w.withOwnNames(nextCommands),
+		w.vault.Address(), w.vault.Token(), filepath.Dir(w.server.Path), w.gbg, w.dir, clientB, w.vaultLog.Name(), userB)
 	<-ctx.Done()
-	fmt.Fprintln(w.file, "\nStopping Vault and the simulator.")
+	fmt.Fprintln(w.file, "\nStopping the server and the simulator.")
 	return nil
 }
-
-func dirOf(path string) string { return path[:strings.LastIndexByte(path, '/')] }

@@ -38,6 +38,7 @@ type parts struct {
 type world struct {
 	*screen
 	parts     parts
+	server    vaultserver.Binary
 	dir       string
 	vault     *vaultserver.Server
 	vaultLog  *os.File
@@ -52,19 +53,22 @@ func startWorld(ctx context.Context, p parts, out *screen) (w *world, err error)
 			err = errors.Join(err, w.stop())
 		}
 	}()
-	for _, path := range []*string{&w.parts.vault, &w.parts.plugins, &w.parts.simulator} {
+	if w.server, err = vaultserver.FindBinary(ctx, p.vault); err != nil {
+		return w, fmt.Errorf("%w (make vault builds a server)", err)
+	}
+	for _, path := range []*string{&w.parts.plugins, &w.parts.simulator} {
 		if *path, err = filepath.Abs(*path); err != nil {
 			return w, err
 		}
 		// Vault refuses a plugin folder behind a symbolic link.
 		if *path, err = filepath.EvalSymlinks(*path); err != nil {
-			return w, fmt.Errorf("%w (run make build and make vault first)", err)
+			return w, fmt.Errorf("%w (run make build first)", err)
 		}
 	}
 	if w.dir, err = os.MkdirTemp("", "gbg-demo-"); err != nil {
 		return w, err
 	}
-	out.say("Starting a Vault server and a simulated GBG on loopback ...")
+	out.say("Starting %s and a simulated GBG on loopback ...", w.server)
 	if err = w.startSimulator(ctx); err != nil {
 		return w, err
 	}
@@ -72,13 +76,13 @@ func startWorld(ctx context.Context, p parts, out *screen) (w *world, err error)
 		return w, err
 	}
 	w.vault, err = vaultserver.Start(ctx, vaultserver.Options{
-		Binary: w.parts.vault, PluginDir: w.parts.plugins, Log: w.vaultLog,
+		Binary: w.server.Path, PluginDir: w.parts.plugins, Log: w.vaultLog,
 		Env: []string{"HOME=" + w.dir},
 	})
 	if err != nil {
 		return w, fmt.Errorf("%w\n%s", err, w.tail(w.vaultLog.Name()))
 	}
-	out.say("Vault: %s, simulated GBG: %s", w.vault.Address(), w.gbg)
+	out.say("%s: %s, simulated GBG: %s", w.server.Product, w.vault.Address(), w.gbg)
 	return w, nil
 }
 
@@ -139,14 +143,26 @@ func (w *world) configureIdentity() []string {
 	}
 }
 
-// vaultCLI runs the vault command, without showing it.
+// cli returns the name of the server's command line: vault or bao.
+func (w *world) cli() string { return filepath.Base(w.server.Path) }
+
+// withOwnNames replaces Vault's command and variables in a text by those of the server.
+func (w *world) withOwnNames(text string) string {
+	prefix := "VAULT_"
+	if w.server.Product == "OpenBao" {
+		prefix = "BAO_"
+	}
+	return strings.NewReplacer("vault ", w.cli()+" ", "VAULT_", prefix).Replace(text)
+}
+
+// vaultCLI runs the server's command line, without showing it.
 func (w *world) vaultCLI(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, w.parts.vault, args...)
+	cmd := exec.CommandContext(ctx, w.server.Path, args...)
 	cmd.Dir = w.dir
 	cmd.Env = append(os.Environ(), "HOME="+w.dir, "VAULT_ADDR="+w.vault.Address(), "VAULT_TOKEN="+w.vault.Token())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("vault %s: %w\n%s", strings.Join(args, " "), err, out)
+		return "", fmt.Errorf("%s %s: %w\n%s", w.cli(), strings.Join(args, " "), err, out)
 	}
 	return string(out), nil
 }
