@@ -71,7 +71,7 @@ func TestKeysRotationDueWarning(t *testing.T) {
 
 // Who proves a key that is not registered learns where it is.
 func TestKeysRefusedChange(t *testing.T) {
-	const hint = ". Nothing has changed. Check that the clients' keys are registered at the identity provider: vault read gbg/keys."
+	const hint = ". Nothing has changed. Check that the identity provider accepts the connection's idp_audience, and that the clients' keys are registered there: vault read gbg/keys."
 	inBubble(t, worldOptions{}, func(w *world) {
 		keyMade(w)
 		w.unregister(idpB)
