@@ -5,6 +5,7 @@ go 1.26.0
 replace gbg.example/vault-plugin-secrets-gbg => ../..
 
 require (
+	gbg.example/vault-plugin-secrets-gbg v0.0.0-00010101000000-000000000000
 	github.com/go-jose/go-jose/v4 v4.1.4
 	github.com/go-logr/logr v1.4.3
 	github.com/hashicorp/vault-k8s v1.6.2
@@ -18,7 +19,6 @@ require (
 	k8s.io/client-go v0.32.2
 	sigs.k8s.io/controller-runtime v0.20.2
 	sigs.k8s.io/yaml v1.4.0
-	gbg.example/vault-plugin-secrets-gbg v0.0.0-00010101000000-000000000000
 )
 
 require (
@@ -80,6 +80,7 @@ require (
 	github.com/hashicorp/go-secure-stdlib/parseutil v0.2.0 // indirect
 	github.com/hashicorp/go-secure-stdlib/strutil v0.1.2 // indirect
 	github.com/hashicorp/go-sockaddr v1.0.7 // indirect
+	github.com/hashicorp/go-version v1.7.0 // indirect
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/hashicorp/hcl v1.0.1-vault-7 // indirect
 	github.com/hashicorp/hcp-sdk-go v0.118.0 // indirect
