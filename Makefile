@@ -23,6 +23,7 @@ endif
 
 # The demo uses VAULT, or else vault or bao in PATH. It needs bin/vault if there is none.
 ifneq ($(filter demo dev,$(MAKECMDGOALS)),)
+$(info Looking for a Vault or OpenBao server; the first time this compiles the demo.)
 DEMO_SERVER := $(shell $(GO) run ./scripts/demo -find -vault "$(VAULT)")
 ifeq ($(DEMO_SERVER),)
 $(error $(if $(VAULT),VAULT=$(VAULT) cannot be used,No server for the demo))
