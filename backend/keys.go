@@ -42,7 +42,7 @@ func (e *Engine) Keys(ctx context.Context, name string) (Keys, error) {
 	return keysOf(&conn)
 }
 
-// MakeKey gives a new key to the standby, which destroys the one that it had, and
+// MakeKey makes a new key for the standby, which destroys the one that it had, and
 // returns all keys. clientID, unless it is nil, must be the standby. A key that is less
 // than a minute old and has not got a token yet is kept: the request may be a repeated
 // one. The errors are those of Keys and Rotate.

@@ -2,7 +2,7 @@
 // for programs that call GBG's API.
 //
 // A [TokenSource] reads a creds path and keeps the token. It reads again when the
-// engine says that there is a newer token, in the background: a caller waits for Vault
+// engine has a newer token, in the background: a caller waits for Vault
 // only when there is no valid token at all. While Vault is unavailable, callers get the
 // current token as long as it is valid.
 //

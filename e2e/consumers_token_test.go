@@ -22,7 +22,7 @@ type tokenScript struct {
 	env []string
 }
 
-// newTokenScript makes it read a path of a Vault, with the cache in a folder of its own.
+// newTokenScript makes it read a path of a Vault, with the cache in a separate directory.
 func newTokenScript(t *testing.T, vault, path string, env ...string) *tokenScript {
 	t.Helper()
 	needs(t, "bash", "curl", "jq", "flock")

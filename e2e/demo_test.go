@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// demo gives the command that make demo runs, on binaries built here and on the server
+// demo returns the command that make demo runs, on binaries built here and on the server
 // of this suite.
 func demo(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
@@ -91,7 +91,7 @@ func TestDemoInterrupted(t *testing.T) {
 	assertNothingLeft(t, cmd)
 }
 
-// installedServer gives a directory for PATH with the suite's server as vault.
+// installedServer returns a directory for PATH with the suite's server as vault.
 func installedServer(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -99,7 +99,7 @@ func installedServer(t *testing.T) string {
 	return dir
 }
 
-// pathWithoutServers gives PATH without the directories that have a vault or bao.
+// pathWithoutServers returns PATH without the directories that have a vault or bao.
 func pathWithoutServers() string {
 	var dirs []string
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {

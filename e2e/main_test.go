@@ -111,7 +111,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	return code, nil
 }
 
-// findVault gives the path of the server: VAULT, which is a path or a name in PATH, or
+// findVault returns the path of the server: VAULT, which is a path or a name in PATH, or
 // what make vault built.
 func findVault(ctx context.Context) (string, error) {
 	name := os.Getenv("VAULT")

@@ -132,7 +132,7 @@ func TestStandbyRegeneratedBehindVaultsBack(t *testing.T) {
 	m.readLive(g, "creds")
 }
 
-// A rotation that GBG refuses tells of the standby as a check does.
+// A rotation that GBG refuses is recorded as a refused check is.
 func TestRotateRefusedIsInTheStatus(t *testing.T) {
 	g := newGBG(t, time.Hour)
 	m := configured(t, g)
@@ -157,7 +157,7 @@ func (m *mount) verifyReport() (clients map[string]map[string]any) {
 	return clients
 }
 
-// The report tells of a client that works, one that is refused and one that gets no
+// The report has a client that works, one that is refused and one that gets no
 // answer; an operator and an auditor get it, and a reader does not.
 func TestVerifyReport(t *testing.T) {
 	g := newGBG(t, time.Hour)

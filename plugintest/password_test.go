@@ -28,7 +28,7 @@ func (w *world) user(name string) (password string) {
 	return w.changePassword(name)
 }
 
-// changePassword gives a user a new password at GBG and returns it.
+// changePassword sets a new password of a user at GBG and returns it.
 func (w *world) changePassword(name string) (password string) {
 	w.t.Helper()
 	password, err := w.sim.SetPassword(name, "")

@@ -226,7 +226,7 @@ func TestRotateThatFailsChangesNothing(t *testing.T) {
 		request fields
 		before  func(*world)
 		check   func(*world, answer)
-		// recorded is set if the status tells of it.
+		// recorded is set if the status shows it.
 		recorded bool
 	}{
 		{

@@ -36,7 +36,7 @@ func (c *Connection) ClientsWithoutKey() (ids []string) {
 	return ids
 }
 
-// MakeMissingKeys gives a new key to each of ClientsWithoutKey.
+// MakeMissingKeys makes a key for each of ClientsWithoutKey.
 func (c *Connection) MakeMissingKeys(newKey NewKey, now time.Time) (err error) {
 	ids := c.ClientsWithoutKey()
 	for slot, client := range c.Pair.Clients {

@@ -53,7 +53,7 @@ func (w *world) createUsers(ctx context.Context) error {
 
 func (w *world) passwordURL(user string) string { return w.gbg + "/portal/users/" + user + "/password" }
 
-// changePassword gives a user a new password at the simulator, and writes it to its
+// changePassword sets a new password of a user at the simulator, and writes it to its
 // file here.
 func (w *world) changePassword(ctx context.Context, user string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, w.passwordURL(user), strings.NewReader("{}"))
