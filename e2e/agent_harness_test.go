@@ -49,7 +49,7 @@ type agent struct {
 	t          *testing.T
 	connection string
 	dir        string
-	log        *logBuffer
+	log        *vaultserver.Output
 	files      *watchedFiles
 	stop       func()
 }
@@ -71,7 +71,7 @@ type agentOptions struct {
 // with its name in them.
 func (w *agents) start(connection string, o agentOptions) *agent {
 	w.t.Helper()
-	a := &agent{t: w.t, connection: connection, dir: w.t.TempDir(), log: &logBuffer{}}
+	a := &agent{t: w.t, connection: connection, dir: w.t.TempDir(), log: &vaultserver.Output{}}
 	example := func(name string) string {
 		content, err := os.ReadFile(filepath.Join("../examples", name))
 		require.NoError(w.t, err)

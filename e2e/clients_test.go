@@ -135,12 +135,12 @@ func needs(t *testing.T, programs ...string) {
 // clientProcess is a running example.
 type clientProcess struct {
 	cmd    *exec.Cmd
-	output *logBuffer
+	output *vaultserver.Output
 }
 
 func startClient(t *testing.T, command []string, env ...string) *clientProcess {
 	t.Helper()
-	c := &clientProcess{cmd: exec.CommandContext(t.Context(), command[0], command[1:]...), output: &logBuffer{}}
+	c := &clientProcess{cmd: exec.CommandContext(t.Context(), command[0], command[1:]...), output: &vaultserver.Output{}}
 	c.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + suite.dir}
 	c.cmd.Env = append(c.cmd.Env, env...)
 	c.cmd.Stdout, c.cmd.Stderr = c.output, c.output

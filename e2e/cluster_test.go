@@ -23,7 +23,7 @@ var longTests = os.Getenv("GBG_LONG") != ""
 type cluster struct {
 	t *testing.T
 	*vaultserver.Cluster
-	log *logBuffer
+	log *vaultserver.Output
 	// mounts are the plugin's, as a caller of each node sees it.
 	mounts []*mount
 }
@@ -36,7 +36,7 @@ func newCluster(t *testing.T) *cluster {
 // newClusterWith starts one whose nodes share a plugin folder.
 func newClusterWith(t *testing.T, pluginDir string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, log: &logBuffer{}}
+	c := &cluster{t: t, log: &vaultserver.Output{}}
 	var err error
 	c.Cluster, err = vaultserver.StartCluster(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: pluginDir, DataDir: t.TempDir(), Log: c.log,

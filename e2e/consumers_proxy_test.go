@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // startVaultProxy starts examples/consumers/vault-proxy.hcl with an AppRole for a
@@ -36,7 +38,7 @@ func (w *agents) startVaultProxy(connection, more string) string {
 	} {
 		require.NoError(w.t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	cmd := exec.CommandContext(ctx, suite.vault, "proxy", "-config=vault-proxy.hcl")
 	stopGently(cmd)

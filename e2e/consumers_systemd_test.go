@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // The unit of examples/systemd is one that systemd accepts.
@@ -65,7 +67,7 @@ func TestSystemdAgent(t *testing.T) {
 	cmd.Dir = "/"
 	// systemd sets HOME of the unit's user, a directory that need not exist.
 	cmd.Env = []string{"NOTIFY_SOCKET=" + socket, "HOME=/nonexistent"}
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {

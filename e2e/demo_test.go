@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // demo returns the command that make demo runs, on binaries built here and on the server
@@ -58,7 +60,7 @@ func TestDemo(t *testing.T) {
 // make dev stays up until Ctrl-C, and what it prints is true.
 func TestDevEndsWithCtrlC(t *testing.T) {
 	cmd := demo(t, "-stay")
-	out := &logBuffer{}
+	out := &vaultserver.Output{}
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start())
 	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Press Ctrl-C to stop everything.") },
@@ -78,7 +80,7 @@ func TestDevEndsWithCtrlC(t *testing.T) {
 // An interrupt in the middle of the tour leaves nothing behind either.
 func TestDemoInterrupted(t *testing.T) {
 	cmd := demo(t)
-	out := &logBuffer{}
+	out := &vaultserver.Output{}
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start())
 	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Configure a connection") },

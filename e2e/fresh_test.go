@@ -125,11 +125,11 @@ func TestFailoverUnderLoad(t *testing.T) {
 // newDevServer starts a development server of the test's own.
 func newDevServer(t *testing.T) *vaultserver.Server {
 	t.Helper()
-	return newTalkingServer(t, &logBuffer{})
+	return newTalkingServer(t, &vaultserver.Output{})
 }
 
 // newTalkingServer is newDevServer with a log that tells everything.
-func newTalkingServer(t *testing.T, log *logBuffer) *vaultserver.Server {
+func newTalkingServer(t *testing.T, log *vaultserver.Output) *vaultserver.Server {
 	t.Helper()
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: ownPlugins(t), Log: log, Env: []string{"HOME=" + suite.dir, "VAULT_LOG_LEVEL=trace"},

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gbg.example/vault-plugin-secrets-gbg/internal/gbgsim"
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 func (g *gbg) identityURL() string { return g.url + gbgsim.IdentityTokenPath }
@@ -30,7 +31,7 @@ func newIdentityGBG(t *testing.T, lifetime time.Duration, p *idp) *gbg {
 // and shows up nowhere.
 func TestIdentityOwnToken(t *testing.T) {
 	g := newGBG(t, time.Hour)
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	server := newTalkingServer(t, log)
 	m := newMount(t, server)
 	audit := filepath.Join(t.TempDir(), "audit.log")

@@ -76,7 +76,7 @@ func (r *builtRelease) runImage(t *testing.T) {
 // newRegistry starts a registry on loopback and returns its address.
 func newRegistry(t *testing.T) string {
 	t.Helper()
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	cmd := exec.CommandContext(t.Context(), "../bin/crane", "registry", "serve", "--address", "127.0.0.1:0")
 	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(t, cmd.Start())
@@ -131,7 +131,7 @@ func pullBinary(t *testing.T, image, arch string) (dir string) {
 // requireRuns mounts the plugin of a directory in a real Vault.
 func (r *builtRelease) requireRuns(t *testing.T, plugins string) {
 	t.Helper()
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: plugins, Log: log, Env: []string{"HOME=" + suite.dir},
 	})

@@ -111,7 +111,7 @@ func TestLeakSearchFinds(t *testing.T) {
 // or file, the access_token of creds' answers aside.
 func TestNoSecretLeaks(t *testing.T) {
 	t.Parallel()
-	data, log := t.TempDir(), &logBuffer{}
+	data, log := t.TempDir(), &vaultserver.Output{}
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: ownPlugins(t), DataDir: data, Log: log, Env: []string{"HOME=" + suite.dir, "VAULT_LOG_LEVEL=trace"},
 	})

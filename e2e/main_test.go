@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,30 +25,12 @@ var suite struct {
 	dir       string
 	pluginDir string
 	server    *vaultserver.Server
-	serverLog *logBuffer
-}
-
-// logBuffer keeps what a server prints.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+	serverLog *vaultserver.Output
 }
 
 // waitForLine waits until a process has printed a text: what it prints comes a
 // little after what it does.
-func waitForLine(t *testing.T, log *logBuffer, text string) {
+func waitForLine(t *testing.T, log *vaultserver.Output, text string) {
 	t.Helper()
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), text) }, time.Minute, 20*time.Millisecond,
 		"the log has no line with %q", text)
@@ -87,7 +67,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	if err := buildPlugin(ctx, suite.pluginDir, "v0.0.1"); err != nil {
 		return 1, err
 	}
-	suite.serverLog = &logBuffer{}
+	suite.serverLog = &vaultserver.Output{}
 	suite.server, err = vaultserver.Start(ctx, vaultserver.Options{
 		Binary: suite.vault, PluginDir: suite.pluginDir, Log: suite.serverLog,
 		Env: []string{"HOME=" + suite.dir, "VAULT_LOG_LEVEL=trace"},

@@ -19,6 +19,8 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // resource is the resource indicator (RFC 8707) that clients of an oidcProvider must
@@ -81,7 +83,7 @@ func startOIDCProvider(t *testing.T, options oidcOptions) *oidcProvider {
 	}
 	config, err := json.Marshal(options)
 	require.NoError(t, err)
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	cmd := exec.Command("node", filepath.Join(dir, "server.mjs"), string(config))
 	cmd.Stderr = log
 	stdin, err := cmd.StdinPipe()

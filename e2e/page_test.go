@@ -73,7 +73,7 @@ func newReader(t *testing.T, p *proxy, pluginDir string) (*reader, *vaultserver.
 	require.NoError(t, os.Symlink(examples, filepath.Join(dir, "examples")))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o755))
 	require.NoError(t, os.Symlink(suite.vault, filepath.Join(dir, "bin", "vault")))
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: pluginDir, Log: log,
 		Env: append(p.env(), "HOME="+dir),

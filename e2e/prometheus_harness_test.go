@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"gbg.example/vault-plugin-secrets-gbg/internal/vaultserver"
 )
 
 // prometheusServer is a running Prometheus.
@@ -34,7 +36,7 @@ func startPrometheus(t *testing.T, dir string) *prometheusServer {
 	require.Len(t, interval.FindAll(config, -1), 2)
 	require.NoError(t, os.WriteFile(file, interval.ReplaceAll(config, []byte("  ${1}_interval: 1s")), 0o600))
 
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	cmd := exec.CommandContext(t.Context(), "prometheus", "--config.file="+file,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")
 	stopGently(cmd)

@@ -24,7 +24,7 @@ func newRaftServer(t *testing.T, pluginDir string) *vaultserver.Server {
 // startRaftServer starts one that knows no plugin yet.
 func startRaftServer(t *testing.T, pluginDir string) *vaultserver.Server {
 	t.Helper()
-	log := &logBuffer{}
+	log := &vaultserver.Output{}
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: pluginDir, DataDir: t.TempDir(), Log: log, Env: []string{"HOME=" + suite.dir},
 	})

@@ -35,7 +35,7 @@ const (
 type soak struct {
 	t      *testing.T
 	g      *gbg
-	log    *logBuffer
+	log    *vaultserver.Output
 	server *vaultserver.Server
 	mount  string
 
@@ -99,7 +99,7 @@ func TestSoak(t *testing.T) {
 
 func newSoak(t *testing.T) *soak {
 	t.Helper()
-	s := &soak{t: t, g: newGBG(t, soakLifetime), log: &logBuffer{}, mount: "gbg", counts: map[string]int{}, longest: map[string]time.Duration{}, wrong: map[string]int{}}
+	s := &soak{t: t, g: newGBG(t, soakLifetime), log: &vaultserver.Output{}, mount: "gbg", counts: map[string]int{}, longest: map[string]time.Duration{}, wrong: map[string]int{}}
 	var err error
 	s.server, err = vaultserver.Start(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: ownPlugins(t), DataDir: t.TempDir(), Log: s.log, Env: []string{"HOME=" + suite.dir},

@@ -43,7 +43,7 @@ func (w *troubledWorld) replaceBinary() {
 func (w *troubledWorld) goToServerWithoutPlugin() {
 	t := w.t
 	if w.bare == nil {
-		w.bareLog = &logBuffer{}
+		w.bareLog = &vaultserver.Output{}
 		var err error
 		w.bare, err = vaultserver.Start(t.Context(), vaultserver.Options{
 			Binary: suite.vault, PluginDir: ownPlugins(t), DataDir: t.TempDir(), Log: w.bareLog, Env: []string{"HOME=" + suite.dir},
@@ -80,7 +80,7 @@ func (w *troubledWorld) goToServerWithPluginAgain() {
 func (w *troubledWorld) killServer() {
 	t := w.t
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{
-		Binary: suite.vault, PluginDir: ownPlugins(t), DataDir: t.TempDir(), Log: &logBuffer{}, Env: []string{"HOME=" + suite.dir},
+		Binary: suite.vault, PluginDir: ownPlugins(t), DataDir: t.TempDir(), Log: &vaultserver.Output{}, Env: []string{"HOME=" + suite.dir},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = server.Stop() }) // it has ended

@@ -107,7 +107,7 @@ type troubledWorld struct {
 	server  *vaultserver.Server // with the engine
 	empty   *vaultserver.Server // without, started when needed
 	bare    *vaultserver.Server // with it, but without its file
-	bareLog *logBuffer
+	bareLog *vaultserver.Output
 	bareGBG *gbg
 	env     []string            // for commands
 	current *vaultserver.Server // that they talk to

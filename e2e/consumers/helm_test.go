@@ -139,7 +139,7 @@ func indexOf(containers []corev1.Container, name string) int {
 // directory and mounts it.
 func requireRegisters(t *testing.T, pluginDir string) {
 	t.Helper()
-	log := &lines{}
+	log := &vaultserver.Output{}
 	server, err := vaultserver.Start(t.Context(), vaultserver.Options{Binary: suite.vault, PluginDir: pluginDir, Log: log, Env: []string{"HOME=" + suite.dir}})
 	require.NoError(t, err, log)
 	t.Cleanup(func() { require.NoError(t, server.Stop()) })

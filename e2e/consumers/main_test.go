@@ -17,7 +17,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -101,7 +100,7 @@ type world struct {
 
 func newWorld(t *testing.T, lifetime time.Duration) *world {
 	t.Helper()
-	log := &lines{}
+	log := &vaultserver.Output{}
 	vault, err := vaultserver.Start(t.Context(), vaultserver.Options{
 		Binary: suite.vault, PluginDir: filepath.Dir(suite.plugin), Log: log, Env: []string{"HOME=" + suite.dir},
 	})
@@ -218,9 +217,9 @@ func buildTool(t *testing.T, pkg string) (binary string) {
 }
 
 // start runs a program until the test ends.
-func start(t *testing.T, cmd *exec.Cmd) *lines {
+func start(t *testing.T, cmd *exec.Cmd) *vaultserver.Output {
 	t.Helper()
-	log := &lines{}
+	log := &vaultserver.Output{}
 	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
@@ -231,23 +230,4 @@ func start(t *testing.T, cmd *exec.Cmd) *lines {
 		}
 	})
 	return log
-}
-
-// lines keeps what a process prints.
-type lines struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, p...)
-	return len(p), nil
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.text)
 }

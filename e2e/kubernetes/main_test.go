@@ -61,7 +61,7 @@ type world struct {
 func newWorld(t *testing.T, dataDir string) *world {
 	t.Helper()
 	ctx := t.Context()
-	log := &lines{}
+	log := &vaultserver.Output{}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(log)
@@ -196,25 +196,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.RemoveAll(pluginBuild.dir)
 	os.Exit(code)
-}
-
-// lines keeps what a process prints.
-type lines struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, p...)
-	return len(p), nil
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.text)
 }
 
 // gbgIsDown has GBG close every connection without an answer.
